@@ -1,0 +1,14 @@
+"""Every classic autoencoder behind the scikit-learn API, trained on PyTorch."""
+
+from skae.architectures import MLP
+from skae.autoencoders import Autoencoder, LinearAutoencoder
+from skae.exceptions import AutoencoderWarning
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Autoencoder",
+    "AutoencoderWarning",
+    "LinearAutoencoder",
+    "MLP",
+]

@@ -1,0 +1,107 @@
+"""Hyperparameters declared once: default, constraint and documentation.
+
+``@hyperparameters`` turns the declarations in a class body into the explicit keyword ``__init__``
+that scikit-learn introspects, into ``_parameter_constraints``, and into the *Parameters* section
+of the docstring, inherited declarations included::
+
+    @hyperparameters
+    class Ridge(BaseEstimator):
+        \"\"\"Least squares with a penalty.
+
+Parameters
+----------
+        {parameters}
+        \"\"\"
+
+        alpha: float = param(1.0, NON_NEGATIVE, doc="Weight of the penalty.")
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
+from typing import Any, TypeVar, dataclass_transform
+
+from skae._sklearn import Interval, RealNotInt, StrOptions, make_constraint
+
+C = TypeVar("C", bound=type)
+
+POSITIVE_INT = Interval(Integral, 1, None, closed="left")
+POSITIVE = Interval(Real, 0, None, closed="neither")
+NON_NEGATIVE = Interval(Real, 0, None, closed="left")
+FRACTION = Interval(RealNotInt, 0, 1, closed="neither")
+
+
+def one_of(*names: str) -> StrOptions:
+    """Return the constraint that a parameter is one of these strings."""
+    return StrOptions(set(names))
+
+
+def param(default: Any, *constraints: Any, doc: str, positional: bool = False) -> Any:
+    """Declare a hyperparameter inside a class decorated by `hyperparameters`.
+
+    Parameters
+    ----------
+    default : object
+        An immutable default.
+    *constraints : object
+        Alternatives, each as in scikit-learn's ``_parameter_constraints``.
+    doc : str
+        What the parameter does, as it stands in the docstring.
+    positional : bool, default=False
+        Whether it may be given without its name.
+    """
+    return field(
+        default=default,
+        kw_only=not positional,
+        metadata={"constraints": list(constraints), "doc": textwrap.dedent(doc).strip()},
+    )
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(param,))
+def hyperparameters(cls: C) -> C:
+    """Derive ``__init__``, ``_parameter_constraints`` and the docstring from declarations."""
+    made: Any = dataclass(eq=False, repr=False, match_args=False)(cls)
+    declared = sorted(fields(made), key=lambda f: bool(f.kw_only))
+    made._parameter_constraints = {f.name: f.metadata["constraints"] for f in declared}
+    if made.__doc__:
+        parts = getattr(made, "_doc_parts", {})
+        made.__doc__ = splice(made.__doc__, parameters="\n".join(map(_entry, declared)), **parts)
+    return made
+
+
+def splice(doc: str, **parts: str) -> str:
+    """Replace each line that is only ``{name}`` by the part of that name, at its indentation."""
+    lines = []
+    for line in doc.splitlines():
+        part = parts.get(line.strip()[1:-1]) if line.strip().startswith("{") else None
+        if part is None:
+            lines.append(line)
+        else:
+            lines.append(textwrap.indent(part, line[: len(line) - len(line.lstrip())]))
+    return "\n".join(lines)
+
+
+def _entry(declared: Any) -> str:
+    kinds = ", ".join(_kind(c) for c in declared.metadata["constraints"])
+    text = textwrap.indent(declared.metadata["doc"], "    ")
+    return f"{declared.name} : {kinds}, default={declared.default!r}\n{text}"
+
+
+def _kind(constraint: Any) -> str:
+    named = {
+        "boolean": "bool",
+        "random_state": "int, RandomState instance",
+        "verbose": "int",
+        None: "None",
+    }
+    if isinstance(constraint, (str, type(None))) and constraint in named:
+        return named[constraint]
+    if isinstance(constraint, type):
+        return constraint.__name__
+    if isinstance(constraint, StrOptions):
+        return "{" + ", ".join(f"'{name}'" for name in sorted(constraint.options)) + "}"
+    if isinstance(constraint, Interval):
+        return str(constraint).removeprefix("a").removeprefix("n").strip().replace(" the range", "")
+    return str(make_constraint(constraint))

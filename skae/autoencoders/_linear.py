@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from sklearn.utils.extmath import svd_flip
+from torch import nn
+
+from skae._params import POSITIVE, POSITIVE_INT, hyperparameters, one_of, param
+from skae.base import BaseAutoencoder
+from skae.training import AutoencoderModule, Rows
+
+
+@hyperparameters
+class LinearAutoencoder(BaseAutoencoder):
+    r"""Linear autoencoder with squared error, whose optimum is the principal subspace.
+
+    .. math:: z = A x, \qquad \hat x = B z + c,
+              \qquad \min \sum_i w_i \lVert \hat x_i - x_i \rVert^2
+
+    All minima have the span of the leading principal components as the range of :math:`B`; there
+    are no other local minima. From ``init="pca"`` training has nothing to do, unless values are
+    missing: then only observed cells count, and the start is the PCA of rows filled by the mean.
+    After training the code is expressed in the principal axes of the subspace that was found, in
+    PCA's order and with PCA's signs.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components, n_features)
+        Principal axes of the learned subspace, by decreasing variance, the entry of largest
+        absolute value positive. At the optimum, ``transform(X)`` is
+        ``(X - mean_) @ components_.T / scale_``.
+    explained_variance_ : ndarray of shape (n_components,)
+        Variance of the training rows along each axis: the weighted mean square times
+        n / (n - 1), n being the number of rows.
+    explained_variance_ratio_ : ndarray of shape (n_components,)
+        Its share of the columns' total variance.
+    {attributes}
+
+    See Also
+    --------
+    Autoencoder : With nonlinear networks beside the linear maps.
+    sklearn.decomposition.PCA : The same subspace by decomposition.
+
+    References
+    ----------
+    Baldi, P. and Hornik, K. (1989). "Neural networks and principal component analysis: learning
+    from examples without local minima". Neural Networks 2(1), 53-58.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.decomposition import PCA
+    >>> from skae import LinearAutoencoder
+    >>> X = load_iris().data
+    >>> linear = LinearAutoencoder(2, init="random", random_state=0).fit(X)
+    >>> bool(abs(linear.components_ - PCA(2).fit(X).components_).max() < 1e-4)
+    True
+    """
+
+    init: str = param(
+        "pca",
+        one_of("pca", "random"),
+        doc="What training starts from: the principal components, or random weights.",
+    )
+    # Noise in the gradient is all that keeps the subspace from being exact.
+    batch_size: int | str = param(
+        4096,
+        POSITIVE_INT,
+        one_of("auto"),
+        doc="""
+        Rows per gradient step; all of them where there are fewer. 'auto' is a sixteenth of the
+        training rows, at least 16 and at most 128.""",
+    )
+    learning_rate: float = param(3e-2, POSITIVE, doc="Step size of the optimiser (Adam).")
+    early_stopping: bool | str = param(
+        False,
+        "boolean",
+        one_of("auto"),
+        doc="""
+        Whether to hold out rows and keep the epoch whose loss on them is lowest. Training then
+        misses those rows.""",
+    )
+
+    def _starts_from_pca(self) -> bool:
+        return self.init == "pca"
+
+    def _n_epochs(self, rows: Rows, steps_per_epoch: int) -> int:
+        at_optimum = self.init == "pca" and rows.observed is None
+        return 0 if at_optimum else super()._n_epochs(rows, steps_per_epoch)
+
+    def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
+        n_features = rows.x.shape[1]
+        if self.n_components > n_features:
+            raise ValueError(
+                f"n_components={self.n_components} must be at most the number of features of X, "
+                f"{n_features}: there are no more principal components."
+            )
+
+    def _finish(self, module: AutoencoderModule, rows: Rows) -> None:
+        x = rows.x.double()
+        weight = rows.weight.double() / rows.weight.double().sum()
+        encoder = cast(nn.Linear, module.encoder_shortcut).weight
+        decoder = cast(nn.Linear, module.decoder_shortcut).weight
+        basis = torch.linalg.qr(decoder.double()).Q  # (d, k)
+        along = x @ basis
+        variances, rotation = torch.linalg.eigh((along * weight[:, None]).T @ along)
+        _, axes = svd_flip(None, (basis @ rotation.flip(1)).T.numpy(), u_based_decision=False)
+        # The same map in other coordinates: B A = axes' (axes B A).
+        encoder.copy_(torch.from_numpy(axes) @ decoder.double() @ encoder.double())
+        decoder.copy_(torch.from_numpy(axes.T))
+        n = len(x)
+        variances = variances.flip(0).clamp_min(0).numpy()
+        self.components_ = axes
+        self.explained_variance_ = variances * self.scale_**2 * n / (n - 1)
+        self.explained_variance_ratio_ = variances / float((weight @ x**2).sum())

@@ -1,0 +1,97 @@
+r"""What it costs to put :math:`\hat x` where :math:`x` is, cell by cell.
+
+A loss is four facts: the link from the decoder's output to :math:`\hat x`, the error of one cell
+as a function of the decoder's output, the domain of :math:`x`, and the output to start from.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skae._validation import column_name
+
+__all__ = ["LOSSES", "LogLoss", "Loss", "SquaredError"]
+
+
+class Loss:
+    """Base of the losses.
+
+    Attributes
+    ----------
+    name : str
+        What users call it.
+    power : int
+        The error of ``c * x`` is ``c ** power`` times that of ``x``. A loss with power 0 is not
+        free to rescale: its decoder models `x` as given, not `x` centred and scaled.
+    pca : bool
+        Whether principal components are the optimum of the linear problem, and so a start.
+    """
+
+    name: ClassVar[str]
+    power: ClassVar[int]
+    pca: ClassVar[bool]
+
+    def check(self, low: NDArray, high: NDArray, names: NDArray | None) -> None:
+        """Raise ValueError where a column's range [low, high] leaves the domain of the loss."""
+
+    def link(self, output: Tensor) -> Tensor:
+        """Return the reconstruction for the decoder's output."""
+        return output
+
+    def cell(self, output: Tensor, x: Tensor) -> Tensor:
+        """Return the error of each cell, given the decoder's output."""
+        raise NotImplementedError
+
+    def bias(self, mean: NDArray) -> NDArray:
+        """Return the output whose reconstruction is best if nothing but the mean is known."""
+        return np.zeros_like(mean)
+
+
+class SquaredError(Loss):
+    r""":math:`(\hat x - x)^2`, with the identity as its link."""
+
+    name = "squared_error"
+    power = 2
+    pca = True
+
+    def cell(self, output: Tensor, x: Tensor) -> Tensor:
+        return F.mse_loss(output, x, reduction="none")
+
+
+class LogLoss(Loss):
+    r""":math:`-x \log \hat x - (1 - x) \log(1 - \hat x)`, with the logistic link, x in [0, 1]."""
+
+    name = "log_loss"
+    power = 0
+    pca = False
+
+    def check(self, low: NDArray, high: NDArray, names: NDArray | None) -> None:
+        outside = np.flatnonzero((low < 0) | (high > 1))
+        if len(outside):
+            j = int(outside[0])
+            raise ValueError(
+                "loss='log_loss' needs values in [0, 1], but column "
+                f"{column_name(j, names)} of X goes from {low[j]:.6g} to {high[j]:.6g}; scale it, "
+                "for instance with sklearn.preprocessing.MinMaxScaler(clip=True), or use "
+                "loss='squared_error'."
+            )
+
+    def link(self, output: Tensor) -> Tensor:
+        return torch.sigmoid(output)
+
+    def cell(self, output: Tensor, x: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(output, x, reduction="none")
+
+    def bias(self, mean: NDArray) -> NDArray:
+        # A column of zeros or of ones would start at infinity.
+        p = np.clip(mean, 1e-3, 1 - 1e-3)
+        return np.log(p / (1 - p))
+
+
+LOSSES: dict[str, Loss] = {loss.name: loss for loss in (SquaredError(), LogLoss())}

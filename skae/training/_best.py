@@ -1,0 +1,84 @@
+"""Which epoch's weights to keep, and when to stop looking."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class BestEpoch:
+    r"""Keep the weights of the best epoch, the start being epoch 0.
+
+    An epoch is kept if its held-out loss is the lowest so far, and if its gain over the start,
+    row by row, is more than `n_errors` standard errors of that gain:
+
+    .. math:: \bar g = \frac{\sum_i w_i g_i}{\sum_i w_i} > c \sqrt{\frac{n}{n - 1}}
+              \frac{\sqrt{\sum_i w_i^2 (g_i - \bar g)^2}}{\sum_i w_i}
+
+    Parameters
+    ----------
+    module : Module
+        What is trained.
+    weight : Tensor of shape (n,)
+        Weights of the held-out rows.
+    start : Tensor of shape (n,)
+        Their losses before training.
+    patience : int
+        Epochs in a row without improvement after which there is no point in going on.
+    tol : float
+        Share of the lowest loss that an improvement must exceed to count for `patience`.
+    n_errors : float
+        :math:`c` above.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        weight: Tensor,
+        start: Tensor,
+        *,
+        patience: int,
+        tol: float,
+        n_errors: float,
+    ):
+        self.module = module
+        self.weight = (weight / weight.sum()).double()
+        self.start_losses = start.double()
+        self.patience = patience
+        self.tol = tol
+        self.n_errors = n_errors
+        self.epoch = 0
+        self.loss = self.lowest = float(self.weight @ self.start_losses)
+        self.waited = 0
+        self._values = self._weights()
+
+    def update(self, epoch: int, losses: Tensor) -> float:
+        """Take note of an epoch's held-out losses; return their mean."""
+        losses = losses.double()
+        gain = self.start_losses - losses
+        mean = self.weight @ gain
+        n = len(gain)
+        error = ((self.weight * (gain - mean)) ** 2).sum().sqrt() * math.sqrt(n / max(n - 1, 1))
+        loss, surplus = torch.stack([self.weight @ losses, mean - self.n_errors * error]).tolist()
+        enough = self.lowest - self.tol * abs(self.lowest)
+        self.waited = 0 if loss < enough else self.waited + 1
+        self.lowest = min(loss, self.lowest)
+        if loss < self.loss and surplus > 0:
+            # At once, so that an interruption finds one or the other.
+            self.epoch, self.loss, self._values = epoch, loss, self._weights()
+        return loss
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether `patience` has run out."""
+        return self.waited >= self.patience
+
+    def restore(self) -> None:
+        """Put the best weights back into the module."""
+        for value, best in zip(self.module.state_dict().values(), self._values, strict=True):
+            value.copy_(best)
+
+    def _weights(self) -> list[Tensor]:
+        return [value.clone() for value in self.module.state_dict().values()]

@@ -1,0 +1,161 @@
+"""The module that is trained: a network beside a linear shortcut, on either side of the code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from skae.losses import LOSSES, Loss
+from skae.training._rows import Batch, Conditioning
+
+NEW_CODE_STD = 1e-2  # of codes beyond the rank, before training, in conditioned units
+
+
+class AutoencoderModule(nn.Module):
+    r"""Encoder, decoder and linear shortcuts, in conditioned units.
+
+    .. math:: h = f(x) + A x, \quad o = g(z) + B z + c, \quad \hat x = \text{link}(o)
+
+    where :math:`z` is what the variant makes of :math:`h`. Calling the module gives the objective
+    per row, so that whatever compiles, maps or distributes a module sees the whole computation.
+
+    Parameters
+    ----------
+    encoder, decoder : Module or None
+        :math:`f` and :math:`g`; None is zero.
+    n_inputs, n_code, n_components, n_outputs : int
+        Widths of :math:`x`, :math:`h`, :math:`z` and :math:`o`.
+    linear_shortcut : bool
+        Whether there are :math:`A` and :math:`B`.
+    loss : Loss
+    conditioning : Conditioning
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module | None,
+        decoder: nn.Module | None,
+        *,
+        n_inputs: int,
+        n_code: int,
+        n_components: int,
+        n_outputs: int,
+        linear_shortcut: bool,
+        loss: Loss,
+        conditioning: Conditioning,
+    ):
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.encoder_shortcut: nn.Linear | None = None
+        self.decoder_shortcut: nn.Linear | None = None
+        if linear_shortcut:
+            self.encoder_shortcut = nn.Linear(n_inputs, n_code, bias=False)
+            self.decoder_shortcut = nn.Linear(n_components, n_outputs, bias=False)
+        self.output_bias = nn.Parameter(torch.zeros(n_outputs))
+        self.register_buffer("shift", torch.tensor(conditioning.shift).to(self.output_bias))
+        self.register_buffer("scale", torch.tensor(conditioning.scale).to(self.output_bias))
+        self.loss = loss
+        self.objective: Callable[[AutoencoderModule, Batch], Tensor] | None = None
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the objective of each row, (n,)."""
+        assert self.objective is not None
+        return self.objective(self, batch)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return h, (n, n_code)."""
+        if self.encoder_shortcut is None:
+            return cast(nn.Module, self.encoder)(x)
+        h = self.encoder_shortcut(x)
+        return h if self.encoder is None else h + self.encoder(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the output before the link, (n, n_outputs)."""
+        if self.decoder_shortcut is None:
+            return cast(nn.Module, self.decoder)(z) + self.output_bias
+        o = F.linear(z, self.decoder_shortcut.weight, self.output_bias)
+        return o if self.decoder is None else o + self.decoder(z)
+
+    def reconstruction_loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """Return the loss of each row, (n,): the mean over its observed cells, 0 without any."""
+        x = batch.x if self.loss.power else torch.addcmul(self.shift, batch.x, self.scale)
+        cell = self.loss.cell(output, x)
+        if batch.observed is None:
+            return cell.mean(1)
+        return (cell * batch.observed).sum(1) / batch.observed.sum(1).clamp_min(1)
+
+    @torch.no_grad()
+    def start(self, bias: NDArray, axes: NDArray | None) -> None:
+        """Set the values that training starts from.
+
+        Parameters
+        ----------
+        bias : ndarray of shape (n_outputs,)
+            Output that is best if nothing but the mean is known.
+        axes : ndarray of shape (rank, n_outputs) or None
+            Principal axes: the shortcuts become their projection, the networks zero, so that the
+            module is PCA. Codes beyond the rank start small at random and unheard.
+        """
+        self.output_bias.copy_(torch.as_tensor(bias))
+        if axes is None:
+            return
+        for network in (self.encoder, self.decoder):
+            if network is not None:
+                for parameter in _last_layer(network):
+                    parameter.zero_()
+        shortcuts = cast(nn.Linear, self.encoder_shortcut), cast(nn.Linear, self.decoder_shortcut)
+        rank, d = axes.shape
+        nn.init.normal_(shortcuts[0].weight, std=NEW_CODE_STD / math.sqrt(d))
+        nn.init.zeros_(shortcuts[1].weight)
+        shortcuts[0].weight[:rank] = torch.as_tensor(axes).to(self.output_bias)
+        shortcuts[1].weight[:, :rank] = torch.as_tensor(axes.T).to(self.output_bias)
+
+
+def build(
+    architecture: Any,
+    conditioning: Conditioning,
+    *,
+    loss: str,
+    n_code: int,
+    n_components: int,
+    linear_shortcut: bool,
+) -> AutoencoderModule:
+    """Build an untrained module from a recipe, or from linear shortcuts alone."""
+    n_features = len(conditioning.shift)
+    widths = {
+        "n_inputs": n_features,
+        "n_code": n_code,
+        "n_components": n_components,
+        "n_outputs": n_features,
+    }
+    encoder, decoder = (None, None) if architecture is None else architecture.build(**widths)
+    return AutoencoderModule(
+        encoder,
+        decoder,
+        **widths,
+        linear_shortcut=linear_shortcut,
+        loss=LOSSES[loss],
+        conditioning=conditioning,
+    )
+
+
+def _last_layer(network: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters of the layer that ends a recipe's network."""
+    parameters = list(network[-1].parameters()) if isinstance(network, nn.Sequential) else []
+    if not parameters:
+        raise ValueError(
+            "A start at PCA sets the last layer of both networks to zero, so an architecture must "
+            "build two nn.Sequential that end in a layer with weights, such as nn.Linear; got "
+            f"{type(network).__name__}. Change it, or use init='random'."
+        )
+    return parameters

@@ -1,0 +1,180 @@
+"""skorch's net, cut to whole batches and one synchronisation an epoch."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from skorch import NeuralNet
+from skorch.callbacks import EpochTimer, PrintLog
+from torch import Tensor, nn
+
+from skae.exceptions import AutoencoderWarning
+from skae.training._best import BestEpoch
+from skae.training._rng import seeded
+from skae.training._rows import Batches, Rows
+from skae.training._schedules import SCHEDULES
+
+DIVERGED = 1e3  # times the loss of a reconstruction by the mean
+
+
+class WeightedMean(nn.Module):
+    """The loss of a batch: sum(w * loss) / (rows * mean training weight)."""
+
+    def __init__(self, mean_weight: float):
+        super().__init__()
+        self.mean_weight = mean_weight
+
+    def forward(self, losses: Tensor, weight: Tensor) -> Tensor:
+        return losses @ weight / (len(weight) * self.mean_weight)
+
+
+class HoldOut:
+    """Split rows once: the given ones are held out."""
+
+    def __init__(self, held_out: NDArray):
+        self.held_out = held_out
+
+    def __call__(self, rows: Rows) -> tuple[Rows, Rows]:
+        mask = torch.zeros(len(rows), dtype=torch.bool)
+        mask[torch.from_numpy(self.held_out)] = True
+        return rows.take(~mask), rows.take(mask)
+
+
+class Net(NeuralNet):
+    """Train a module whose call gives the objective per row.
+
+    Parameters
+    ----------
+    schedule : str
+        Name of a learning-rate schedule.
+    noise_seed : int
+        Seed of the noise that every look at the held-out rows uses.
+    mean_loss : float
+        Loss of a reconstruction by the mean, beside which a loss shows divergence.
+    patience, tol, n_errors
+        See `BestEpoch`; used where rows are held out.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        schedule: str = "constant",
+        noise_seed: int = 0,
+        mean_loss: float = 1.0,
+        patience: int = 10,
+        tol: float = 0.0,
+        n_errors: float = 2.0,
+        **kwargs: Any,
+    ):
+        super().__init__(*args, **kwargs)
+        self.schedule = schedule
+        self.noise_seed = noise_seed
+        self.mean_loss = mean_loss
+        self.patience = patience
+        self.tol = tol
+        self.n_errors = n_errors
+
+    @property
+    def _default_callbacks(self) -> list:
+        return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
+
+    def train(self, rows: Rows) -> None:
+        """Run the epochs, or as many as there is patience for, and restore the best one."""
+        self.n_steps_ = self.n_epochs_ = 0
+        self.best_: BestEpoch | None = None
+        try:
+            self.notify("on_train_begin", X=rows)
+            self.fit_loop(rows)
+        except KeyboardInterrupt:
+            del self.history[self.n_epochs_ :]
+            kept = "the weights as they are" if self.best_ is None else f"epoch {self.best_.epoch}"
+            warnings.warn(
+                f"Interrupted after {self.n_epochs_} of {self.max_epochs} epochs; keeping {kept}.",
+                AutoencoderWarning,
+                stacklevel=2,
+            )
+        if self.best_ is not None:
+            self.best_.restore()
+        self.notify("on_train_end", X=rows)
+
+    def fit_loop(self, X: Rows, y: None = None, epochs: int | None = None, **_: Any) -> Net:
+        """Run the epochs."""
+        train, held_out = self.get_split_datasets(X)
+        batches = self.get_iterator(train, training=True)
+        epochs = self.max_epochs if epochs is None else epochs
+        self.n_steps_planned_ = max(1, epochs * len(batches))
+        if held_out is not None:
+            looks = self.get_iterator(held_out, training=False)
+            self.best_ = BestEpoch(
+                self.module_,
+                held_out.weight,
+                self._losses(looks),
+                patience=self.patience,
+                tol=self.tol,
+                n_errors=self.n_errors,
+            )
+        told = {"dataset_train": train, "dataset_valid": held_out}
+        for epoch in range(1, epochs + 1):
+            self.notify("on_epoch_begin", **told)
+            self.run_single_epoch(batches, training=True, prefix="train", step_fn=self.train_step)
+            if self.best_ is not None:
+                self._record("valid_loss", self.best_.update(epoch, self._losses(looks)))
+                self.history.record("valid_loss_best", self.best_.epoch == epoch)
+            self.history[-1]["batches"].clear()
+            self.n_epochs_ = epoch
+            self.notify("on_epoch_end", **told)
+            if self.best_ is not None and self.best_.exhausted:
+                break
+        return self
+
+    def run_single_epoch(
+        self,
+        iterator: Batches,
+        training: bool,
+        prefix: str,
+        step_fn: Callable[..., dict[str, Tensor]],
+        **_: Any,
+    ) -> None:
+        """Take one step a batch and record the mean loss."""
+        anneal = SCHEDULES[self.schedule]
+        self._set_training(training)
+        total: Tensor | float = 0.0
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            progress = self.n_steps_ / self.n_steps_planned_
+            iterator.progress.fill_(progress)
+            if self.schedule != "constant":
+                for group in self.optimizer_.param_groups:
+                    group["lr"] = self.lr * anneal(progress)
+            step = step_fn(batch)
+            total = total + step["loss"].detach() * len(batch.x)
+            self.n_steps_ += 1
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+        self._record(f"{prefix}_loss", float(total) / len(iterator.rows))
+
+    def train_step_single(self, batch: Any, **_: Any) -> dict[str, Tensor]:
+        """Compute the loss of a batch and its gradient."""
+        losses = self.module_(batch)
+        loss = self.criterion_(losses, batch.weight)
+        loss.backward()
+        return {"loss": loss, "y_pred": losses}
+
+    def _losses(self, looks: Any) -> Tensor:
+        """Return the objective of each held-out row, with the same noise every time."""
+        self._set_training(False)
+        looks.progress.fill_(1.0)
+        with torch.no_grad(), seeded(self.noise_seed, self.device):
+            return torch.cat([self.module_(batch) for batch in looks])
+
+    def _record(self, name: str, loss: float) -> None:
+        self.history.record(name, loss)
+        if not loss <= DIVERGED * self.mean_loss:
+            raise ValueError(
+                f"The fit diverged in epoch {len(self.history)}: {name} = {loss:.3g}, where a "
+                f"reconstruction by the mean has {self.mean_loss:.3g}; lower learning_rate "
+                f"(now {self.lr:g})."
+            )

@@ -1,0 +1,90 @@
+"""What the documentation says is so."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import skae
+from skae.training import _budget, seeded
+
+ROOT = Path(__file__).parent.parent
+MODULES = [m.name for m in pkgutil.walk_packages(skae.__path__, "skae.")]
+PUBLIC = [getattr(skae, name) for name in skae.__all__]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_run(name):
+    module = importlib.import_module(name)
+    with seeded(0):  # a recipe that is called by itself draws weights from torch's generator
+        results = doctest.testmod(module)
+    assert results.failed == 0
+
+
+def test_all_is_sorted_and_true():
+    assert skae.__all__ == sorted(skae.__all__)
+    assert all(hasattr(skae, name) for name in skae.__all__)
+
+
+@pytest.mark.parametrize("thing", PUBLIC, ids=lambda t: t.__name__)
+def test_public_classes_and_methods_are_documented(thing):
+    doc = inspect.getdoc(thing)
+    if hasattr(thing, "get_params"):
+        for section in ("Parameters", "Examples", "See Also"):
+            assert f"\n{section}\n{'-' * len(section)}\n" in doc
+    for name, method in inspect.getmembers(thing, inspect.isfunction):
+        if method.__module__.startswith("skae") and not name.startswith("_"):
+            described = inspect.getdoc(method)
+            for parameter in list(inspect.signature(method).parameters)[1:]:
+                assert re.search(
+                    rf"(^|[ ,]){parameter}(, \w+)* : |, {parameter} : ", described, re.M
+                )
+            assert "Returns\n-------" in described
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/extending.md"])
+def test_python_in_the_pages_compiles_and_runs(page, sheet):
+    names = {"X": sheet}
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S):
+        exec(
+            compile(block.replace("Autoencoder(8)", "Autoencoder(2, max_iter=2)"), page, "exec"),
+            names,
+        )
+    if page == "docs/extending.md":
+        small = names["SmallCode"](2, alpha=10.0, max_iter=30, random_state=0).fit(sheet)
+        plain = skae.Autoencoder(2, max_iter=30, random_state=0).fit(sheet)
+        assert small.transform(sheet).std() < 0.5 * plain.transform(sheet).std()
+        normed = skae.Autoencoder(2, architecture=names["Normed"](), max_iter=60, random_state=0)
+        normed.fit(sheet)
+        assert normed.reconstruct(sheet).shape == sheet.shape
+
+
+def defaults_table():
+    """Return the table of defaults as it must stand in docs/defaults.md."""
+    classes = [c for c in PUBLIC if hasattr(c, "_parameter_constraints")]
+    parameters = {c: inspect.signature(c).parameters for c in classes}
+    names = list(dict.fromkeys(name for c in classes for name in parameters[c]))
+    lines = [
+        "| parameter | " + " | ".join(f"`{c.__name__}`" for c in classes) + " |",
+        "|---" * (1 + len(classes)) + "|",
+    ]
+    for name in names:
+        cells = [
+            f"`{parameters[c][name].default!r}`" if name in parameters[c] else "" for c in classes
+        ]
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def test_table_of_defaults_is_the_code():
+    assert defaults_table() in (ROOT / "docs" / "defaults.md").read_text()
+
+
+def test_budget_rule_is_quoted():
+    page = (ROOT / "docs" / "defaults.md").read_text()
+    for row in re.findall(r"^\| ([a-z ]+) \| (.+) \|$", page.split("budget rule")[1], re.M):
+        assert " ".join(row) in " ".join(_budget.__doc__.split()), row
