@@ -124,7 +124,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         one_of("auto"),
         doc="""
         Whether to hold out rows, keep the epoch whose loss on them is lowest, and stop when it no
-        longer falls. After a start at PCA, an epoch is kept only if its gain is more than two
+        longer falls. After a start at PCA, an epoch is kept only if its gain is more than three
         standard errors, row by row. 'auto' does so from 8 rows on. Without, all epochs are
         run and the last is kept.""",
     )

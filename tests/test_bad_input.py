@@ -150,7 +150,7 @@ def test_n_components_above_the_features(sheet):
 
 def test_early_stopping_needs_rows_to_hold_out(sheet):
     refused(Autoencoder(2, early_stopping=True), sheet[:3], "early_stopping=True needs at least 4")
-    model = Autoencoder(2, early_stopping=True, max_iter=50).fit(sheet[:40])
+    model = Autoencoder(2, early_stopping=True, max_iter=9, init="random").fit(sheet[:4])
     assert model.validation_loss_curve_ is not None
 
 

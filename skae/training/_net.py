@@ -67,7 +67,7 @@ class Net(NeuralNet):
         mean_loss: float = 1.0,
         patience: int = 10,
         tol: float = 0.0,
-        n_errors: float = 2.0,
+        n_errors: float = 3.0,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)

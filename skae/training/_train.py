@@ -23,7 +23,7 @@ from skae.training._rows import Batches, Conditioning, Rows
 if TYPE_CHECKING:
     from skae.base import BaseAutoencoder
 
-ERRORS_TO_LEAVE_PCA = 2.0  # standard errors of the gain
+ERRORS_TO_LEAVE_PCA = 3.0  # standard errors of the gain
 
 
 def train(estimator: BaseAutoencoder, X: NDArray, weight: NDArray) -> tuple[dict[str, Any], Rows]:
@@ -171,7 +171,7 @@ def warn_if_still_pca(estimator: BaseAutoencoder, best_epoch: int, loss: float) 
     if best_epoch == 0 and loss > torch.finfo(torch.float32).eps:
         warnings.warn(
             f"No epoch of {type(estimator).__name__} reconstructed the held-out rows better than "
-            "PCA by more than two standard errors, so the fit is PCA. More rows or another "
+            "PCA by more than three standard errors, so the fit is PCA. More rows or another "
             "architecture may help.",
             AutoencoderWarning,
             stacklevel=5,

@@ -97,6 +97,19 @@ def test_looks_at_the_held_out_rows_have_the_same_noise_each_time(sheet):
     assert model.validation_loss_curve_[0] > clean.validation_loss_curve_[0]
 
 
+def test_noise_does_not_disturb_the_order_of_the_rows(sheet):
+    class Silent(Noisy):
+        def _corrupt(self, module, batch):
+            return batch._replace(x=batch.x + 0 * torch.randn_like(batch.x))
+
+    class Plain(Noisy):
+        def _corrupt(self, module, batch):
+            return batch
+
+    curves = [c(2, max_iter=3, random_state=0).fit(sheet).loss_curve_ for c in (Silent, Plain)]
+    assert curves[0] == curves[1]
+
+
 def test_what_a_variant_adds_to_the_module_is_trained_and_survives(sheet):
     model = Noisy(2, max_iter=20, random_state=0).fit(sheet)
     assert model.module_.gain.item() != 1
