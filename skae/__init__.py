@@ -1,5 +1,6 @@
 """Every classic autoencoder behind the scikit-learn API, trained on PyTorch."""
 
+from skae._persistence import load, save
 from skae.architectures import MLP
 from skae.autoencoders import Autoencoder, LinearAutoencoder
 from skae.exceptions import AutoencoderWarning
@@ -11,4 +12,6 @@ __all__ = [
     "AutoencoderWarning",
     "LinearAutoencoder",
     "MLP",
+    "load",
+    "save",
 ]

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
-PIECE = 4096  # rows that are looked at together
+from skae._sklearn import _check_sample_weight
 
 
 def column_name(j: int, names: NDArray | None) -> str:
@@ -44,6 +45,10 @@ def _columns(X: Any) -> Iterator[tuple[str, Any]]:
     if hasattr(X, "columns") and hasattr(X, "iloc"):
         for j, name in enumerate(X.columns):
             yield repr(str(name)), X.iloc[:, j]
+    elif sparse.issparse(X):
+        columns = X.tocsc()
+        for j in range(X.shape[1]):
+            yield str(j), columns[:, [j]].toarray().ravel()
     elif isinstance(X, (np.ndarray, list, tuple)):
         array = X if isinstance(X, np.ndarray) else np.asarray(X, dtype=object)
         if array.ndim == 2:
@@ -51,19 +56,11 @@ def _columns(X: Any) -> Iterator[tuple[str, Any]]:
                 yield str(j), array[:, j]
 
 
-def known_rows(X: NDArray, weight: NDArray) -> tuple[NDArray, NDArray]:
-    """Drop rows of weight 0 or with nothing observed, and bring weights into (0, 1)."""
-    blank = np.concatenate([np.isnan(X[piece]).all(axis=1) for piece in slices(len(X), PIECE)])
-    keep = (weight > 0) & ~blank
-    if keep.sum() < 2:
-        raise ValueError(
-            f"X has n_samples = {keep.sum()} with a weight above 0 and an observed value, while a "
-            "minimum of 2 is required; pass more rows."
-        )
-    if not keep.all():
-        X, weight = X[keep], weight[keep]
-    # A power of two changes no bit, so that weights remain repetitions.
-    return X, np.ldexp(weight, -np.frexp(weight.max())[1])
+def weights(sample_weight: ArrayLike | None, n_rows: int) -> NDArray:
+    """Return the weight of each row, in float64."""
+    return _check_sample_weight(
+        sample_weight, np.empty((n_rows, 1)), dtype=np.float64, ensure_non_negative=True
+    )
 
 
 def finite(result: NDArray, name: str) -> NDArray:

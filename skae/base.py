@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
@@ -24,16 +25,21 @@ from skae._params import (
     one_of,
     param,
 )
-from skae._sklearn import _check_sample_weight, _fit_context
-from skae._validation import PIECE, finite, known_rows, slices, what_is_wrong
+from skae._sklearn import _fit_context
+from skae._validation import finite, weights, what_is_wrong
 from skae.losses import LOSSES, Loss
 from skae.training import (
     SCHEDULES,
     AutoencoderModule,
     Batch,
     Conditioning,
+    Monitor,
     Rows,
+    Table,
+    device_of,
+    known_rows,
     or_auto,
+    pieces,
     restore,
     state_of,
     train,
@@ -41,6 +47,7 @@ from skae.training import (
 from skae.training import _budget as budget
 
 FLOATS = [np.float64, np.float32]
+CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
 TORCH_DTYPE = {np.dtype(np.float64): torch.float64, np.dtype(np.float32): torch.float32}
 
 
@@ -72,7 +79,9 @@ feature_names_in_ : ndarray of shape (n_features_in_,)
 
 
 @hyperparameters
-class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseAutoencoder(
+    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     r"""Base of the autoencoders: training, and everything that scikit-learn expects.
 
     A variant declares its hyperparameters and changes some of the hooks below; ``fit``,
@@ -116,7 +125,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         one_of(*SCHEDULES),
         doc="""
         Course of the learning rate over ``max_iter`` epochs: 'cosine' falls to zero along half a
-        cosine, 'constant' stays.""",
+        cosine, 'linear' along a line, 'warm_up_cosine' rises over the first tenth before it does;
+        'constant' stays.""",
+    )
+    weight_decay: float = param(
+        0.0,
+        NON_NEGATIVE,
+        doc="""
+        Share of every weight, times the learning rate, that each step takes away (AdamW).""",
     )
     early_stopping: bool | str = param(
         "auto",
@@ -157,14 +173,35 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         for the same result, to the bit, at each call on one machine with one number of threads.
         None is different at each call, and leaves numpy's global generator alone.""",
     )
+    warm_start: bool = param(
+        False,
+        "boolean",
+        doc="""
+        Whether ``fit`` goes on from where the last fit ended: its weights, its conditioning and
+        the optimiser's moments.""",
+    )
     verbose: int = param(0, "verbose", doc="1 prints a line per epoch.")
+    device: str = param(
+        "auto",
+        str,
+        doc="""
+        Where to train and answer: 'cpu', 'cuda', 'cuda:1', 'mps' or another of torch's. 'auto' is
+        'cuda' where there is one, else 'cpu'.""",
+    )
+    precision: str = param(
+        "full",
+        one_of("full", "bf16"),
+        doc="""
+        Of training: 'full' is torch's default dtype, 'bf16' computes layers in bfloat16 by
+        autocast and keeps weights in full.""",
+    )
     net_params: Mapping[str, Any] | None = param(
         None,
         Mapping,
         None,
         doc="""
-        Further arguments of ``skorch.NeuralNet``, such as ``callbacks``, ``optimizer`` or
-        ``optimizer__weight_decay``; they win over skae's own.""",
+        Further arguments of ``skorch.NeuralNet``, such as ``callbacks``, ``optimizer`` (a class,
+        or a name in ``torch.optim``) or ``optimizer__betas``; they win over skae's own.""",
     )
 
     # ---------------------------------------------------------------------------------- hooks
@@ -225,14 +262,16 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     # -------------------------------------------------------------------------------- fitting
 
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> Self:
         """Train on the rows of X.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows. NaN is a value that is missing.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training rows. NaN is a value that is missing. Rows of a sparse matrix or of a memory
+            map are read batch by batch.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -250,18 +289,63 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             large or small that its squares leave the floating-point range; if a parameter is out
             of range; if the fit diverges. The estimator is then as it was before.
         """
+        resume = self.warm_start and hasattr(self, "module_")
+        return self._train(X, y, sample_weight, resume=resume)
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Train on each row of X once, going on from the last call.
+
+        The first call fixes the conditioning and the start by its rows. No rows are held out, and
+        the learning rate stays at its initial value.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            A chunk of the training rows. NaN is a value that is missing.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, relative to each other within the chunk. None is 1 for all.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        return self._train(X, y, sample_weight, resume=hasattr(self, "module_"), one_pass=True)
+
+    def _train(
+        self,
+        X: ArrayLike,
+        y: None,
+        sample_weight: ArrayLike | None,
+        *,
+        resume: bool,
+        one_pass: bool = False,
+    ) -> Self:
         with self._unchanged_on_error():
-            X = self._validate(X, reset=True, ensure_min_samples=2)
-            weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            table = self._table(X, reset=not resume, ensure_min_samples=1 if resume else 2)
+            weight = weights(sample_weight, len(table))
+            metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+            monitor = Monitor(self, X=X, y=y, metadata=metadata)
+            fitted, rows = train(
+                self,
+                *known_rows(table, weight, at_least=1 if resume else 2),
+                monitor=monitor,
+                resume=resume,
+                one_pass=one_pass,
             )
-            fitted, rows = train(self, *known_rows(X, weight))
             self.__dict__.update(fitted)
             with torch.no_grad():
                 self._finish(self.module_, rows)
+            monitor.end()
         return self
 
-    def _n_epochs(self, rows: Rows, steps_per_epoch: int) -> int:
+    def _n_epochs(self, rows: Rows, steps_per_epoch: int, at_pca: bool) -> int:
         """Return how many epochs to train for, at most."""
         return or_auto(self.max_iter, budget.max_iter(steps_per_epoch))
 
@@ -272,7 +356,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows; NaN is a value that is missing, seen by the network as the column's mean.
 
         Returns
@@ -281,7 +365,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             Their codes, in X's dtype. They do not change when X is shifted, or multiplied by one
             positive number, before ``fit`` and here.
         """
-        return finite(self._map(self._table(X), self._encode), "X")
+        return finite(self._map(self._fitted_table(X), self._encode), "X")
 
     def inverse_transform(self, Z: ArrayLike) -> NDArray:
         """Decode codes.
@@ -305,7 +389,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             )
         module = self._module_in(codes.dtype)
         results = []
-        for piece in slices(len(codes), PIECE):
+        for piece in pieces(len(codes), self.n_features_in_):
             with torch.no_grad():
                 z = torch.tensor(codes[piece], device=module.output_bias.device)
                 results.append(self._decode(module, z).cpu().numpy())
@@ -316,7 +400,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows; NaN is a value that is missing, and is filled.
 
         Returns
@@ -328,14 +412,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         def through(module: AutoencoderModule, batch: Batch) -> Tensor:
             return self._decode(module, self._encode(module, batch))
 
-        return finite(self._in_units(self._map(self._table(X), through)), "X")
+        return finite(self._in_units(self._map(self._fitted_table(X), through)), "X")
 
     def score_samples(self, X: ArrayLike) -> NDArray:
         """Score each row by its reconstruction; higher is better.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows; NaN is a value that is missing.
 
         Returns
@@ -349,9 +433,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             output = module.decode(self._encode(module, batch))
             return module.reconstruction_loss(output, batch)
 
-        table = self._table(X)
-        names = getattr(self, "feature_names_in_", None)
-        self.module_.loss.check(np.fmin.reduce(table), np.fmax.reduce(table), names)
+        table = self._fitted_table(X)
+        if not self.module_.loss.power:
+            self.module_.loss.check(*table.ranges(), getattr(self, "feature_names_in_", None))
         losses = self._map(table, loss)
         with np.errstate(over="ignore", under="ignore"):
             return finite(-losses * losses.dtype.type(self.scale_**self.module_.loss.power), "X")
@@ -361,7 +445,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows; NaN is a value that is missing.
         y : None
             Ignored.
@@ -374,8 +458,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             Weighted mean over the rows.
         """
         scores = self.score_samples(X)
-        weight = _check_sample_weight(sample_weight, scores, ensure_non_negative=True)
-        return float(np.average(scores, weights=weight))
+        return float(np.average(scores, weights=weights(sample_weight, len(scores))))
 
     def _encode(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         return self._code(module, module.encode(self._inputs(batch)))
@@ -386,25 +469,29 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _in_units(self, x_hat: NDArray) -> NDArray:
         return self._conditioning.undo(x_hat) if self.module_.loss.power else x_hat
 
-    def _table(self, X: ArrayLike) -> NDArray:
+    def _fitted_table(self, X: ArrayLike) -> Table:
         check_is_fitted(self)
-        return self._validate(X, reset=False)
+        return self._table(X, reset=False)
 
-    def _map(self, X: NDArray, function: Callable[[AutoencoderModule, Batch], Tensor]) -> NDArray:
-        """Apply a function of module and batch to all rows of X, in X's precision."""
-        module = self._module_in(X.dtype)
+    def _map(self, table: Table, function: Callable[[AutoencoderModule, Batch], Tensor]) -> NDArray:
+        """Apply a function of module and batch to all rows of a table, in its precision."""
+        module = self._module_in(table.dtype)
         dtype, device = module.output_bias.dtype, module.output_bias.device
         done = torch.ones((), dtype=dtype, device=device)
         results = []
-        for piece in slices(len(X), PIECE):
-            x = X[piece]
-            rows = Rows.of(x, np.ones(len(x)), self._conditioning, dtype).to(device)
+        for piece in table.pieces():
+            x, observed = self._conditioning.apply(table[piece], dtype)
+            observed = None if observed is None else observed.to(device)
+            batch = Batch(x.to(device), observed, torch.ones(len(x), device=device), done)
             with torch.no_grad():
-                results.append(function(module, rows.batch(slice(None), done)).cpu().numpy())
+                results.append(function(module, batch).cpu().numpy())
         return np.concatenate(results)
 
     def _module_in(self, dtype: np.dtype) -> AutoencoderModule:
         """Return the module in a precision; what it cannot represent, such as the shift, exact."""
+        device = device_of(self.device)
+        if self.module_.output_bias.device != device:
+            self.module_.to(device)
         wanted = TORCH_DTYPE[dtype]
         if self.module_.output_bias.dtype == wanted:
             return self.module_
@@ -423,14 +510,17 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     # ------------------------------------------------------------------------- bookkeeping
 
-    def _validate(self, X: ArrayLike, *, reset: bool, ensure_min_samples: int = 1) -> NDArray:
+    def _table(self, X: ArrayLike, *, reset: bool, ensure_min_samples: int = 1) -> Table:
+        # A conversion would copy a whole file; rows of one are converted when they are read.
+        in_file = isinstance(X, np.memmap)
         try:
-            return validate_data(
+            validated = validate_data(
                 self,
                 X,
                 reset=reset,
-                dtype=FLOATS,
-                order="C",
+                accept_sparse="csr",
+                dtype=None if in_file else FLOATS,
+                order=None if in_file else "C",
                 ensure_all_finite="allow-nan",
                 ensure_min_samples=ensure_min_samples,
             )
@@ -438,6 +528,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             if sentence := what_is_wrong(X):
                 raise ValueError(sentence) from error
             raise
+        return Table(validated, in_file)
 
     @contextmanager
     def _unchanged_on_error(self) -> Iterator[None]:
@@ -445,7 +536,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         try:
             yield
         except BaseException:
-            self.__dict__ = before
+            # What scikit-learn needs to take leave of its callbacks stays.
+            kept = {name: vars(self)[name] for name in CALLBACK_STATE if name in vars(self)}
+            self.__dict__ = before | kept
             raise
 
     def __getstate__(self) -> dict[str, Any]:
@@ -464,5 +557,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from skae._validation import column_name
 
-__all__ = ["LOSSES", "LogLoss", "Loss", "SquaredError"]
+__all__ = ["LOSSES", "AbsoluteError", "LogLoss", "Loss", "Poisson", "SquaredError"]
 
 
 class Loss:
@@ -64,6 +64,17 @@ class SquaredError(Loss):
         return F.mse_loss(output, x, reduction="none")
 
 
+class AbsoluteError(Loss):
+    r""":math:`|\hat x - x|`, with the identity as its link."""
+
+    name = "absolute_error"
+    power = 1
+    pca = True
+
+    def cell(self, output: Tensor, x: Tensor) -> Tensor:
+        return F.l1_loss(output, x, reduction="none")
+
+
 class LogLoss(Loss):
     r""":math:`-x \log \hat x - (1 - x) \log(1 - \hat x)`, with the logistic link, x in [0, 1]."""
 
@@ -94,4 +105,37 @@ class LogLoss(Loss):
         return np.log(p / (1 - p))
 
 
-LOSSES: dict[str, Loss] = {loss.name: loss for loss in (SquaredError(), LogLoss())}
+class Poisson(Loss):
+    r""":math:`x \log (x / \hat x) - x + \hat x`, with the logarithm's inverse as link, x >= 0.
+
+    Half the deviance of a Poisson distribution with mean :math:`\hat x`; 0 at :math:`x`.
+    """
+
+    name = "poisson"
+    power = 0
+    pca = False
+
+    def check(self, low: NDArray, high: NDArray, names: NDArray | None) -> None:
+        negative = np.flatnonzero(low < 0)
+        if len(negative):
+            j = int(negative[0])
+            raise ValueError(
+                f"loss='poisson' needs values of at least 0, but column {column_name(j, names)} of "
+                f"X goes down to {low[j]:.6g}; use loss='squared_error'."
+            )
+
+    def link(self, output: Tensor) -> Tensor:
+        return torch.exp(output)
+
+    def cell(self, output: Tensor, x: Tensor) -> Tensor:
+        x = x.clamp_min(0)  # conditioning and its inverse may leave -1e-9 of a zero
+        return torch.exp(output) - x * output + torch.xlogy(x, x) - x
+
+    def bias(self, mean: NDArray) -> NDArray:
+        # A column of zeros would start at minus infinity.
+        return np.log(np.maximum(mean, 1e-3 * max(float(mean.max()), 1e-12)))
+
+
+LOSSES: dict[str, Loss] = {
+    loss.name: loss for loss in (SquaredError(), AbsoluteError(), LogLoss(), Poisson())
+}

@@ -37,6 +37,13 @@ def pytest_runtest_call(item):
     return result
 
 
+def pytest_collection_modifyitems(items):
+    no_gpu = pytest.mark.skip(reason="needs a CUDA device")
+    for item in items:
+        if "gpu" in item.keywords and not torch.cuda.is_available():
+            item.add_marker(no_gpu)
+
+
 @pytest.fixture(
     params=[
         pytest.param(torch.float32, id="float32"),

@@ -132,7 +132,10 @@ def test_log_loss_out_of_its_domain(sheet):
             "Both architecture and activation are given",
         ),
         ({"architecture": "mlp"}, "'architecture' parameter of Autoencoder must be an object impl"),
-        ({"init": "pca", "loss": "log_loss"}, "init='pca' needs loss='squared_error' .* Use init"),
+        (
+            {"init": "pca", "loss": "log_loss"},
+            "init='pca' needs a squared or absolute error .* Use init",
+        ),
         ({"init": "pca", "linear_shortcut": False}, "init='pca' needs .* linear_shortcut=True"),
         ({"loss": "hinge"}, "'loss' parameter of Autoencoder must be a str among"),
         ({"max_iter": 0}, "'max_iter' parameter of Autoencoder must be an int"),

@@ -98,15 +98,15 @@ class Autoencoder(BaseAutoencoder):
         "squared_error",
         one_of(*LOSSES),
         doc="""
-        What a reconstruction costs per cell: 'squared_error', or 'log_loss' for values in
-        [0, 1].""",
+        What a reconstruction costs per cell: 'squared_error', 'absolute_error', 'log_loss' for
+        values in [0, 1], or 'poisson' (half the deviance) for values of at least 0.""",
     )
     init: str = param(
         "auto",
         one_of("auto", "pca", "random"),
         doc="""
-        What training starts from: 'pca' (squared error with linear shortcut only), 'random', or
-        'auto', which is 'pca' where that exists.""",
+        What training starts from: 'pca' (squared or absolute error with linear shortcut only),
+        'random', or 'auto', which is 'pca' where that exists.""",
     )
     linear_shortcut: bool = param(
         True,
@@ -140,7 +140,7 @@ class Autoencoder(BaseAutoencoder):
         possible = LOSSES[self.loss].pca and self.linear_shortcut
         if self.init == "pca" and not possible:
             raise ValueError(
-                "init='pca' needs loss='squared_error' and linear_shortcut=True; got "
+                "init='pca' needs a squared or absolute error and linear_shortcut=True; got "
                 f"loss={self.loss!r} and linear_shortcut={self.linear_shortcut}. Use init='auto'."
             )
         return possible and self.init != "random"
@@ -149,7 +149,7 @@ class Autoencoder(BaseAutoencoder):
         return self.linear_shortcut
 
     def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
-        n_features = rows.x.shape[1]
+        n_features = rows.n_features
         if self.n_components > n_features:
             warnings.warn(
                 f"n_components={self.n_components} is more than the {n_features} features of X: "

@@ -89,12 +89,12 @@ class LinearAutoencoder(BaseAutoencoder):
     def _starts_from_pca(self) -> bool:
         return self.init == "pca"
 
-    def _n_epochs(self, rows: Rows, steps_per_epoch: int) -> int:
-        at_optimum = self.init == "pca" and rows.observed is None
-        return 0 if at_optimum else super()._n_epochs(rows, steps_per_epoch)
+    def _n_epochs(self, rows: Rows, steps_per_epoch: int, at_pca: bool) -> int:
+        at_optimum = at_pca and rows.complete
+        return 0 if at_optimum else super()._n_epochs(rows, steps_per_epoch, at_pca)
 
     def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
-        n_features = rows.x.shape[1]
+        n_features = rows.n_features
         if self.n_components > n_features:
             raise ValueError(
                 f"n_components={self.n_components} must be at most the number of features of X, "
@@ -102,19 +102,26 @@ class LinearAutoencoder(BaseAutoencoder):
             )
 
     def _finish(self, module: AutoencoderModule, rows: Rows) -> None:
-        x = rows.x.double()
-        weight = rows.weight.double() / rows.weight.double().sum()
         encoder = cast(nn.Linear, module.encoder_shortcut).weight
         decoder = cast(nn.Linear, module.decoder_shortcut).weight
         basis = torch.linalg.qr(decoder.double()).Q  # (d, k)
-        along = x @ basis
-        variances, rotation = torch.linalg.eigh((along * weight[:, None]).T @ along)
+        weight = rows.weight.double() / rows.weight.double().sum()
+        total = torch.zeros((), dtype=torch.float64)
+        covariance = torch.zeros((self.n_components,) * 2, dtype=torch.float64)
+        for piece in rows.pieces():
+            x = rows.values(piece)[0].double()
+            along = x @ basis
+            total += weight[piece] @ x.square().sum(1)
+            covariance += (along * weight[piece, None]).T @ along
+        variances, rotation = torch.linalg.eigh(covariance)
         _, axes = svd_flip(None, (basis @ rotation.flip(1)).T.numpy(), u_based_decision=False)
         # The same map in other coordinates: B A = axes' (axes B A).
         encoder.copy_(torch.from_numpy(axes) @ decoder.double() @ encoder.double())
         decoder.copy_(torch.from_numpy(axes.T))
-        n = len(x)
+        # Moments belong to the coordinates that training had.
+        self._optimizer = self._optimizer | {"moments": {}}
+        n = len(rows)
         variances = variances.flip(0).clamp_min(0).numpy()
         self.components_ = axes
-        self.explained_variance_ = variances * self.scale_**2 * n / (n - 1)
-        self.explained_variance_ratio_ = variances / float((weight @ x**2).sum())
+        self.explained_variance_ = variances * self.scale_**2 * n / max(n - 1, 1)
+        self.explained_variance_ratio_ = variances / float(total)

@@ -1,12 +1,16 @@
 """skorch and the loop: rows, batches, steps, and the module that is trained."""
 
+from skae.training._device import device_of
 from skae.training._module import AutoencoderModule
 from skae.training._moments import Moments, principal_axes
+from skae.training._monitor import Monitor
 from skae.training._net import HoldOut, Net, WeightedMean
 from skae.training._rng import seeded
-from skae.training._rows import Batch, Batches, Conditioning, Rows
+from skae.training._rows import Batch, Batches, Conditioning, Rows, StoredRows
 from skae.training._schedules import SCHEDULES
-from skae.training._train import or_auto, restore, state_of, train
+from skae.training._state import restore, state_of
+from skae.training._table import Table, known_rows, pieces
+from skae.training._train import or_auto, train
 
 __all__ = [
     "SCHEDULES",
@@ -16,10 +20,16 @@ __all__ = [
     "Conditioning",
     "HoldOut",
     "Moments",
+    "Monitor",
     "Net",
     "Rows",
+    "StoredRows",
+    "Table",
     "WeightedMean",
+    "device_of",
+    "known_rows",
     "or_auto",
+    "pieces",
     "principal_axes",
     "restore",
     "seeded",

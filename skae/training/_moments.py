@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import linalg
+from scipy.sparse.linalg import LinearOperator, svds
 from sklearn.utils.extmath import randomized_svd, svd_flip
+from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
-from skae._validation import column_name, slices
-from skae.training._rows import Conditioning, Rows
+from skae._validation import column_name
+from skae.training._rows import Conditioning, ReadRows, Rows, StoredRows
+from skae.training._table import Table
 
-CHUNK_CELLS = 2**22
 EXACT_UP_TO = 2048  # rows or columns; beyond, leading axes come from a truncated decomposition
 
 
@@ -24,22 +28,25 @@ class Moments:
     high: NDArray
     mean: NDArray  # (d,), 0 where nothing is observed
     variance: NDArray  # (d,), 0 where nothing is observed
+    complete: bool  # whether no value is missing
 
     @classmethod
     @np.errstate(over="ignore", under="ignore", invalid="ignore")
-    def of(cls, X: NDArray, weight: NDArray) -> Moments:
+    def of(cls, table: Table, weight: NDArray) -> Moments:
         """Compute them in one pass, centred on the first rows against cancellation."""
-        n_features = X.shape[1]
+        if table.sparse:
+            return cls._of_sparse(table, weight)
+        n_features = table.shape[1]
         low = np.full(n_features, np.inf)
         high = np.full(n_features, -np.inf)
         total, first, second = np.zeros((3, n_features))
-        pieces = list(slices(len(X), max(1, CHUNK_CELLS // n_features)))
-        head = np.asarray(X[pieces[0]], dtype=np.float64)
-        known = ~np.isnan(head)
-        anchor = np.where(known, head, 0).sum(0) / np.maximum(known.sum(0), 1)
-        for piece in pieces:
-            x = np.asarray(X[piece], dtype=np.float64)
+        anchor, complete = None, True
+        for piece in table.pieces():
+            x = table[piece].astype(np.float64, copy=False)
             known = ~np.isnan(x)
+            if anchor is None:
+                anchor = np.where(known, x, 0).sum(0) / np.maximum(known.sum(0), 1)
+            complete = complete and bool(known.all())
             low = np.minimum(low, np.where(known, x, np.inf).min(0))
             high = np.maximum(high, np.where(known, x, -np.inf).max(0))
             w = weight[piece, None] * known
@@ -50,13 +57,35 @@ class Moments:
         seen = total > 0
         total = np.where(seen, total, 1)
         shift = first / total
+        return cls._checked(low, high, anchor + shift, second / total - shift**2, seen, complete)
+
+    @classmethod
+    def _of_sparse(cls, table: Table, weight: NDArray) -> Moments:
+        X = table.matrix().astype(np.float64)
+        mean, variance, total = mean_variance_axis(
+            X, axis=0, weights=weight, return_sum_weights=True
+        )
+        low, high = min_max_axis(X, axis=0, ignore_nan=True)
+        return cls._checked(low, high, mean, variance, total > 0, not table.has_holes())
+
+    @classmethod
+    def _checked(
+        cls,
+        low: NDArray,
+        high: NDArray,
+        mean: NDArray,
+        variance: NDArray,
+        seen: NDArray,
+        complete: bool,
+    ) -> Moments:
         # Rounding must not make a constant column vary.
         varies = seen & (high > low)
         return cls(
             low=np.where(seen, low, np.nan),
             high=np.where(seen, high, np.nan),
-            mean=np.where(varies, anchor + shift, np.where(seen, low, 0.0)),
-            variance=np.where(varies, np.maximum(second / total - shift**2, 0), 0.0),
+            mean=np.where(varies, mean, np.where(seen, low, 0.0)),
+            variance=np.where(varies, np.maximum(variance, 0), 0.0),
+            complete=complete,
         )
 
     def check_magnitude(self, dtype: np.dtype, names: NDArray | None) -> None:
@@ -82,6 +111,12 @@ class Moments:
                 f"vanish in {dtype}; multiply X by a constant first."
             )
 
+        if self.variance.max() < 100 * np.finfo(np.float64).eps * spread**2:  # rounding
+            raise ValueError(
+                "sample_weight leaves X constant: the rows that differ have next to no weight; "
+                "pass weights that are closer to each other."
+            )
+
     def conditioning(self) -> Conditioning:
         """Return the shift and the scale."""
         seen = ~np.isnan(self.low)
@@ -105,26 +140,70 @@ def principal_axes(rows: Rows, n_components: int, random_state: np.random.Random
         Orthonormal, by decreasing variance, the largest entry positive; k is `n_components` or
         the rank, if that is less.
     """
-    n, d = rows.x.shape
+    n, d = len(rows), rows.n_features
     n_components = min(n_components, n, d)
-    weight = rows.weight.double().numpy()
     if d <= EXACT_UP_TO:
-        covariance = np.zeros((d, d))
-        for piece in slices(n, max(1, CHUNK_CELLS // d)):
-            x = rows.x[piece].double().numpy()
+        weight = rows.weight.double()
+        covariance = torch.zeros((d, d), dtype=torch.float64)
+        for piece in rows.pieces():
+            x = rows.values(piece)[0].double()
             covariance += (x * weight[piece, None]).T @ x
-        variances, axes = linalg.eigh(covariance, subset_by_index=[d - n_components, d - 1])
+        variances, axes = linalg.eigh(covariance.numpy(), subset_by_index=[d - n_components, d - 1])
         variances, axes = variances[::-1], axes.T[::-1]
         noise = variances[0] * np.finfo(variances.dtype).eps * d
     else:
-        x = rows.x.numpy()
-        x = x * np.sqrt(weight / weight.mean())[:, None].astype(x.dtype)
+        s, axes = _truncated(rows, n_components, random_state)
+        variances = s.astype(np.float64) ** 2
+        # The error of a singular value is a small multiple of the largest one's rounding.
+        noise = variances[0] * (8 * torch.finfo(rows.dtype).eps) ** 2
+    _, axes = svd_flip(None, axes[variances > noise], u_based_decision=False)
+    return axes.astype(np.float64)
+
+
+def _truncated(
+    rows: Rows, n_components: int, random_state: np.random.RandomState
+) -> tuple[NDArray, NDArray]:
+    """Return the leading singular values and right singular vectors of weighted rows."""
+    n, d = len(rows), rows.n_features
+    root = (rows.weight / rows.weight.mean()).sqrt()
+    if isinstance(rows, StoredRows):
+        x = (rows.x * root[:, None]).numpy()
         if n <= EXACT_UP_TO:
             _, s, axes = linalg.svd(x, full_matrices=False)
         else:
             _, s, axes = randomized_svd(x, n_components, n_iter=7, random_state=random_state)
-        variances, axes = s[:n_components].astype(np.float64) ** 2, axes[:n_components]
-        # The error of a singular value is a small multiple of the largest one's rounding.
-        noise = variances[0] * (8 * np.finfo(x.dtype).eps) ** 2
-    _, axes = svd_flip(None, axes[variances > noise], u_based_decision=False)
-    return axes.astype(np.float64)
+        return s[:n_components], axes[:n_components]
+    if n_components >= min(n, d):
+        raise ValueError(
+            f"A start at PCA needs n_components below {min(n, d)}, the smaller side of X, where X "
+            f"is sparse or in a file and has more than {EXACT_UP_TO} columns; got {n_components}."
+        )
+    operator = _operator(cast(ReadRows, rows), root.double().numpy())
+    start = random_state.uniform(-1, 1, size=min(n, d))
+    _, s, axes = svds(operator, k=n_components, v0=start)
+    return s[::-1], axes[::-1]
+
+
+def _operator(rows: ReadRows, root: NDArray) -> LinearOperator:
+    """Return the product with weighted rows, which are never there all at once."""
+    table, conditioning = rows.table, rows.conditioning
+    shape = (len(rows), rows.n_features)
+    if table.sparse and rows.complete:
+        # The shift would fill the zeros, so it is applied to the product.
+        X, shift, scale = table.matrix(), conditioning.shift, conditioning.scale
+        return LinearOperator(
+            shape,
+            matvec=lambda v: root * (X @ v.ravel() - shift @ v.ravel()) / scale,
+            rmatvec=lambda u: (X.T @ (root * u.ravel()) - shift * (root @ u.ravel())) / scale,
+            dtype=np.float64,
+        )
+
+    def piece_of(piece: slice) -> NDArray:
+        return rows.values(piece)[0].double().numpy() * root[piece, None]
+
+    return LinearOperator(
+        shape,
+        matvec=lambda v: np.concatenate([piece_of(p) @ v.ravel() for p in rows.pieces()]),
+        rmatvec=lambda u: sum(piece_of(p).T @ u.ravel()[p] for p in rows.pieces()),
+        dtype=np.float64,
+    )

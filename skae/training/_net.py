@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from skorch import NeuralNet
@@ -39,9 +41,10 @@ class HoldOut:
         self.held_out = held_out
 
     def __call__(self, rows: Rows) -> tuple[Rows, Rows]:
-        mask = torch.zeros(len(rows), dtype=torch.bool)
-        mask[torch.from_numpy(self.held_out)] = True
-        return rows.take(~mask), rows.take(mask)
+        kept = np.setdiff1d(np.arange(len(rows)), self.held_out)
+        device = rows.weight.device
+        train, held_out = (torch.from_numpy(i).to(device) for i in (kept, self.held_out))
+        return rows.take(train), rows.take(held_out)
 
 
 class Net(NeuralNet):
@@ -51,6 +54,8 @@ class Net(NeuralNet):
     ----------
     schedule : str
         Name of a learning-rate schedule.
+    precision : str
+        'full', or 'bf16' for autocast.
     noise_seed : int
         Seed of the noise that every look at the held-out rows uses.
     mean_loss : float
@@ -63,6 +68,7 @@ class Net(NeuralNet):
         self,
         *args: Any,
         schedule: str = "constant",
+        precision: str = "full",
         noise_seed: int = 0,
         mean_loss: float = 1.0,
         patience: int = 10,
@@ -72,6 +78,7 @@ class Net(NeuralNet):
     ):
         super().__init__(*args, **kwargs)
         self.schedule = schedule
+        self.precision = precision
         self.noise_seed = noise_seed
         self.mean_loss = mean_loss
         self.patience = patience
@@ -85,6 +92,7 @@ class Net(NeuralNet):
     def train(self, rows: Rows) -> None:
         """Run the epochs, or as many as there is patience for, and restore the best one."""
         self.n_steps_ = self.n_epochs_ = 0
+        self.stop_ = False
         self.best_: BestEpoch | None = None
         try:
             self.notify("on_train_begin", X=rows)
@@ -103,7 +111,7 @@ class Net(NeuralNet):
 
     def fit_loop(self, X: Rows, y: None = None, epochs: int | None = None, **_: Any) -> Net:
         """Run the epochs."""
-        train, held_out = self.get_split_datasets(X)
+        train, held_out = self.get_split_datasets(X.to(self.device))
         batches = self.get_iterator(train, training=True)
         epochs = self.max_epochs if epochs is None else epochs
         self.n_steps_planned_ = max(1, epochs * len(batches))
@@ -127,7 +135,7 @@ class Net(NeuralNet):
             self.history[-1]["batches"].clear()
             self.n_epochs_ = epoch
             self.notify("on_epoch_end", **told)
-            if self.best_ is not None and self.best_.exhausted:
+            if self.stop_ or (self.best_ is not None and self.best_.exhausted):
                 break
         return self
 
@@ -158,7 +166,8 @@ class Net(NeuralNet):
 
     def train_step_single(self, batch: Any, **_: Any) -> dict[str, Tensor]:
         """Compute the loss of a batch and its gradient."""
-        losses = self.module_(batch)
+        with self._autocast():
+            losses = self.module_(batch)
         loss = self.criterion_(losses, batch.weight)
         loss.backward()
         return {"loss": loss, "y_pred": losses}
@@ -167,8 +176,13 @@ class Net(NeuralNet):
         """Return the objective of each held-out row, with the same noise every time."""
         self._set_training(False)
         looks.progress.fill_(1.0)
-        with torch.no_grad(), seeded(self.noise_seed, self.device):
+        with torch.no_grad(), seeded(self.noise_seed, self.device), self._autocast():
             return torch.cat([self.module_(batch) for batch in looks])
+
+    def _autocast(self) -> AbstractContextManager:
+        if self.precision == "full":
+            return nullcontext()
+        return torch.autocast(torch.device(self.device).type, dtype=torch.bfloat16)
 
     def _record(self, name: str, loss: float) -> None:
         self.history.record(name, loss)

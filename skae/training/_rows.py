@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from skae._validation import PIECE, slices
+from skae._validation import slices
+from skae.training._table import Table, pieces
 
 
 class Batch(NamedTuple):
@@ -60,54 +61,123 @@ class Conditioning:
 class Rows(Dataset):
     """Conditioned rows that are indexed a whole batch at a time.
 
-    Parameters
+    Attributes
     ----------
-    x : Tensor of shape (n, d)
-    observed : Tensor of shape (n, d) or None
+    n_features : int
     weight : Tensor of shape (n,)
-        A row with nothing observed must have weight 0.
+    dtype : torch.dtype
+    complete : bool
+        Whether no value is missing.
     """
+
+    n_features: int
+    weight: Tensor
+    dtype: torch.dtype
+    complete: bool
+
+    @staticmethod
+    def of(
+        table: Table,
+        weight: NDArray,
+        conditioning: Conditioning,
+        dtype: torch.dtype,
+        complete: bool,
+    ) -> Rows:
+        """Condition a table that is in memory; leave any other to be read batch by batch."""
+        weights = torch.tensor(weight, dtype=dtype)
+        if table.stays:
+            return ReadRows(table, weights, conditioning, dtype, complete)
+        x = torch.empty(table.shape, dtype=dtype)
+        observed = None if complete else torch.ones_like(x)
+        for piece in table.pieces():
+            x[piece], seen = conditioning.apply(table[piece], dtype)
+            if observed is not None and seen is not None:
+                observed[piece] = seen
+        return StoredRows(x, observed, weights)
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    def values(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
+        """Return x and observed of some of the rows."""
+        raise NotImplementedError
+
+    def take(self, index: Tensor) -> Rows:
+        """Return some of the rows, as rows."""
+        raise NotImplementedError
+
+    def to(self, device: torch.device | str) -> Rows:
+        """Return the rows for use on a device."""
+        raise NotImplementedError
+
+    def batch(self, index: Tensor | slice, progress: Tensor) -> Batch:
+        """Return some of the rows, as a batch."""
+        return Batch(*self.values(index), self.weight[index], progress)
+
+    def pieces(self) -> Iterator[slice]:
+        """Cut the rows into pieces of a few million cells."""
+        return pieces(len(self), self.n_features)
+
+
+class StoredRows(Rows):
+    """Rows whose conditioned values are in memory, on the device."""
 
     def __init__(self, x: Tensor, observed: Tensor | None, weight: Tensor):
         self.x = x
         self.observed = observed
         self.weight = weight
+        self.n_features = x.shape[1]
+        self.dtype = x.dtype
+        self.complete = observed is None
 
-    @classmethod
-    def of(
-        cls,
-        X: NDArray,
-        weight: NDArray,
-        conditioning: Conditioning,
-        dtype: torch.dtype,
-    ) -> Rows:
-        """Condition a table piece by piece, so that no second copy in X's precision is made."""
-        x = torch.empty(X.shape, dtype=dtype)
-        observed = None
-        for piece in slices(len(X), PIECE):
-            x[piece], seen = conditioning.apply(X[piece], dtype)
-            if seen is not None:
-                observed = torch.ones_like(x) if observed is None else observed
-                observed[piece] = seen
-        return cls(x, observed, torch.tensor(weight, dtype=dtype))
-
-    def __len__(self) -> int:
-        return len(self.x)
+    def values(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
+        return self.x[index], None if self.observed is None else self.observed[index]
 
     def take(self, index: Tensor) -> Rows:
-        """Return some of the rows."""
-        observed = None if self.observed is None else self.observed[index]
-        return Rows(self.x[index], observed, self.weight[index])
+        return StoredRows(*self.values(index), self.weight[index])
 
-    def batch(self, index: Tensor | slice, progress: Tensor) -> Batch:
-        """Return some of the rows as a batch."""
-        observed = None if self.observed is None else self.observed[index]
-        return Batch(self.x[index], observed, self.weight[index], progress)
-
-    def to(self, device: torch.device) -> Rows:
-        """Return the rows on a device."""
+    def to(self, device: torch.device | str) -> Rows:
         observed = None if self.observed is None else self.observed.to(device)
-        return Rows(self.x.to(device), observed, self.weight.to(device))
+        return StoredRows(self.x.to(device), observed, self.weight.to(device))
+
+
+class ReadRows(Rows):
+    """Rows that are read from their table, and conditioned, each time they are asked for."""
+
+    def __init__(
+        self,
+        table: Table,
+        weight: Tensor,
+        conditioning: Conditioning,
+        dtype: torch.dtype,
+        complete: bool,
+    ):
+        self.table = table
+        self.weight = weight
+        self.conditioning = conditioning
+        self.n_features = table.shape[1]
+        self.dtype = dtype
+        self.complete = complete
+
+    def values(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
+        which = index if isinstance(index, slice) else index.cpu().numpy()
+        x, observed = self.conditioning.apply(self.table[which], self.dtype)
+        device = self.weight.device
+        return x.to(device), None if observed is None else observed.to(device)
+
+    def take(self, index: Tensor) -> Rows:
+        return ReadRows(
+            self.table.take(index.cpu().numpy()),
+            self.weight[index],
+            self.conditioning,
+            self.dtype,
+            self.complete,
+        )
+
+    def to(self, device: torch.device | str) -> Rows:
+        return ReadRows(
+            self.table, self.weight.to(device), self.conditioning, self.dtype, self.complete
+        )
 
 
 class Batches:
@@ -117,7 +187,7 @@ class Batches:
         self.rows = rows
         self.batch_size = batch_size
         self.generator = generator
-        self.progress = torch.zeros((), dtype=rows.x.dtype, device=rows.x.device)
+        self.progress = torch.zeros((), dtype=rows.dtype, device=rows.weight.device)
 
     def __len__(self) -> int:
         return -(-len(self.rows) // self.batch_size)
@@ -128,5 +198,5 @@ class Batches:
                 yield self.rows.batch(piece, self.progress)
         else:
             order = torch.randperm(len(self.rows), generator=self.generator)
-            for index in order.to(self.rows.x.device).split(self.batch_size):
+            for index in order.to(self.rows.weight.device).split(self.batch_size):
                 yield self.rows.batch(index, self.progress)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import warnings
-from functools import partial
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,14 +13,17 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from skae._validation import PIECE
 from skae.exceptions import AutoencoderWarning
 from skae.training import _budget as budget
+from skae.training._device import device_of
 from skae.training._module import AutoencoderModule, build
 from skae.training._moments import Moments, principal_axes
+from skae.training._monitor import Monitor
 from skae.training._net import HoldOut, Net, WeightedMean
 from skae.training._rng import seeded
-from skae.training._rows import Batches, Conditioning, Rows
+from skae.training._rows import Batches, Rows
+from skae.training._state import load_optimizer, state_of_optimizer
+from skae.training._table import CELLS, PIECE, Table
 
 if TYPE_CHECKING:
     from skae.base import BaseAutoencoder
@@ -26,114 +31,205 @@ if TYPE_CHECKING:
 ERRORS_TO_LEAVE_PCA = 3.0  # standard errors of the gain
 
 
-def train(estimator: BaseAutoencoder, X: NDArray, weight: NDArray) -> tuple[dict[str, Any], Rows]:
+@dataclass(frozen=True)
+class Start:
+    """What training starts from."""
+
+    module: AutoencoderModule
+    rows: Rows
+    at_pca: bool
+    fitted: dict[str, Any]  # attributes that training does not change
+
+
+def train(
+    estimator: BaseAutoencoder,
+    table: Table,
+    weight: NDArray,
+    *,
+    monitor: Monitor,
+    resume: bool = False,
+    one_pass: bool = False,
+) -> tuple[dict[str, Any], Rows]:
     """Train by an estimator's hooks and hyperparameters.
 
     Parameters
     ----------
     estimator : BaseAutoencoder
         Not changed, but by its own hooks.
-    X : ndarray of shape (n, d)
+    table : Table of shape (n, d)
         Rows with something observed.
     weight : ndarray of shape (n,)
         In (0, 1).
+    monitor : Monitor
+        Tells scikit-learn's callbacks of each epoch.
+    resume : bool, default=False
+        Whether to go on from the estimator's fitted state.
+    one_pass : bool, default=False
+        Whether to take each row once, at the initial learning rate, and hold out none.
 
     Returns
     -------
     fitted : dict
         Fitted attributes.
     rows : Rows
-        X as training saw it.
+        The table as training saw it.
     """
-    architecture = estimator._architecture()
-    loss = estimator._loss()
-    from_pca = estimator._starts_from_pca()
-    moments = Moments.of(X, weight)
-    names = getattr(estimator, "feature_names_in_", None)
-    moments.check_magnitude(X.dtype, names)
-    loss.check(moments.low, moments.high, names)
-    conditioning = moments.conditioning()
-    rows = Rows.of(X, weight, conditioning, torch.get_default_dtype())
+    device = device_of(estimator.device)
     # None must not draw from numpy's global generator.
     random_state = check_random_state(
         np.random.RandomState() if estimator.random_state is None else estimator.random_state
     )
-    seed = int(random_state.randint(2**31 - 1))
-    axes = principal_axes(rows, estimator.n_components, random_state) if from_pca else None
+    n_before = estimator._n_steps if resume else 0
+    seed, noise_seed, order_seed = (
+        int(s) + n_before for s in random_state.randint(2**31 - 1, size=3)
+    )
+    with seeded(seed, device):
+        start = (resumed if resume else fresh)(estimator, table, weight, random_state)
+        module = start.module
+        net = make_net(estimator, start, random_state, noise_seed, order_seed, one_pass)
+        monitor.begin(net.max_epochs, module, start.fitted)
+        net.set_params(device=device, callbacks=[*(net.callbacks or []), ("monitor", monitor)])
+        module.objective = estimator._objective
+        try:
+            # Torch's first optimiser imports sympy, which adds a warnings filter.
+            with warnings.catch_warnings():
+                net.initialize()
+            if resume:
+                load_optimizer(net.optimizer_, estimator._optimizer)
+            net.train(start.rows)
+        finally:
+            module.objective = None
+    module.cpu().eval()
+    best, curves = net.best_, list(net.history)
+    if start.at_pca and best is not None and net.n_epochs_:
+        warn_if_still_pca(estimator, best.epoch, best.loss)
+    former = dict(vars(estimator)) if resume else {}
+    losses = [epoch["train_loss"] for epoch in curves]
+    held_out_losses = None if best is None else [epoch["valid_loss"] for epoch in curves]
+    return {
+        **start.fitted,
+        "module_": module,
+        "n_iter_": former.get("n_iter_", 0) + max(1, net.n_epochs_),
+        "best_epoch_": net.n_epochs_ if best is None else best.epoch,
+        "loss_curve_": former.get("loss_curve_", []) + losses,
+        "validation_loss_curve_": held_out_losses,
+        "_n_steps": n_before + net.n_steps_,
+        "_optimizer": state_of_optimizer(net.optimizer_),
+    }, start.rows
+
+
+def fresh(
+    estimator: BaseAutoencoder,
+    table: Table,
+    weight: NDArray,
+    random_state: np.random.RandomState,
+) -> Start:
+    """Build a module for a table, and start it at the principal components or at random."""
+    architecture = estimator._architecture()
+    loss = estimator._loss()
+    at_pca = estimator._starts_from_pca()
+    moments = Moments.of(table, weight)
+    names = getattr(estimator, "feature_names_in_", None)
+    moments.check_magnitude(table.dtype, names)
+    loss.check(moments.low, moments.high, names)
+    conditioning = moments.conditioning()
+    rows = Rows.of(table, weight, conditioning, torch.get_default_dtype(), moments.complete)
+    axes = principal_axes(rows, estimator.n_components, random_state) if at_pca else None
     spec: dict[str, Any] = {
         "loss": loss.name,
         "n_code": estimator._n_code(),
         "n_components": estimator.n_components,
         "linear_shortcut": estimator._linear_shortcut(),
     }
-    with seeded(seed):
-        module = build(architecture, conditioning, **spec)
-        module.start(loss.bias(conditioning.shift), axes)
-        estimator._setup(module, rows)
-        net = make_net(estimator, module, rows, random_state, from_pca)
-        module.objective = estimator._objective
-        try:
-            # Torch's first optimiser imports sympy, which adds a warnings filter.
-            with warnings.catch_warnings():
-                net.initialize()
-            net.train(rows)
-        finally:
-            module.objective = None
-    module.eval()
-    best, curves = net.best_, list(net.history)
-    if from_pca and best is not None and net.n_epochs_:
-        warn_if_still_pca(estimator, best.epoch, best.loss)
-    return {
-        "module_": module,
+    module = build(architecture, conditioning, **spec)
+    module.start(loss.bias(conditioning.shift), axes)
+    estimator._setup(module, rows)
+    fitted = {
         "architecture_": architecture,
         "n_components_": estimator.n_components,
         "mean_": conditioning.shift,
         "scale_": conditioning.scale,
-        "n_iter_": max(1, net.n_epochs_),
-        "best_epoch_": net.n_epochs_ if best is None else best.epoch,
-        "loss_curve_": [epoch["train_loss"] for epoch in curves],
-        "validation_loss_curve_": (
-            None if best is None else [epoch["valid_loss"] for epoch in curves]
-        ),
         "_spec": spec,
-    }, rows
+    }
+    return Start(module, rows, at_pca, fitted)
+
+
+def resumed(
+    estimator: BaseAutoencoder,
+    table: Table,
+    weight: NDArray,
+    random_state: np.random.RandomState,
+) -> Start:
+    """Go on with a copy of the fitted module, on rows conditioned as those it was fitted to."""
+    module = copy.deepcopy(estimator.module_).cpu()
+    names = getattr(estimator, "feature_names_in_", None)
+    module.loss.check(*table.ranges(), names)
+    dtype = module.output_bias.dtype
+    rows = Rows.of(table, weight, estimator._conditioning, dtype, not table.has_holes())
+    return Start(module, rows, at_pca=False, fitted={})
 
 
 def make_net(
     estimator: BaseAutoencoder,
-    module: AutoencoderModule,
-    rows: Rows,
+    start: Start,
     random_state: np.random.RandomState,
-    from_pca: bool,
+    noise_seed: int,
+    order_seed: int,
+    one_pass: bool,
 ) -> Net:
     """Return the net that an estimator's training parameters describe."""
-    noise_seed, order_seed = (int(s) for s in random_state.randint(2**31 - 1, size=2))
-    n_held_out = how_many_to_hold_out(estimator, len(rows))
+    rows = start.rows
+    n_held_out = 0 if one_pass else how_many_to_hold_out(estimator, len(rows))
     order = random_state.permutation(len(rows))
     held_out, kept = order[:n_held_out], order[n_held_out:]
     batch_size = min(or_auto(estimator.batch_size, budget.batch_size(len(kept))), len(kept))
-    epochs = estimator._n_epochs(rows, -(-len(kept) // batch_size))
+    epochs = estimator._n_epochs(rows, -(-len(kept) // batch_size), start.at_pca)
+    epochs = min(epochs, 1) if one_pass else epochs
     own: dict[str, Any] = {
         "criterion": WeightedMean,
         "criterion__mean_weight": float(rows.weight[torch.from_numpy(kept)].mean()),
-        "optimizer": partial(torch.optim.Adam, fused=True),
+        "optimizer": "AdamW",
         "lr": estimator.learning_rate,
         "max_epochs": epochs,
         "batch_size": batch_size,
         "iterator_train": Batches,
         "iterator_train__generator": torch.Generator().manual_seed(order_seed),
         "iterator_valid": Batches,
-        "iterator_valid__batch_size": PIECE,
+        "iterator_valid__batch_size": min(PIECE, max(1, CELLS // rows.n_features)),
         "train_split": HoldOut(held_out) if n_held_out else None,
         "verbose": estimator.verbose,
-        "schedule": estimator.schedule,
+        "schedule": "constant" if one_pass else estimator.schedule,
+        "precision": estimator.precision,
         "noise_seed": noise_seed,
-        "mean_loss": loss_of_the_mean(module, rows),
+        "mean_loss": loss_of_the_mean(start.module, rows),
         "patience": or_auto(estimator.n_iter_no_change, budget.patience(epochs)),
         "tol": estimator.tol,
-        "n_errors": ERRORS_TO_LEAVE_PCA if from_pca else 0.0,
+        "n_errors": ERRORS_TO_LEAVE_PCA if start.at_pca else 0.0,
     }
-    return Net(module, **(own | dict(estimator.net_params or {})))
+    return Net(start.module, **with_optimizer(own | dict(estimator.net_params or {}), estimator))
+
+
+def with_optimizer(params: dict[str, Any], estimator: BaseAutoencoder) -> dict[str, Any]:
+    """Return a net's parameters with the optimiser as a class, fused where it can be."""
+    optimizer = params["optimizer"]
+    if isinstance(optimizer, str):
+        named = getattr(torch.optim, optimizer, None)
+        if not (isinstance(named, type) and issubclass(named, torch.optim.Optimizer)):
+            raise ValueError(
+                f"net_params['optimizer'] = {optimizer!r} is not the name of a class in "
+                "torch.optim, such as 'AdamW' or 'SGD'."
+            )
+        optimizer = named
+    takes = inspect.signature(optimizer).parameters
+    if "fused" in takes:
+        params = {"optimizer__fused": True} | params
+    if "weight_decay" in takes:
+        params = {"optimizer__weight_decay": estimator.weight_decay} | params
+    elif estimator.weight_decay:
+        raise ValueError(
+            f"The optimiser {optimizer.__name__} knows no weight_decay; set weight_decay=0."
+        )
+    return params | {"optimizer": optimizer}
 
 
 def how_many_to_hold_out(estimator: BaseAutoencoder, n_rows: int) -> int:
@@ -158,11 +254,12 @@ def or_auto(value: Any, auto: int) -> int:
 
 @torch.no_grad()
 def loss_of_the_mean(module: AutoencoderModule, rows: Rows) -> float:
-    """Return the loss of rows reconstructed by their mean."""
-    losses = [
-        module.reconstruction_loss(module.output_bias.expand_as(batch.x), batch)
-        for batch in Batches(rows, PIECE)
-    ]
+    """Return the loss of rows reconstructed by the output's bias alone, at first their mean."""
+    losses = []
+    for piece in rows.pieces():
+        batch = rows.batch(piece, progress=torch.zeros(()))
+        output = module.output_bias.cpu().expand_as(batch.x)
+        losses.append(module.reconstruction_loss(output, batch))
     return float(torch.cat(losses) @ rows.weight / rows.weight.sum())
 
 
@@ -174,30 +271,5 @@ def warn_if_still_pca(estimator: BaseAutoencoder, best_epoch: int, loss: float) 
             "PCA by more than three standard errors, so the fit is PCA. More rows or another "
             "architecture may help.",
             AutoencoderWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
-
-
-def restore(
-    architecture: Any, conditioning: Conditioning, spec: dict[str, Any], weights: dict[str, Any]
-) -> AutoencoderModule:
-    """Return the module that was trained, from what `state_of` kept of it."""
-    with seeded(0):
-        module = build(architecture, conditioning, **spec)
-    # torch.tensor copies: the arrays may be a read-only memmap.
-    values = {name: torch.tensor(array) for name, array in weights["values"].items()}
-    for name in values.keys() - module.state_dict().keys():
-        if name in weights["trainable"]:
-            module.register_parameter(name, torch.nn.Parameter(values[name]))
-        else:
-            module.register_buffer(name, values[name])
-    module.load_state_dict(values, assign=True)
-    return module.eval()
-
-
-def state_of(module: AutoencoderModule) -> dict[str, Any]:
-    """Return a module's weights as arrays, and which of them are trained."""
-    return {
-        "values": {name: t.cpu().numpy() for name, t in module.state_dict().items()},
-        "trainable": [name for name, _ in module.named_parameters()],
-    }

@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from skae.training import Conditioning, Moments, Rows, _moments, principal_axes
+from skae.training import Conditioning, Moments, Rows, Table, _moments, _table, principal_axes
 
 
 @pytest.fixture
@@ -12,10 +12,10 @@ def table(rng):
 
 
 def test_weighted_moments_of_observed_cells(table, rng, monkeypatch):
-    monkeypatch.setattr(_moments, "CHUNK_CELLS", 100)
+    monkeypatch.setattr(_table, "CELLS", 100)
     weight = rng.random(500)
     table[rng.random(table.shape) < 0.2] = np.nan
-    moments = Moments.of(table + 1e6, weight)
+    moments = Moments.of(Table(table + 1e6), weight)
     for j in range(6):
         seen = ~np.isnan(table[:, j])
         x, w = table[seen, j], weight[seen]
@@ -27,7 +27,7 @@ def test_weighted_moments_of_observed_cells(table, rng, monkeypatch):
 
 def test_constant_and_blank_columns_do_not_vary():
     X = np.column_stack([np.full(1000, 0.1), np.full(1000, np.nan), np.arange(1000.0)])
-    moments = Moments.of(X, np.ones(1000))
+    moments = Moments.of(Table(X), np.ones(1000))
     assert moments.variance[:2].tolist() == [0, 0]
     assert moments.mean[:2].tolist() == [0.1, 0]
     scale = moments.conditioning().scale
@@ -37,7 +37,7 @@ def test_constant_and_blank_columns_do_not_vary():
 def rows_of(X, weight=None):
     weight = np.ones(len(X)) if weight is None else weight
     mean = np.average(X, axis=0, weights=weight)
-    return Rows.of(X, weight, Conditioning(mean, 1.0), torch.float32)
+    return Rows.of(Table(X), weight, Conditioning(mean, 1.0), torch.float32, complete=True)
 
 
 @pytest.mark.parametrize("exact_up_to", [2048, 100, 5])

@@ -24,8 +24,9 @@ def test_loss_of_a_weighted_batch_is_that_of_the_repeated_one():
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedules_start_at_the_learning_rate_and_stay_below(name):
     values = [SCHEDULES[name](t) for t in np.linspace(0, 1, 50)]
-    assert values[0] == 1
-    assert all(a >= b >= 0 for a, b in pairwise(values))
+    assert max(values) == pytest.approx(1, abs=0.01)
+    falling = values[int(np.argmax(values)) :]
+    assert all(a >= b >= 0 for a, b in pairwise(falling))
     if name == "cosine":
         assert values[-1] == pytest.approx(0)
 

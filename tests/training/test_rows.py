@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from skae.training import Batches, Conditioning, Rows
+from skae.training import Batches, Conditioning, Rows, StoredRows, Table
 
 
 @pytest.fixture
@@ -32,14 +32,14 @@ def test_conditions_in_the_precision_of_x_and_then_casts():
 
 def test_rows_in_pieces_are_rows_at_once(holed):
     conditioning = Conditioning(np.zeros(3), 2.0)
-    rows = Rows.of(holed, np.ones(len(holed)), conditioning, torch.float32)
+    rows = Rows.of(Table(holed), np.ones(len(holed)), conditioning, torch.float32, complete=False)
     x, observed = conditioning.apply(holed, torch.float32)
     assert torch.equal(rows.x, x)
     assert torch.equal(rows.observed, observed)
 
 
 def test_each_row_once_an_epoch_in_an_order_of_its_own():
-    rows = Rows(torch.arange(10.0)[:, None], None, torch.arange(10.0))
+    rows = StoredRows(torch.arange(10.0)[:, None], None, torch.arange(10.0))
     generator = torch.Generator().manual_seed(0)
     batches = Batches(rows, 4, generator)
     epochs = [[b.x[:, 0].tolist() for b in batches] for _ in range(2)]

@@ -1,0 +1,68 @@
+"""Fitted state without torch objects: arrays, numbers and names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from skae.training._module import AutoencoderModule, build
+from skae.training._rng import seeded
+from skae.training._rows import Conditioning
+
+
+def state_of(module: AutoencoderModule) -> dict[str, Any]:
+    """Return a module's weights as arrays, and which of them are trained."""
+    return {
+        "values": {name: t.cpu().numpy() for name, t in module.state_dict().items()},
+        "trainable": [name for name, _ in module.named_parameters()],
+    }
+
+
+def restore(
+    architecture: Any, conditioning: Conditioning, spec: dict[str, Any], state: dict[str, Any]
+) -> AutoencoderModule:
+    """Return the module that `state_of` was asked about."""
+    with seeded(0):
+        module = build(architecture, conditioning, **spec)
+    # torch.tensor copies: the arrays may be a read-only memmap.
+    values = {name: torch.tensor(array) for name, array in state["values"].items()}
+    for name in values.keys() - module.state_dict().keys():
+        if name in state["trainable"]:
+            module.register_parameter(name, nn.Parameter(values[name]))
+        else:
+            module.register_buffer(name, values[name])
+    module.load_state_dict(values, assign=True)
+    return module.eval()
+
+
+def state_of_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return an optimiser's moments as arrays, by the position of the weight they belong to."""
+    state = optimizer.state_dict()["state"]
+    moments = {
+        int(position): {name: _to_array(value) for name, value in values.items()}
+        for position, values in state.items()
+    }
+    return {"optimizer": type(optimizer).__name__, "moments": moments}
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Give an optimiser the moments of a former one of its kind; another kind starts anew."""
+    if state["optimizer"] != type(optimizer).__name__:
+        return
+    whole = optimizer.state_dict()
+    whole["state"] = {
+        position: {name: _to_tensor(value) for name, value in values.items()}
+        for position, values in state["moments"].items()
+    }
+    optimizer.load_state_dict(whole)
+
+
+def _to_array(value: Any) -> Any:
+    return value.detach().cpu().numpy().copy() if isinstance(value, torch.Tensor) else value
+
+
+def _to_tensor(value: Any) -> Any:
+    return torch.tensor(value) if isinstance(value, np.ndarray) else value

@@ -1,0 +1,111 @@
+"""The user's rows, wherever they are: in memory, in a file, or sparse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.utils.sparsefuncs import min_max_axis
+
+from skae._validation import slices
+
+CELLS = 2**22  # of a table that are looked at together
+PIECE = 4096  # rows that are looked at together, at most
+
+
+def pieces(n_rows: int, n_features: int) -> Iterator[slice]:
+    """Cut the rows of a table into pieces of a few million cells."""
+    return slices(n_rows, min(PIECE, max(1, CELLS // n_features)))
+
+
+class Table:
+    """Rows that are read as dense arrays, when they are asked for.
+
+    Parameters
+    ----------
+    X : ndarray or csr_array of shape (n, d)
+        Validated; a memory map stays in its file, whatever its dtype.
+    in_file : bool
+        Whether X is a memory map.
+    index : ndarray of int or None
+        Rows of X that the table has; None is all.
+    """
+
+    def __init__(self, X: Any, in_file: bool = False, index: NDArray | None = None):
+        self.X = X
+        self.in_file = in_file
+        self.index = index
+        self.shape = (X.shape[0] if index is None else len(index), X.shape[1])
+        self.dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def sparse(self) -> bool:
+        """Whether X is sparse."""
+        return sparse.issparse(self.X)
+
+    @property
+    def stays(self) -> bool:
+        """Whether rows stay where they are, to be read a batch at a time."""
+        return self.in_file or self.sparse
+
+    def pieces(self) -> Iterator[slice]:
+        """Cut the rows into pieces of a few million cells."""
+        return pieces(*self.shape)
+
+    def __getitem__(self, which: slice | NDArray) -> NDArray:
+        """Return rows, dense, in the table's dtype."""
+        rows = self.X[which if self.index is None else self.index[which]]
+        return np.asarray(rows.toarray() if self.sparse else rows, dtype=self.dtype)
+
+    def has_holes(self) -> bool:
+        """Tell whether a value is missing."""
+        if self.sparse:
+            return bool(np.isnan(self.matrix().data).any())
+        return any(np.isnan(self[piece]).any() for piece in self.pieces())
+
+    def blank_rows(self) -> NDArray:
+        """Tell for each row whether all its values are missing."""
+        if self.sparse and not self.has_holes():
+            return np.zeros(len(self), dtype=bool)
+        return np.concatenate([np.isnan(self[piece]).all(axis=1) for piece in self.pieces()])
+
+    def ranges(self) -> tuple[NDArray, NDArray]:
+        """Return the least and the largest value of each column, NaN where there is none."""
+        if self.sparse:
+            return min_max_axis(self.matrix(), axis=0, ignore_nan=True)
+        bounds = [
+            (np.fmin.reduce(x), np.fmax.reduce(x)) for x in map(self.__getitem__, self.pieces())
+        ]
+        lows, highs = zip(*bounds, strict=True)
+        return np.fmin.reduce(lows), np.fmax.reduce(highs)
+
+    def matrix(self) -> Any:
+        """Return the rows of a sparse table, sparse."""
+        return self.X if self.index is None else self.X[self.index]
+
+    def take(self, which: NDArray) -> Table:
+        """Return a table of some of the rows; of those in memory, a copy."""
+        if self.stays:
+            index = which if self.index is None else self.index[which]
+            return Table(self.X, self.in_file, index)
+        return Table(self.X[which])
+
+
+def known_rows(table: Table, weight: NDArray, at_least: int = 2) -> tuple[Table, NDArray]:
+    """Drop rows of weight 0 or with nothing observed, and bring weights into (0, 1)."""
+    keep = np.flatnonzero((weight > 0) & ~table.blank_rows())
+    if len(keep) < at_least:
+        raise ValueError(
+            f"X has n_samples = {len(keep)} with a weight above 0 and an observed value, while a "
+            f"minimum of {at_least} is required; pass more rows."
+        )
+    if len(keep) < len(table):
+        table, weight = table.take(keep), weight[keep]
+    # A power of two changes no bit, so that weights remain repetitions.
+    return table, np.ldexp(weight, -np.frexp(weight.max())[1])

@@ -1,0 +1,97 @@
+"""scikit-learn's callbacks, and skorch's."""
+
+import numpy as np
+import pytest
+from sklearn.callback import ProgressBar, ScoringMonitor
+from sklearn.decomposition import PCA
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import EarlyStopping, GradientNormClipping, LRScheduler
+
+from skae import Autoencoder, AutoencoderWarning
+from skae.metrics import explained_variance
+
+SHORT = {"max_iter": 4, "early_stopping": False, "random_state": 0}
+
+
+class Recorder:
+    """A callback that notes what it is told, and stops after some epochs."""
+
+    def __init__(self, stop_after=None):
+        self.told = []
+        self.stop_after = stop_after
+
+    def setup(self, estimator, context):
+        self.told.append("setup")
+
+    def teardown(self, estimator, context):
+        self.told.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.told.append(f"{context.task_name} begins")
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator, X):
+        assert np.isfinite(fitted_estimator.transform(X)).all()
+        self.told.append(f"{context.task_name} ends")
+        return context.task_name == "epoch" and context.task_id + 1 == self.stop_after
+
+
+def test_each_epoch_is_a_task_of_the_fit(sheet):
+    recorder = Recorder()
+    Autoencoder(2, **SHORT).set_callbacks(recorder).fit(sheet)
+    epochs = ["epoch begins", "epoch ends"] * 4
+    assert recorder.told == ["setup", "fit begins", *epochs, "fit ends", "teardown"]
+
+
+def test_a_callback_can_stop_the_fit(sheet):
+    model = Autoencoder(2, **SHORT).set_callbacks(Recorder(stop_after=2)).fit(sheet)
+    assert model.n_iter_ == 2
+
+
+def test_callbacks_are_taken_leave_of_when_a_fit_fails(sheet):
+    recorder = Recorder()
+    model = Autoencoder(2, learning_rate=1e6, **SHORT).set_callbacks(recorder)
+    with pytest.raises(ValueError, match="diverged"):
+        model.fit(sheet)
+    assert recorder.told[-1] == "teardown"
+    assert not [name for name in vars(model) if name.endswith("_") or "callback_fit" in name]
+
+
+def test_scoring_monitor_sees_the_score_of_each_epoch(sheet):
+    """scikit-learn's monitor scores only where there is a y, whatever it is."""
+    monitor = ScoringMonitor(scoring={"kept": explained_variance})
+    y = np.zeros(len(sheet))
+    model = Autoencoder(2, **SHORT).set_callbacks(monitor).fit(sheet, y)
+    scores = [row["kept"] for row in monitor.get_logs().data if row["task_name"] == "epoch"]
+    assert len(scores) == 4
+    assert scores[-1] == pytest.approx(explained_variance(model, sheet))
+
+
+def test_progress_bar_nests_in_a_grid_search(sheet, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    pipeline = make_pipeline(StandardScaler(), Autoencoder(2, **SHORT))
+    grid = {"autoencoder__n_components": [1, 2]}
+    search = GridSearchCV(pipeline, grid, scoring=explained_variance, cv=2)
+    search.set_callbacks(ProgressBar(max_propagation_depth=None))
+    search.fit(sheet)
+    shown = capsys.readouterr().out
+    assert "Autoencoder - fit" in shown
+    assert "100%" in shown
+
+
+def test_skorchs_callbacks_by_net_params(sheet):
+    def fit(*callbacks, **parameters):
+        model = Autoencoder(2, **SHORT | parameters)
+        return model.set_params(net_params={"callbacks": list(callbacks)}).fit(sheet)
+
+    plain = fit(schedule="constant").transform(sheet)
+    halved = fit(LRScheduler("StepLR", step_size=1, gamma=0.5), schedule="constant")
+    assert not np.array_equal(halved.transform(sheet), plain)
+    clipped = fit(GradientNormClipping(1e-9), learning_rate=1e-3, schedule="constant")
+    start = PCA(2).fit(sheet)
+    assert not np.array_equal(clipped.transform(sheet), plain)
+    assert clipped.score(sheet) < 0 < start.n_components_
+    with pytest.warns(AutoencoderWarning, match="Interrupted after 2 of 9 epochs"):
+        stopping = fit(EarlyStopping(monitor="train_loss", patience=1, threshold=0.99), max_iter=9)
+    assert stopping.n_iter_ == 2

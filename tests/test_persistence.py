@@ -1,0 +1,71 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import save_file
+from sklearn.decomposition import PCA
+
+import skae
+from skae import MLP, Autoencoder, LinearAutoencoder
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Autoencoder(2, max_iter=3, early_stopping=False, random_state=0),
+        Autoencoder(2, architecture=MLP((7,)), max_iter=3, early_stopping=False, random_state=0),
+        Autoencoder(2, hidden_layer_sizes=[5, 4], max_iter=3, early_stopping=False),
+        LinearAutoencoder(2),
+    ],
+)
+def test_round_trip_is_equal_to_the_bit(model, sheet, tmp_path):
+    frame = pd.DataFrame(sheet, columns=list("abcdef"))
+    model.set_output(transform="pandas").fit(frame)
+    skae.save(model, tmp_path / "model")
+    again = skae.load(tmp_path / "model")
+    for method in ("transform", "reconstruct", "score_samples"):
+        assert np.array_equal(getattr(again, method)(frame), getattr(model, method)(frame))
+    assert again.transform(frame).columns.tolist() == model.transform(frame).columns.tolist()
+    assert again.get_params()["max_iter"] == model.get_params()["max_iter"]
+    assert again.loss_curve_ == model.loss_curve_
+    on = [m.partial_fit(frame).transform(frame) for m in (model, again)]
+    if model.random_state is not None:
+        assert np.array_equal(*on)
+
+
+def test_unfitted_and_device(tmp_path):
+    skae.save(Autoencoder(3), tmp_path / "model")
+    again = skae.load(tmp_path / "model", device="cpu")
+    assert again.n_components == 3
+    assert again.device == "cpu"
+    assert not hasattr(again, "module_")
+
+
+def test_what_cannot_be_written_is_named_and_the_former_file_stays(tmp_path):
+    path = tmp_path / "model"
+    skae.save(Autoencoder(3), path)
+    before = path.read_bytes()
+    with pytest.raises(TypeError, match=r"Autoencoder.random_state is a RandomState; replace it"):
+        skae.save(Autoencoder(random_state=np.random.RandomState(0)), path)
+    with pytest.raises(TypeError, match="is a PCA"):
+        skae.save(PCA(2), path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_what_is_not_its_own_is_refused(tmp_path, sheet):
+    path = tmp_path / "model"
+    skae.save(LinearAutoencoder(2).fit(sheet), path)
+    whole = path.read_bytes()
+    for content in (b"", b"not a file", whole[:-10], whole[:200]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="model (cannot be read|was not written)"):
+            skae.load(path)
+    save_file({"a": np.zeros(3)}, path)
+    with pytest.raises(ValueError, match=r"was not written by skae\.save"):
+        skae.load(path)
+    foreign = json.dumps({"class": "PCA", "state": {"dict": []}})
+    save_file({}, path, metadata={"skae": "1", "structure": foreign})
+    with pytest.raises(ValueError, match="'PCA', which is not a type of skae"):
+        skae.load(path)

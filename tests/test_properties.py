@@ -1,0 +1,107 @@
+"""Whatever the table: a sentence, or finite answers of the right shape and dtype."""
+
+import os
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import sparse
+
+from skae import Autoencoder, AutoencoderWarning, LinearAutoencoder
+
+EXAMPLES = int(os.environ.get("SKAE_EXAMPLES", "60"))
+
+cells = st.one_of(
+    st.floats(-10, 10, width=32),
+    st.sampled_from([0.0, 1.0, np.nan, 1e-30, -1e30, np.inf, 1e300, 255.0]),
+)
+
+
+@st.composite
+def tables(draw):
+    """Draw a small table: any dtype, layout, holes, and now and then something awful."""
+    shape = draw(hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12))
+    calm = draw(st.booleans())
+    dtype = draw(st.sampled_from(["f8", "f4", "i4", "u1", "?"]))
+    if dtype in ("f8", "f4"):
+        elements = st.floats(-10, 10, width=32) if calm else cells
+        X = draw(hnp.arrays(np.float64, shape, elements=elements))
+        with np.errstate(over="ignore"):
+            X = X.astype(dtype)
+    else:
+        X = draw(hnp.arrays(dtype, shape))
+    layout = draw(st.sampled_from(["C", "F", "strided", "read-only", "csr", "list"]))
+    if layout == "F":
+        X = np.asfortranarray(X)
+    elif layout == "strided":
+        X = np.repeat(X, 2, axis=0)[::2]
+    elif layout == "read-only":
+        X.flags.writeable = False
+    elif layout == "csr" and X.dtype.kind in "fiu":
+        X = sparse.csr_array(X)
+    elif layout == "list":
+        X = X.tolist()
+    return X
+
+
+@st.composite
+def models(draw):
+    k = draw(st.integers(1, 4))
+    if draw(st.booleans()):
+        return LinearAutoencoder(k, init=draw(st.sampled_from(["pca", "random"])), max_iter=2)
+    return Autoencoder(
+        k,
+        hidden_layer_sizes=draw(st.sampled_from([(), (3,), (4, 2)])),
+        loss=draw(st.sampled_from(["squared_error", "absolute_error", "log_loss", "poisson"])),
+        linear_shortcut=draw(st.booleans()),
+        early_stopping=draw(st.sampled_from(["auto", False])),
+        max_iter=2,
+        random_state=0,
+    )
+
+
+def attempt(function, *args, **kwargs):
+    """Return an answer, or None for a ValueError or TypeError with a sentence."""
+    try:
+        return function(*args, **kwargs)
+    except (ValueError, TypeError) as error:
+        if len(str(error)) < 15:
+            pytest.fail(f"not a sentence: {error}")
+        return None
+
+
+@pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning")
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize="SKAE_EXAMPLES" not in os.environ,
+    suppress_health_check=list(HealthCheck),
+)
+@given(model=models(), X=tables(), Y=tables(), data=st.data())
+def test_answers_are_finite_or_refused_with_a_sentence(model, X, Y, data):
+    n = X.shape[0] if hasattr(X, "shape") else len(X)
+    weight = data.draw(
+        st.none() | hnp.arrays(np.float64, n, elements=st.sampled_from([0.0, 1.0, 2.5, 1e-300]))
+    )
+    in_chunks = data.draw(st.booleans())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AutoencoderWarning)
+        fitted = attempt(model.partial_fit if in_chunks else model.fit, X, sample_weight=weight)
+        if fitted is None:
+            assert not hasattr(model, "module_")
+            return
+        if in_chunks:
+            attempt(model.partial_fit, Y)
+    for table in (X, Y):
+        codes = attempt(model.transform, table)
+        for method in (model.transform, model.reconstruct, model.score_samples):
+            answer = attempt(method, table)
+            if answer is not None:
+                assert np.isfinite(answer).all()
+                assert answer.dtype in (np.float32, np.float64)
+                assert len(answer) == (table.shape[0] if hasattr(table, "shape") else len(table))
+        if codes is not None:
+            assert codes.shape[1] == model.n_components

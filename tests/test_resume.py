@@ -1,0 +1,104 @@
+"""partial_fit and warm_start: the same module, conditioning and moments, on new rows."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+
+from skae import Autoencoder, LinearAutoencoder
+from tests.conftest import curve
+
+PLAIN = {"schedule": "constant", "early_stopping": False, "random_state": 0}
+
+
+def test_one_pass_is_one_epoch_to_the_bit(sheet):
+    fit = Autoencoder(2, max_iter=1, **PLAIN).fit(sheet)
+    part = Autoencoder(2, **PLAIN).partial_fit(sheet)
+    assert np.array_equal(fit.transform(sheet), part.transform(sheet))
+    assert part.n_iter_ == 1
+
+
+def test_first_chunk_fixes_the_conditioning(sheet):
+    model = Autoencoder(2, **PLAIN).partial_fit(sheet[:100])
+    mean, scale = model.mean_.copy(), model.scale_
+    model.partial_fit(5 + 9 * sheet[100:])
+    assert np.array_equal(model.mean_, mean)
+    assert model.scale_ == scale
+
+
+def test_a_stream_of_chunks_ends_where_one_fit_of_them_does(rng):
+    X = curve(rng, n=6000)
+    stream = Autoencoder(2, batch_size=50, **PLAIN)
+    for _ in range(10):
+        for chunk in np.split(X, 20):
+            stream.partial_fit(chunk)
+    scores = [
+        Autoencoder(2, batch_size=50, max_iter=10, **PLAIN)
+        .set_params(random_state=seed)
+        .fit(X)
+        .score(X)
+        for seed in range(3)
+    ]
+    assert stream.score(X) == pytest.approx(np.mean(scores), rel=0.5)
+    assert stream.n_iter_ == 200
+    assert len(stream.loss_curve_) == 200
+
+
+@pytest.mark.parametrize("how", ["partial_fit", "warm_start"])
+def test_moments_go_on(sheet, how):
+    """Adam without its moments takes other steps; with them, a pickle in between changes none."""
+    model = Autoencoder(2, max_iter=1, warm_start=True, **PLAIN)
+    go_on = "partial_fit" if how == "partial_fit" else "fit"
+    model.fit(sheet)
+    pickled = pickle.loads(pickle.dumps(model))
+    forgetful = pickle.loads(pickle.dumps(model))
+    forgetful._optimizer = {"optimizer": "AdamW", "moments": {}}
+    codes = [getattr(m, go_on)(sheet).transform(sheet) for m in (model, pickled, forgetful)]
+    assert np.array_equal(codes[0], codes[1])
+    assert not np.allclose(codes[0], codes[2], atol=1e-4)
+
+
+def test_order_of_the_rows_differs_from_pass_to_pass(sheet):
+    model = Autoencoder(2, learning_rate=1e-12, batch_size=100, **PLAIN).partial_fit(sheet)
+    first = model._n_steps
+    model.partial_fit(sheet)
+    assert (first, model._n_steps) == (4, 8)
+
+
+def test_warm_start_goes_on_and_cold_start_does_not(sheet):
+    model = Autoencoder(2, max_iter=20, **PLAIN).fit(sheet)
+    first = model.score(sheet)
+    assert clone(model).fit(sheet).score(sheet) == first
+    model.set_params(warm_start=True).fit(sheet)
+    assert model.n_iter_ == 40
+    assert len(model.loss_curve_) == 40
+    assert model.loss_curve_[20] < 0.5 * model.loss_curve_[0]
+    assert model.score(sheet) > first
+
+
+def test_a_later_chunk_may_have_one_row_but_no_other_columns(sheet):
+    model = Autoencoder(2, **PLAIN).partial_fit(sheet).partial_fit(sheet[:1])
+    with pytest.raises(ValueError, match="X has 5 features"):
+        model.partial_fit(sheet[:, :5])
+    assert np.isfinite(model.transform(sheet)).all()
+
+
+def test_linear_streams_stay_near_the_optimum(rng):
+    X = rng.normal(size=(4000, 3)) @ rng.normal(size=(3, 8)) + 0.1 * rng.normal(size=(4000, 8))
+    model = LinearAutoencoder(3, learning_rate=1e-3, random_state=0)
+    for chunk in np.split(X, 20):
+        model.partial_fit(chunk)
+    assert model.score(X) > 1.2 * LinearAutoencoder(3).fit(X).score(X)
+
+
+def test_training_dtype_is_kept(sheet):
+    model = Autoencoder(2, **PLAIN).partial_fit(sheet)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        model.partial_fit(sheet)
+    finally:
+        torch.set_default_dtype(before)
+    assert model.module_.output_bias.dtype == torch.float32
