@@ -1,7 +1,7 @@
 """Every classic autoencoder behind the scikit-learn API, trained on PyTorch."""
 
 from skae._persistence import load, save
-from skae.architectures import MLP
+from skae.architectures import MLP, Networks
 from skae.autoencoders import Autoencoder, LinearAutoencoder
 from skae.exceptions import AutoencoderWarning
 
@@ -12,6 +12,7 @@ __all__ = [
     "AutoencoderWarning",
     "LinearAutoencoder",
     "MLP",
+    "Networks",
     "load",
     "save",
 ]

@@ -16,20 +16,12 @@ from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from skae._params import (
-    FRACTION,
-    NON_NEGATIVE,
-    POSITIVE,
-    POSITIVE_INT,
-    hyperparameters,
-    one_of,
-    param,
-)
+from skae._params import hyperparameters
 from skae._sklearn import _fit_context
+from skae._training_parameters import TrainingParameters
 from skae._validation import finite, weights, what_is_wrong
 from skae.losses import LOSSES, Loss
 from skae.training import (
-    SCHEDULES,
     AutoencoderModule,
     Batch,
     Conditioning,
@@ -51,36 +43,13 @@ CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
 TORCH_DTYPE = {np.dtype(np.float64): torch.float64, np.dtype(np.float32): torch.float32}
 
 
-FITTED = """
-module_ : torch.nn.Module
-    The trained module, in conditioned units and evaluation mode.
-architecture_ : object
-    The recipe that built its networks; None without networks.
-n_components_ : int
-    Width of the code.
-mean_ : ndarray of shape (n_features,)
-    Weighted mean of the observed training values of each column; 0 where there are none.
-scale_ : float
-    Square root of the columns' mean variance. Training sees ``(X - mean_) / scale_``.
-n_iter_ : int
-    Epochs that were run; 1 where the start is the optimum, so that none was.
-best_epoch_ : int
-    Epoch whose weights were kept; 0 is the start.
-loss_curve_ : list of float
-    Mean training loss of each epoch. Squared errors are in squared units of ``scale_``, so that
-    reconstruction by the mean has 1.
-validation_loss_curve_ : list of float or None
-    Mean loss of the held-out rows after each epoch; None without.
-n_features_in_ : int
-    Columns seen by ``fit``.
-feature_names_in_ : ndarray of shape (n_features_in_,)
-    Their names; only if X had names that are all strings.
-""".strip()
-
-
 @hyperparameters
 class BaseAutoencoder(
-    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    TrainingParameters,
+    BaseEstimator,
 ):
     r"""Base of the autoencoders: training, and everything that scikit-learn expects.
 
@@ -94,115 +63,6 @@ class BaseAutoencoder(
     ----------
     {parameters}
     """
-
-    _doc_parts = {"attributes": FITTED}  # noqa: RUF012
-
-    n_components: int = param(
-        2,
-        POSITIVE_INT,
-        positional=True,
-        doc="Width of the code: the number of columns that ``transform`` returns.",
-    )
-    max_iter: int | str = param(
-        "auto",
-        POSITIVE_INT,
-        one_of("auto"),
-        doc="""
-        Epochs: passes over the training rows, at most. 'auto' takes as many as make about 4,000
-        gradient steps, and at least 20.""",
-    )
-    batch_size: int | str = param(
-        "auto",
-        POSITIVE_INT,
-        one_of("auto"),
-        doc="""
-        Rows per gradient step. 'auto' is a sixteenth of the training rows, at least 16 and at
-        most 128.""",
-    )
-    learning_rate: float = param(3e-3, POSITIVE, doc="Step size of the optimiser (Adam).")
-    schedule: str = param(
-        "cosine",
-        one_of(*SCHEDULES),
-        doc="""
-        Course of the learning rate over ``max_iter`` epochs: 'cosine' falls to zero along half a
-        cosine, 'linear' along a line, 'warm_up_cosine' rises over the first tenth before it does;
-        'constant' stays.""",
-    )
-    weight_decay: float = param(
-        0.0,
-        NON_NEGATIVE,
-        doc="""
-        Share of every weight, times the learning rate, that each step takes away (AdamW).""",
-    )
-    early_stopping: bool | str = param(
-        "auto",
-        "boolean",
-        one_of("auto"),
-        doc="""
-        Whether to hold out rows, keep the epoch whose loss on them is lowest, and stop when it no
-        longer falls. After a start at PCA, an epoch is kept only if its gain is more than three
-        standard errors, row by row. 'auto' does so from 8 rows on. Without, all epochs are
-        run and the last is kept.""",
-    )
-    validation_fraction: float = param(
-        0.1,
-        FRACTION,
-        doc="""
-        Share of the rows to hold out; 64 rows if that is more, but at most a quarter of them.""",
-    )
-    n_iter_no_change: int | str = param(
-        "auto",
-        POSITIVE_INT,
-        one_of("auto"),
-        doc="""
-        Epochs in a row without improvement on the held-out rows after which to stop. 'auto' is
-        30 % of ``max_iter``.""",
-    )
-    tol: float = param(
-        1e-4,
-        NON_NEGATIVE,
-        doc="""
-        Share of the lowest held-out loss by which a loss must be lower to count as improvement
-        for ``n_iter_no_change``.""",
-    )
-    random_state: Any = param(
-        None,
-        "random_state",
-        doc="""
-        Determines the initial weights, the rows held out, their order and any noise. Pass an int
-        for the same result, to the bit, at each call on one machine with one number of threads.
-        None is different at each call, and leaves numpy's global generator alone.""",
-    )
-    warm_start: bool = param(
-        False,
-        "boolean",
-        doc="""
-        Whether ``fit`` goes on from where the last fit ended: its weights, its conditioning and
-        the optimiser's moments.""",
-    )
-    verbose: int = param(0, "verbose", doc="1 prints a line per epoch.")
-    device: str = param(
-        "auto",
-        str,
-        doc="""
-        Where to train and answer: 'cpu', 'cuda', 'cuda:1', 'mps' or another of torch's. 'auto' is
-        'cuda' where there is one, else 'cpu'.""",
-    )
-    precision: str = param(
-        "full",
-        one_of("full", "bf16"),
-        doc="""
-        Of training: 'full' is torch's default dtype, 'bf16' computes layers in bfloat16 by
-        autocast and keeps weights in full.""",
-    )
-    net_params: Mapping[str, Any] | None = param(
-        None,
-        Mapping,
-        None,
-        doc="""
-        Further arguments of ``skorch.NeuralNet``, such as ``callbacks``, ``optimizer`` (a class,
-        or a name in ``torch.optim``) or ``optimizer__betas``; they win over skae's own.""",
-    )
 
     # ---------------------------------------------------------------------------------- hooks
 

@@ -5,8 +5,10 @@ from itertools import pairwise
 from numbers import Integral
 from typing import Any
 
+import torch
+import torch.nn.functional as F  # noqa: N812
 from sklearn.base import BaseEstimator
-from torch import nn
+from torch import Tensor, nn
 
 from skae._params import POSITIVE_INT, hyperparameters, one_of, param
 
@@ -25,6 +27,19 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 HIDDEN_LAYER_SIZES = ("array-like", POSITIVE_INT)
 ACTIVATION = one_of(*ACTIVATIONS)
+
+
+class Transposed(nn.Module):
+    """A linear layer with the weights of another, transposed, and a bias of its own."""
+
+    def __init__(self, layer: nn.Linear):
+        super().__init__()
+        self.layer = (layer,)  # in a tuple, so that it is not registered a second time
+        self.bias = nn.Parameter(torch.zeros(layer.in_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x times the other's weights, plus the bias."""
+        return F.linear(x, self.layer[0].weight.T, self.bias)
 
 
 @hyperparameters
@@ -69,6 +84,13 @@ class MLP(BaseEstimator):
         ``()`` makes both linear.""",
     )
     activation: str = param("silu", ACTIVATION, doc="Function after each hidden layer.")
+    tied: bool = param(
+        False,
+        "boolean",
+        doc="""
+        Whether the decoder's weights are the encoder's, transposed; its biases, which start at
+        zero, are its own.""",
+    )
 
     def build(
         self, n_inputs: int, n_code: int, n_components: int, n_outputs: int
@@ -93,6 +115,13 @@ class MLP(BaseEstimator):
         """
         widths = self._widths()
         encoder = self._stack([n_inputs, *widths, n_code])
+        if self.tied:
+            if (n_inputs, n_code) != (n_outputs, n_components):
+                raise ValueError(
+                    "tied=True needs an encoder and a decoder of mirrored shapes, but they map "
+                    f"{n_inputs} to {n_code} and {n_components} to {n_outputs}; set tied=False."
+                )
+            return encoder, self._mirror(encoder)
         decoder = self._stack([n_components, *reversed(widths), n_outputs])
         return encoder, decoder
 
@@ -105,6 +134,12 @@ class MLP(BaseEstimator):
                 f"layer. Got {sizes!r} instead."
             )
         return [int(w) for w in widths]
+
+    def _mirror(self, encoder: nn.Sequential) -> nn.Sequential:
+        layers: list[nn.Module] = []
+        for layer in reversed([layer for layer in encoder if isinstance(layer, nn.Linear)]):
+            layers += [Transposed(layer), ACTIVATIONS[self.activation]()]
+        return nn.Sequential(*layers[:-1])
 
     def _stack(self, widths: Sequence[int]) -> nn.Sequential:
         layers: list[nn.Module] = []

@@ -119,7 +119,7 @@ class LinearAutoencoder(BaseAutoencoder):
         encoder.copy_(torch.from_numpy(axes) @ decoder.double() @ encoder.double())
         decoder.copy_(torch.from_numpy(axes.T))
         # Moments belong to the coordinates that training had.
-        self._optimizer = self._optimizer | {"moments": {}}
+        self._optimizer = {**vars(self)["_optimizer"], "moments": {}}
         n = len(rows)
         variances = variances.flip(0).clamp_min(0).numpy()
         self.components_ = axes

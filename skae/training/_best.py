@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +80,22 @@ class BestEpoch:
         """Put the best weights back into the module."""
         for value, best in zip(self.module.state_dict().values(), self._values, strict=True):
             value.copy_(best)
+
+    def state(self) -> dict[str, Any]:
+        """Return what is known so far, as arrays and numbers."""
+        return {
+            "epoch": self.epoch,
+            "loss": self.loss,
+            "lowest": self.lowest,
+            "waited": self.waited,
+            "values": [value.cpu().numpy() for value in self._values],
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned."""
+        self.epoch, self.loss = state["epoch"], state["loss"]
+        self.lowest, self.waited = state["lowest"], state["waited"]
+        self._values = [torch.tensor(value) for value in state["values"]]
 
     def _weights(self) -> list[Tensor]:
         return [value.clone() for value in self.module.state_dict().values()]

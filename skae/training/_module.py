@@ -113,12 +113,28 @@ class AutoencoderModule(nn.Module):
             if network is not None:
                 for parameter in _last_layer(network):
                     parameter.zero_()
+        self._check_silent()
         shortcuts = cast(nn.Linear, self.encoder_shortcut), cast(nn.Linear, self.decoder_shortcut)
         rank, d = axes.shape
         nn.init.normal_(shortcuts[0].weight, std=NEW_CODE_STD / math.sqrt(d))
         nn.init.zeros_(shortcuts[1].weight)
         shortcuts[0].weight[:rank] = torch.as_tensor(axes).to(self.output_bias)
         shortcuts[1].weight[:, :rank] = torch.as_tensor(axes.T).to(self.output_bias)
+
+    def _check_silent(self) -> None:
+        """Raise ValueError if a network that should answer zero does not."""
+        for name, network, shortcut in (
+            ("encoder", self.encoder, self.encoder_shortcut),
+            ("decoder", self.decoder, self.decoder_shortcut),
+        ):
+            if network is not None and shortcut is not None:
+                answer = network(torch.ones(1, shortcut.in_features).to(self.output_bias))
+                if answer.count_nonzero():
+                    raise ValueError(
+                        f"The {name} does not answer zero when its last layer is zero, so that "
+                        "training cannot start at PCA (tied weights need an activation that is 0 "
+                        "at 0, such as 'tanh'); use init='random'."
+                    )
 
 
 def build(

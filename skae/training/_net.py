@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from skae.exceptions import AutoencoderWarning
 from skae.training._best import BestEpoch
+from skae.training._checkpoint import Checkpoint
 from skae.training._rng import seeded
 from skae.training._rows import Batches, Rows
 from skae.training._schedules import SCHEDULES
@@ -62,6 +63,8 @@ class Net(NeuralNet):
         Loss of a reconstruction by the mean, beside which a loss shows divergence.
     patience, tol, n_errors
         See `BestEpoch`; used where rows are held out.
+    checkpoint : Checkpoint or None
+        Where to note progress, and to go on from.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Net(NeuralNet):
         patience: int = 10,
         tol: float = 0.0,
         n_errors: float = 3.0,
+        checkpoint: Checkpoint | None = None,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
@@ -84,6 +88,7 @@ class Net(NeuralNet):
         self.patience = patience
         self.tol = tol
         self.n_errors = n_errors
+        self.checkpoint = checkpoint
 
     @property
     def _default_callbacks(self) -> list:
@@ -126,7 +131,11 @@ class Net(NeuralNet):
                 n_errors=self.n_errors,
             )
         told = {"dataset_train": train, "dataset_valid": held_out}
-        for epoch in range(1, epochs + 1):
+        if self.checkpoint is not None:
+            self.checkpoint.resume(self, batches.generator)
+        for epoch in range(self.n_epochs_ + 1, epochs + 1):
+            if self.stop_ or (self.best_ is not None and self.best_.exhausted):
+                break
             self.notify("on_epoch_begin", **told)
             self.run_single_epoch(batches, training=True, prefix="train", step_fn=self.train_step)
             if self.best_ is not None:
@@ -134,9 +143,9 @@ class Net(NeuralNet):
                 self.history.record("valid_loss_best", self.best_.epoch == epoch)
             self.history[-1]["batches"].clear()
             self.n_epochs_ = epoch
+            if self.checkpoint is not None:
+                self.checkpoint.note(self, batches.generator)
             self.notify("on_epoch_end", **told)
-            if self.stop_ or (self.best_ is not None and self.best_.exhausted):
-                break
         return self
 
     def run_single_epoch(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from skae._validation import slices
 from skae.training._table import Table, pieces
@@ -110,6 +110,9 @@ class Rows(Dataset):
         """Return the rows for use on a device."""
         raise NotImplementedError
 
+    def __getitem__(self, index: Tensor | slice) -> Batch:
+        return self.batch(index, torch.zeros((), dtype=self.dtype))
+
     def batch(self, index: Tensor | slice, progress: Tensor) -> Batch:
         """Return some of the rows, as a batch."""
         return Batch(*self.values(index), self.weight[index], progress)
@@ -181,10 +184,26 @@ class ReadRows(Rows):
 
 
 class Batches:
-    """All rows once, in batches; in a new order each time if there is a generator."""
+    """All rows once, in batches; in a new order each time if there is a generator.
 
-    def __init__(self, rows: Rows, batch_size: int, generator: torch.Generator | None = None):
+    Parameters
+    ----------
+    rows : Rows
+    batch_size : int
+    generator : torch.Generator or None
+    **loading : object
+        Arguments of torch's DataLoader, such as ``num_workers``, which then reads the batches.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+        **loading: Any,
+    ):
         self.rows = rows
+        self.loading = loading
         self.batch_size = batch_size
         self.generator = generator
         self.progress = torch.zeros((), dtype=rows.dtype, device=rows.weight.device)
@@ -193,10 +212,16 @@ class Batches:
         return -(-len(self.rows) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        if self.generator is None:
-            for piece in slices(len(self.rows), self.batch_size):
-                yield self.rows.batch(piece, self.progress)
+        which = list(self._indices())
+        if self.loading:
+            for batch in DataLoader(self.rows, batch_size=None, sampler=which, **self.loading):
+                yield batch._replace(progress=self.progress)
         else:
-            order = torch.randperm(len(self.rows), generator=self.generator)
-            for index in order.to(self.rows.weight.device).split(self.batch_size):
+            for index in which:
                 yield self.rows.batch(index, self.progress)
+
+    def _indices(self) -> Iterator[Tensor | slice]:
+        if self.generator is None:
+            return slices(len(self.rows), self.batch_size)
+        order = torch.randperm(len(self.rows), generator=self.generator)
+        return iter(order.to(self.rows.weight.device).split(self.batch_size))

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 
 from skae.exceptions import AutoencoderWarning
 from skae.training import _budget as budget
+from skae.training._checkpoint import Checkpoint
 from skae.training._device import device_of
 from skae.training._module import AutoencoderModule, build
 from skae.training._moments import Moments, principal_axes
@@ -80,6 +81,10 @@ def train(
         np.random.RandomState() if estimator.random_state is None else estimator.random_state
     )
     n_before = estimator._n_steps if resume else 0
+    checkpoint = None
+    if estimator.checkpoint is not None and not one_pass:
+        checkpoint = Checkpoint(estimator.checkpoint)
+        random_state = checkpoint.random_state(random_state)
     seed, noise_seed, order_seed = (
         int(s) + n_before for s in random_state.randint(2**31 - 1, size=3)
     )
@@ -88,7 +93,10 @@ def train(
         module = start.module
         net = make_net(estimator, start, random_state, noise_seed, order_seed, one_pass)
         monitor.begin(net.max_epochs, module, start.fitted)
-        net.set_params(device=device, callbacks=[*(net.callbacks or []), ("monitor", monitor)])
+        if checkpoint is not None:
+            checkpoint.identify(estimator, start.rows, n_before)
+        callbacks = [*(net.callbacks or []), ("monitor", monitor)]
+        net.set_params(device=device, checkpoint=checkpoint, callbacks=callbacks)
         module.objective = estimator._objective
         try:
             # Torch's first optimiser imports sympy, which adds a warnings filter.

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from skae import Autoencoder
 from skae.training import Batches, Conditioning, Rows, StoredRows, Table
 
 
@@ -49,3 +50,10 @@ def test_each_row_once_an_epoch_in_an_order_of_its_own():
     assert flat[0] != flat[1]
     assert sorted(flat[0]) == sorted(flat[1]) == list(range(10))
     assert [b.weight.tolist() for b in Batches(rows, 4)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+def test_torchs_loader_gives_the_same_batches(sheet):
+    model = Autoencoder(2, max_iter=2, early_stopping=False, random_state=0)
+    codes = model.fit_transform(sheet)
+    loaded = model.set_params(net_params={"iterator_train__num_workers": 1}).fit_transform(sheet)
+    assert np.array_equal(loaded, codes)

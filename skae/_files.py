@@ -1,0 +1,93 @@
+"""Files of arrays by safetensors and of everything else as JSON; nothing in them runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from sklearn.base import BaseEstimator
+
+FORMAT = "1"
+
+
+def write(path: str | os.PathLike[str], kind: str, value: Any) -> None:
+    """Write a value to a file, which appears at once and whole, in place of a former one."""
+    arrays: dict[str, NDArray] = {}
+    structure = json.dumps(_encode(value, arrays, type(value).__name__))
+    part = Path(f"{os.fspath(path)}.part")
+    save_file(arrays, part, metadata={"skae": FORMAT, "kind": kind, "structure": structure})
+    os.replace(part, path)
+
+
+def read(path: str | os.PathLike[str], kind: str) -> Any:
+    """Read what `write` wrote as the same kind, or raise ValueError."""
+    try:
+        with safe_open(os.fspath(path), framework="np") as file:
+            metadata = file.metadata() or {}
+            if (metadata.get("skae"), metadata.get("kind")) != (FORMAT, kind):
+                raise ValueError(f"{path} is no {kind} of skae, or one of a newer version.")
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return _decode(json.loads(metadata["structure"]), arrays)
+    except (SafetensorError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"{path} cannot be read as {kind} of skae: it is damaged.") from error
+
+
+def _encode(value: Any, arrays: dict[str, NDArray], where: str) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        items = [_encode(v, arrays, f"{where}[{i}]") for i, v in enumerate(value)]
+        return {"list" if isinstance(value, list) else "tuple": items}
+    if isinstance(value, dict):
+        return {"dict": [[k, _encode(v, arrays, f"{where}.{k}")] for k, v in value.items()]}
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        name = str(len(arrays))
+        arrays[name] = value if value.flags.c_contiguous else value.copy(order="C")
+        return {"array": name}
+    if isinstance(value, np.ndarray) and all(isinstance(v, str) for v in value.flat):
+        return {"strings": value.tolist()}
+    if _class(type(value).__name__) is type(value):
+        state = dict(value.__getstate__())  # type: ignore[call-overload]
+        state.pop("_skl_callbacks", None)
+        return {"class": type(value).__name__, "state": _encode(state, arrays, where)}
+    raise TypeError(
+        f"skae.save writes numbers, text, arrays and skae's own types, but {where} is a "
+        f"{type(value).__name__}; replace it, or use pickle."
+    )
+
+
+def _decode(value: Any, arrays: dict[str, NDArray]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if "class" in value:
+        cls = _class(value["class"])
+        if cls is None:
+            raise ValueError(f"The file holds a {value['class']!r}, which is not a type of skae.")
+        instance: Any = object.__new__(cls)
+        instance.__setstate__(_decode(value["state"], arrays))
+        return instance
+    ((kind, content),) = value.items()
+    if kind == "array":
+        return arrays[content]
+    if kind == "strings":
+        return np.array(content, dtype=object)
+    if kind == "dict":
+        return {k: _decode(v, arrays) for k, v in content}
+    items = [_decode(v, arrays) for v in content]
+    return tuple(items) if kind == "tuple" else items
+
+
+def _class(name: str) -> type | None:
+    """Return the public estimator of that name, if there is one."""
+    import skae
+
+    found = getattr(skae, name, None) if name in skae.__all__ else None
+    return found if isinstance(found, type) and issubclass(found, BaseEstimator) else None

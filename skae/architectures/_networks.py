@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from sklearn.base import BaseEstimator
+from torch import nn
+
+from skae._params import hyperparameters, param
+
+
+@hyperparameters
+class Networks(BaseEstimator):
+    """Encoder and decoder from functions of the user's.
+
+    Parameters
+    ----------
+    {parameters}
+
+    See Also
+    --------
+    MLP : Dense networks by their widths.
+
+    Notes
+    -----
+    A start at PCA needs networks that are an `nn.Sequential` ending in a layer with weights; any
+    other takes ``init="random"``. Functions must be importable for a fitted estimator to be
+    pickled, and given by name for `skae.save`.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from sklearn.datasets import load_iris
+    >>> from skae import Autoencoder, Networks
+    >>> def net(n_in, n_out):
+    ...     return nn.Sequential(nn.Linear(n_in, 9), nn.Dropout(0.1), nn.Linear(9, n_out))
+    >>> model = Autoencoder(
+    ...     1, architecture=Networks(encoder=net, decoder=net), max_iter=5, early_stopping=False
+    ... )
+    >>> model.fit_transform(load_iris().data).shape
+    (150, 1)
+    """
+
+    encoder: Callable[[int, int], nn.Module] | str = param(
+        "torch.nn:Linear",
+        callable,
+        str,
+        doc="""
+        Function of the widths of input and output that returns a new encoder, or where to import
+        it from: 'package.module:function'.""",
+    )
+    decoder: Callable[[int, int], nn.Module] | str = param(
+        "torch.nn:Linear", callable, str, doc="The same for the decoder."
+    )
+
+    def build(
+        self, n_inputs: int, n_code: int, n_components: int, n_outputs: int
+    ) -> tuple[nn.Module, nn.Module]:
+        """Build an encoder and a decoder.
+
+        Parameters
+        ----------
+        n_inputs : int
+            Width of what the encoder sees.
+        n_code : int
+            Width of what the encoder answers.
+        n_components : int
+            Width of what the decoder sees.
+        n_outputs : int
+            Width of what the decoder answers.
+
+        Returns
+        -------
+        encoder, decoder : torch.nn.Module
+            What the functions return; a single layer as an `nn.Sequential` of one.
+
+        Raises
+        ------
+        ValueError
+            If a function cannot be imported.
+        TypeError
+            If a function returns no module.
+        """
+        return (
+            _call("encoder", self.encoder, n_inputs, n_code),
+            _call("decoder", self.decoder, n_components, n_outputs),
+        )
+
+
+def _call(name: str, factory: Any, n_in: int, n_out: int) -> nn.Module:
+    if isinstance(factory, str):
+        module, _, function = factory.partition(":")
+        try:
+            factory = getattr(importlib.import_module(module), function)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(
+                f"The '{name}' parameter of Networks, {factory!r}, cannot be imported ({error}); "
+                "give it as 'package.module:function'."
+            ) from error
+    network = factory(n_in, n_out)
+    if not isinstance(network, nn.Module):
+        raise TypeError(
+            f"The '{name}' function of Networks must return a torch.nn.Module, but returned a "
+            f"{type(network).__name__}."
+        )
+    return nn.Sequential(network) if isinstance(network, nn.Linear) else network

@@ -1,0 +1,96 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import skae
+from skae import MLP, Autoencoder, Networks
+
+SHORT = {"max_iter": 3, "early_stopping": False, "random_state": 0}
+
+
+def small(n_in, n_out):
+    return nn.Sequential(nn.Linear(n_in, 7), nn.Tanh(), nn.Linear(7, n_out))
+
+
+class Custom(nn.Module):
+    def __init__(self, n_in, n_out):
+        super().__init__()
+        self.layer = nn.Linear(n_in, n_out)
+
+    def forward(self, x):
+        return torch.tanh(self.layer(x))
+
+
+HERE = f"{__name__}:small"
+
+
+@pytest.mark.parametrize("factory", [small, HERE])
+def test_networks_are_what_the_functions_return(sheet, factory, tmp_path):
+    model = Autoencoder(2, architecture=Networks(encoder=factory, decoder=factory), **SHORT)
+    codes = model.fit_transform(sheet)
+    same = Autoencoder(2, hidden_layer_sizes=(7,), activation="tanh", **SHORT).fit(sheet)
+    assert np.array_equal(codes, same.transform(sheet))
+    assert np.array_equal(pickle.loads(pickle.dumps(model)).transform(sheet), codes)
+    if factory == HERE:
+        skae.save(model, tmp_path / "model")
+        assert np.array_equal(skae.load(tmp_path / "model").transform(sheet), codes)
+
+
+def test_any_module_will_do_from_random_weights(sheet):
+    custom = Networks(encoder=Custom, decoder="torch.nn:Linear")
+    with pytest.raises(ValueError, match=r"build two nn\.Sequential .* use init='random'"):
+        Autoencoder(2, architecture=custom, **SHORT).fit(sheet)
+    model = Autoencoder(2, architecture=custom, init="random", linear_shortcut=False, **SHORT)
+    assert np.abs(model.fit_transform(sheet)).max() < 1
+
+
+@pytest.mark.parametrize(
+    ("factory", "error", "match"),
+    [
+        ("no.such:thing", ValueError, "'no.such:thing', cannot be imported .*package.module:func"),
+        ("torch.nn:NoLayer", ValueError, "cannot be imported"),
+        (lambda n_in, n_out: 3, TypeError, "must return a torch.nn.Module, but returned a int"),
+        (3, ValueError, "'encoder' parameter of Networks must be"),
+    ],
+)
+def test_what_is_no_factory_is_refused(sheet, factory, error, match):
+    with pytest.raises(error, match=match):
+        Autoencoder(2, architecture=Networks(encoder=factory), **SHORT).fit(sheet)
+
+
+def test_tied_weights_are_one(sheet):
+    model = Autoencoder(2, architecture=MLP((5, 4), tied=True), **SHORT).fit(sheet)
+    module = pickle.loads(pickle.dumps(model)).module_
+    assert len([name for name in module.state_dict() if "decoder." in name]) == 3
+    x = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(
+        module.decoder[2](x), x @ module.encoder[2].weight + module.decoder[2].bias
+    )
+    assert np.array_equal(
+        pickle.loads(pickle.dumps(model)).reconstruct(sheet), model.reconstruct(sheet)
+    )
+    longer = Autoencoder(2, architecture=MLP((5, 4), tied=True), max_iter=200, random_state=0)
+    assert longer.fit(sheet).score(sheet) > 0.5 * model.score(sheet)
+
+
+def test_tied_weights_start_at_pca_where_the_activation_is_0_at_0(sheet):
+    still = {"learning_rate": 1e-12, "max_iter": 1, "early_stopping": False}
+    start = Autoencoder(2, architecture=MLP((5,), tied=True), **still).fit(sheet)
+    pca = skae.LinearAutoencoder(2).fit(sheet)
+    assert start.score(sheet) == pytest.approx(pca.score(sheet), rel=1e-4)
+    logistic = MLP((5,), tied=True, activation="logistic")
+    with pytest.raises(ValueError, match="tied weights need an activation that is 0 at 0"):
+        Autoencoder(2, architecture=logistic, **still).fit(sheet)
+    Autoencoder(2, architecture=logistic, init="random", **still).fit(sheet)
+    with pytest.raises(ValueError, match="they map 6 to 4 and 2 to 6; set tied=False"):
+        Twice(2, architecture=MLP((5,), tied=True), **still).fit(sheet)
+
+
+class Twice(Autoencoder):
+    """A variant whose encoder answers twice the code."""
+
+    def _n_code(self):
+        return 2 * self.n_components
