@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from skae._params import POSITIVE_INT, hyperparameters, one_of, param
+from skae._sklearn import Interval
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
@@ -59,7 +60,13 @@ class MLP(BaseEstimator):
 
     See Also
     --------
+    Networks : From functions.
     Autoencoder : Takes a recipe as its ``architecture``.
+
+    References
+    ----------
+    Bengio, Y., Lamblin, P., Popovici, D. and Larochelle, H. (2007). "Greedy layer-wise training of
+    deep networks". Advances in Neural Information Processing Systems 19, 153-160.
 
     Examples
     --------
@@ -90,6 +97,14 @@ class MLP(BaseEstimator):
         doc="""
         Whether the decoder's weights are the encoder's, transposed; its biases, which start at
         zero, are its own.""",
+    )
+    pretraining_epochs: int = param(
+        0,
+        Interval(Integral, 0, None, closed="left"),
+        doc="""
+        Epochs for which each hidden layer in turn is trained as a shallow autoencoder of what the
+        layer before it answers (Bengio et al. 2007), before the whole is trained. A start at PCA
+        then still sets the last layers to zero.""",
     )
 
     def build(

@@ -6,14 +6,16 @@ import copy
 import inspect
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
+from torch import nn
 
 from skae.exceptions import AutoencoderWarning
+from skae.losses import LOSSES
 from skae.training import _budget as budget
 from skae.training._checkpoint import Checkpoint
 from skae.training._device import device_of
@@ -22,7 +24,7 @@ from skae.training._moments import Moments, principal_axes
 from skae.training._monitor import Monitor
 from skae.training._net import HoldOut, Net, WeightedMean
 from skae.training._rng import seeded
-from skae.training._rows import Batches, Rows
+from skae.training._rows import Batch, Batches, Conditioning, Rows, StoredRows
 from skae.training._state import load_optimizer, state_of_optimizer
 from skae.training._table import CELLS, PIECE, Table
 
@@ -150,6 +152,8 @@ def fresh(
         "linear_shortcut": estimator._linear_shortcut(),
     }
     module = build(architecture, conditioning, **spec)
+    if epochs := getattr(architecture, "pretraining_epochs", 0):
+        pretrain(estimator, module, rows, random_state, epochs)
     module.start(loss.bias(conditioning.shift), axes)
     estimator._setup(module, rows)
     fitted = {
@@ -160,6 +164,56 @@ def fresh(
         "_spec": spec,
     }
     return Start(module, rows, at_pca, fitted)
+
+
+def pretrain(
+    estimator: BaseAutoencoder,
+    module: AutoencoderModule,
+    rows: Rows,
+    random_state: np.random.RandomState,
+    epochs: int,
+) -> None:
+    """Train each hidden layer as a shallow autoencoder of what the one before it answers.
+
+    The decoder's layer that mirrors it is the shallow decoder. The loss is the squared error, of
+    the observed cells for the first layer.
+    """
+    encoder, decoder = (
+        list(cast(nn.Sequential, module.encoder)),
+        cast(nn.Sequential, module.decoder),
+    )
+    mirrored = list(decoder)[::-2]
+    for layer, activation, back in zip(encoder[:-1:2], encoder[1::2], mirrored, strict=False):
+        n_in, n_out = cast(nn.Linear, layer).in_features, cast(nn.Linear, layer).out_features
+        shallow = AutoencoderModule(
+            nn.Sequential(layer, activation),
+            nn.Sequential(back),
+            n_inputs=n_in,
+            n_code=n_out,
+            n_components=n_out,
+            n_outputs=n_in,
+            linear_shortcut=False,
+            loss=LOSSES["squared_error"],
+            conditioning=Conditioning(np.zeros(n_in), 1.0),
+        )
+        shallow.objective = plain_objective
+        noise_seed, order_seed = (int(s) for s in random_state.randint(2**31 - 1, size=2))
+        start = Start(shallow, rows, at_pca=False, fitted={})
+        net = make_net(estimator, start, random_state, noise_seed, order_seed, one_pass=False)
+        device = device_of(estimator.device)
+        net.set_params(max_epochs=epochs, train_split=None, callbacks=None, device=device)
+        with warnings.catch_warnings():  # as in train
+            net.initialize()
+        net.train(rows)
+        shallow.cpu().eval()
+        with torch.no_grad():
+            codes = [shallow.encode(rows.values(piece)[0]) for piece in rows.pieces()]
+        rows = StoredRows(torch.cat(codes), None, rows.weight)
+
+
+def plain_objective(module: AutoencoderModule, batch: Batch) -> torch.Tensor:
+    """Return the reconstruction loss of each row, (n,), without any variant's hook."""
+    return module.reconstruction_loss(module.decode(module.encode(batch.x)), batch)
 
 
 def resumed(
