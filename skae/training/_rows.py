@@ -43,13 +43,14 @@ class Conditioning:
     @np.errstate(over="ignore", invalid="ignore")  # results are checked, where they matter
     def apply(self, X: NDArray, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
         """Return conditioned rows and which cells are observed; X's precision, then `dtype`."""
-        x = X - self.shift.astype(X.dtype)
-        x /= X.dtype.type(self.scale)
-        observed = ~np.isnan(x)
-        if observed.all():
-            return torch.from_numpy(x).to(dtype), None
+        x = torch.from_numpy(X - self.shift.astype(X.dtype))
+        x /= self.scale
+        # The sum is NaN if a cell is, and rarely otherwise.
+        observed = ~x.isnan() if x.sum().isnan() else None
+        if observed is None or observed.all():
+            return x.to(dtype), None
         x[~observed] = 0
-        return torch.from_numpy(x).to(dtype), torch.from_numpy(observed).to(dtype)
+        return x.to(dtype), observed.to(dtype)
 
     def undo(self, x: NDArray) -> NDArray:
         """Return rows in the units of X."""
