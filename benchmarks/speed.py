@@ -1,4 +1,4 @@
-"""Time of an epoch of ``fit`` beside a hand-written loop, and of ``import skae`` beside its parts.
+"""Time of an epoch of ``fit``, of ``transform`` and of ``import skae`` beside what they stand on.
 
 The loop trains the same graph on the same rows: tensor slices, fused Adam, no DataLoader. An epoch
 of one and an epoch of the other take turns in one process; the medians' ratio is what counts.
@@ -107,6 +107,25 @@ def epochs(n_rows: int, batch_size: int, shortcut: bool, n_epochs: int) -> dict:
     }
 
 
+def transform(n_rows: int, n: int) -> dict:
+    """Return median seconds of ``transform`` and of the module by itself, and their ratio."""
+    X = torch.rand(n_rows, WIDTHS[0])
+    model = Autoencoder(WIDTHS[-1], hidden_layer_sizes=WIDTHS[1:-1], max_iter=1)
+    model.set_params(early_stopping=False).fit(X[:2000].numpy())
+    times: dict[str, list[float]] = {"module": [], "transform": []}
+    for _ in range(n + 1):
+        start = time.perf_counter()
+        with torch.no_grad():
+            model.module_.encode(X)
+        times["module"].append(time.perf_counter() - start)
+        start = time.perf_counter()
+        model.transform(X.numpy())
+        times["transform"].append(time.perf_counter() - start)
+    module, own = (seconds[1:] for seconds in times.values())
+    ratio = median(b / a for a, b in zip(module, own, strict=True))
+    return {"module_seconds": median(module), "transform_seconds": median(own), "ratio": ratio}
+
+
 def imports(n: int) -> dict:
     """Return median seconds to import skae and to import what it stands on, and their ratio."""
     times: dict[str, list[float]] = {"import torch, sklearn, skorch": [], "import skae": []}
@@ -139,6 +158,12 @@ def main() -> None:
                 f"an epoch of {arguments.rows} rows, ratio {record['ratio']:.3f}"
             )
             records.append({"what": "epoch", "graph": graph, **record})
+    record = transform(60_000, arguments.epochs)
+    print(
+        f"transform of 60,000 x 784 {record['transform_seconds']:.3f} s, the module alone "
+        f"{record['module_seconds']:.3f} s, ratio {record['ratio']:.3f}"
+    )
+    records.append({"what": "transform", **record})
     record = imports(arguments.imports)
     print(
         f"import skae {record['skae_seconds']:.2f} s, torch, sklearn and skorch "

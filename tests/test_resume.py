@@ -102,3 +102,16 @@ def test_training_dtype_is_kept(sheet):
     finally:
         torch.set_default_dtype(before)
     assert model.module_.output_bias.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "changed", [{"n_components": 3}, {"loss": "absolute_error"}, {"linear_shortcut": False}]
+)
+def test_what_the_module_was_built_for_cannot_change(sheet, changed):
+    model = Autoencoder(2, max_iter=2, warm_start=True, **PLAIN).fit(sheet)
+    name = next(iter(changed))
+    model.set_params(**changed)
+    for go_on in (model.fit, model.partial_fit):
+        with pytest.raises(ValueError, match=f"goes on from a fit with {name}=.* start anew"):
+            go_on(sheet)
+    model.set_params(warm_start=False).fit(sheet)

@@ -145,12 +145,7 @@ def fresh(
     conditioning = moments.conditioning()
     rows = Rows.of(table, weight, conditioning, torch.get_default_dtype(), moments.complete)
     axes = principal_axes(rows, estimator.n_components, random_state) if at_pca else None
-    spec: dict[str, Any] = {
-        "loss": loss.name,
-        "n_code": estimator._n_code(),
-        "n_components": estimator.n_components,
-        "linear_shortcut": estimator._linear_shortcut(),
-    }
+    spec = spec_of(estimator)
     module = build(architecture, conditioning, **spec)
     if epochs := getattr(architecture, "pretraining_epochs", 0):
         pretrain(estimator, module, rows, random_state, epochs)
@@ -164,6 +159,16 @@ def fresh(
         "_spec": spec,
     }
     return Start(module, rows, at_pca, fitted)
+
+
+def spec_of(estimator: BaseAutoencoder) -> dict[str, Any]:
+    """Return what `build` needs to know beside the architecture."""
+    return {
+        "loss": estimator._loss().name,
+        "n_components": estimator.n_components,
+        "n_code": estimator._n_code(),
+        "linear_shortcut": estimator._linear_shortcut(),
+    }
 
 
 def pretrain(
@@ -223,6 +228,13 @@ def resumed(
     random_state: np.random.RandomState,
 ) -> Start:
     """Go on with a copy of the fitted module, on rows conditioned as those it was fitted to."""
+    for name, asked in spec_of(estimator).items():
+        if asked != estimator._spec[name]:
+            raise ValueError(
+                f"{type(estimator).__name__} goes on from a fit with "
+                f"{name}={estimator._spec[name]!r}, but is asked for {asked!r}; set it back, or "
+                "start anew: clone the estimator, or fit with warm_start=False."
+            )
     module = copy.deepcopy(estimator.module_).cpu()
     names = getattr(estimator, "feature_names_in_", None)
     module.loss.check(*table.ranges(), names)

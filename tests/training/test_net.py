@@ -1,3 +1,4 @@
+import copy
 import gc
 import pickle
 import weakref
@@ -12,13 +13,31 @@ from torch import nn
 
 from skae import Autoencoder, AutoencoderWarning
 from skae._params import hyperparameters
-from skae.training import SCHEDULES, Net, WeightedMean, seeded
+from skae.losses import LOSSES
+from skae.training import SCHEDULES, Conditioning, Net, Rows, Table, WeightedMean, seeded
 
 
 def test_loss_of_a_weighted_batch_is_that_of_the_repeated_one():
     losses, weight = torch.tensor([1.0, 2.0, 4.0]), torch.tensor([3.0, 1.0, 2.0])
     repeated = torch.repeat_interleave(losses, weight.int())
     torch.testing.assert_close(WeightedMean(2.0)(losses, weight), repeated.mean())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_loss_of_a_weighted_batch_is_that_of_the_repeated_one_for_every_loss(sheet, loss):
+    X, weight = np.clip(sheet[:50], 0, 1), np.arange(50) % 4
+    model = Autoencoder(2, loss=loss, max_iter=2, early_stopping=False, random_state=0).fit(X)
+
+    def batch_loss(X, weight):
+        table = Table(X)
+        conditioning = Conditioning(model.mean_, model.scale_)
+        rows = Rows.of(table, weight, conditioning, torch.float64, complete=True)
+        module = copy.deepcopy(model.module_).double()
+        losses = model._objective(module, rows[slice(None)])
+        return WeightedMean(float(rows.weight.mean()))(losses, rows.weight).item()
+
+    repeated = np.repeat(X, weight, axis=0)
+    assert batch_loss(X, weight) == pytest.approx(batch_loss(repeated, np.ones(len(repeated))), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
