@@ -9,6 +9,7 @@ os.environ["SCIPY_ARRAY_API"] = "1"
 
 import numpy as np
 import pytest
+import sympy  # noqa: F401  torch.testing imports it when first used, which adds a warnings filter
 import torch
 
 

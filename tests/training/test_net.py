@@ -37,7 +37,9 @@ def test_loss_of_a_weighted_batch_is_that_of_the_repeated_one_for_every_loss(she
         return WeightedMean(float(rows.weight.mean()))(losses, rows.weight).item()
 
     repeated = np.repeat(X, weight, axis=0)
-    assert batch_loss(X, weight) == pytest.approx(batch_loss(repeated, np.ones(len(repeated))), rel=1e-12)
+    assert batch_loss(X, weight) == pytest.approx(
+        batch_loss(repeated, np.ones(len(repeated))), rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
