@@ -10,9 +10,10 @@ import time
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from sklearn.base import clone
 
 import skae
-from skae import Autoencoder
+from skae import MLP, Autoencoder
 from skae.training import _checkpoint
 
 FIT = """
@@ -90,6 +91,8 @@ def test_the_file_of_another_fit_is_refused(sheet, tmp_path):
     for other, rows in [
         (Autoencoder(2, max_iter=6, early_stopping=False, checkpoint=str(path)), sheet),
         (Autoencoder(3, max_iter=5, early_stopping=False, checkpoint=str(path)), sheet),
+        (clone(model).set_params(hidden_layer_sizes=(5,)), sheet),
+        (clone(model).set_params(architecture=MLP(activation="tanh")), sheet),
         (model, sheet[::-1]),
     ]:
         with pytest.raises(ValueError, match="belongs to a fit with other parameters or other ro"):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from skae.training._net import Net
 
 INTERVAL = 1.0  # seconds between two writes, at least
-FREE = ("checkpoint", "verbose", "net_params", "architecture")  # compared elsewhere, or not
+FREE = ("checkpoint", "verbose", "net_params", "random_state")  # the last is in the file
 
 
 class Checkpoint:
@@ -56,10 +56,12 @@ class Checkpoint:
         ValueError
             If the file belongs to a fit of other parameters or other rows.
         """
-        parameters = {k: repr(v) for k, v in estimator.get_params(deep=False).items()}
-        described = json.dumps(
-            [type(estimator).__name__, {k: v for k, v in parameters.items() if k not in FREE}]
-        )
+        parameters = {
+            name: _described(value)
+            for name, value in estimator.get_params().items()
+            if name not in FREE
+        }
+        described = json.dumps([type(estimator).__name__, parameters])
         digest = hashlib.sha256(described.encode())
         digest.update(str(n_before).encode())
         for piece in conditioned.pieces():
@@ -111,3 +113,12 @@ class Checkpoint:
             },
         )
         self.written = time.monotonic()
+
+
+def _described(value: Any) -> str:
+    """Return a text that is the same in another process."""
+    if hasattr(value, "get_params"):
+        return type(value).__name__
+    if callable(value):
+        return f"{value.__module__}:{value.__qualname__}"
+    return repr(value)
