@@ -28,6 +28,7 @@ from skae.training import (
     Monitor,
     Rows,
     Table,
+    check_precision,
     device_of,
     known_rows,
     or_auto,
@@ -119,6 +120,9 @@ class BaseAutoencoder(
 
     def _finish(self, module: AutoencoderModule, rows: Rows) -> None:
         """Set further fitted attributes, once after training; may change the module."""
+
+    def _go_on(self, module: AutoencoderModule) -> None:
+        """Undo what `_finish` changed in the module, before training goes on."""
 
     # -------------------------------------------------------------------------------- fitting
 
@@ -349,10 +353,10 @@ class BaseAutoencoder(
 
     def _module_in(self, dtype: np.dtype) -> AutoencoderModule:
         """Return the module in a precision; what it cannot represent, such as the shift, exact."""
-        device = device_of(self.device)
+        device, wanted = device_of(self.device), TORCH_DTYPE[dtype]
+        check_precision(device, wanted, "the rows are")
         if self.module_.output_bias.device != device:
             self.module_.to(device)
-        wanted = TORCH_DTYPE[dtype]
         if self.module_.output_bias.dtype == wanted:
             return self.module_
         module = copy.deepcopy(self.module_).to(wanted)

@@ -93,6 +93,19 @@ def test_linear_streams_stay_near_the_optimum(rng):
     assert model.score(X) > 1.2 * LinearAutoencoder(3).fit(X).score(X)
 
 
+@pytest.mark.parametrize("init", ["pca", "random"])
+def test_linear_goes_on_as_if_its_code_had_not_been_turned(sheet, init):
+    """Moments and weights stay in one system of coordinates."""
+    hyper = PLAIN | {"init": init, "learning_rate": 1e-2, "batch_size": 400}
+    model = LinearAutoencoder(2, **hyper)
+    gaps = np.where(np.random.default_rng(0).random(sheet.shape) < 0.2, np.nan, sheet)
+    for _ in range(8):
+        model.partial_fit(gaps)
+    at_once = LinearAutoencoder(2, max_iter=8, **hyper).fit(gaps)
+    np.testing.assert_allclose(model.loss_curve_, at_once.loss_curve_, rtol=1e-5)
+    np.testing.assert_allclose(model.components_, at_once.components_, atol=1e-4)
+
+
 def test_training_dtype_is_kept(sheet):
     model = Autoencoder(2, **PLAIN).partial_fit(sheet)
     before = torch.get_default_dtype()

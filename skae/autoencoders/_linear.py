@@ -115,13 +115,18 @@ class LinearAutoencoder(BaseAutoencoder):
             covariance += (along * weight[piece, None]).T @ along
         variances, rotation = torch.linalg.eigh(covariance)
         _, axes = svd_flip(None, (basis @ rotation.flip(1)).T.numpy(), u_based_decision=False)
+        # Training goes on in the coordinates that the optimiser's moments belong to.
+        self._trained = encoder.numpy().copy(), decoder.numpy().copy()
         # The same map in other coordinates: B A = axes' (axes B A).
         encoder.copy_(torch.from_numpy(axes) @ decoder.double() @ encoder.double())
         decoder.copy_(torch.from_numpy(axes.T))
-        # Moments belong to the coordinates that training had.
-        self._optimizer = {**vars(self)["_optimizer"], "moments": {}}
         n = len(rows)
         variances = variances.flip(0).clamp_min(0).numpy()
         self.components_ = axes
         self.explained_variance_ = variances * self.scale_**2 * n / max(n - 1, 1)
         self.explained_variance_ratio_ = variances / float(total)
+
+    def _go_on(self, module: AutoencoderModule) -> None:
+        encoder, decoder = map(torch.tensor, self._trained)
+        cast(nn.Linear, module.encoder_shortcut).weight.copy_(encoder)
+        cast(nn.Linear, module.decoder_shortcut).weight.copy_(decoder)

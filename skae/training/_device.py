@@ -29,3 +29,11 @@ def device_of(name: str) -> torch.device:
             f"device={name!r} is not available here ({reason}); use device='auto' or 'cpu'."
         ) from error
     return device
+
+
+def check_precision(device: torch.device, dtype: torch.dtype, what: str) -> None:
+    """Raise ValueError where a device does not know a precision."""
+    if device.type == "mps" and dtype == torch.float64:
+        raise ValueError(
+            f"device='mps' knows no float64, and {what} float64; use float32, or device='cpu'."
+        )

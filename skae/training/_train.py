@@ -6,25 +6,24 @@ import copy
 import inspect
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
-from torch import nn
 
 from skae.exceptions import AutoencoderWarning
-from skae.losses import LOSSES
 from skae.training import _budget as budget
 from skae.training._checkpoint import Checkpoint
-from skae.training._device import device_of
+from skae.training._device import check_precision, device_of
 from skae.training._module import AutoencoderModule, build
 from skae.training._moments import Moments, principal_axes
 from skae.training._monitor import Monitor
 from skae.training._net import HoldOut, Net, WeightedMean
+from skae.training._pretrain import pretrain
 from skae.training._rng import seeded
-from skae.training._rows import Batch, Batches, Conditioning, Rows, StoredRows
+from skae.training._rows import Batches, Rows
 from skae.training._state import load_optimizer, state_of_optimizer
 from skae.training._table import CELLS, PIECE, Table
 
@@ -78,6 +77,7 @@ def train(
         The table as training saw it.
     """
     device = device_of(estimator.device)
+    check_precision(device, torch.get_default_dtype(), "torch's default dtype is")
     # None must not draw from numpy's global generator.
     random_state = check_random_state(
         np.random.RandomState() if estimator.random_state is None else estimator.random_state
@@ -98,12 +98,10 @@ def train(
         if checkpoint is not None:
             checkpoint.identify(estimator, start.rows, n_before)
         callbacks = [*(net.callbacks or []), ("monitor", monitor)]
-        net.set_params(device=device, checkpoint=checkpoint, callbacks=callbacks)
+        net.set_params(checkpoint=checkpoint, callbacks=callbacks)
         module.objective = estimator._objective
         try:
-            # Torch's first optimiser imports sympy, which adds a warnings filter.
-            with warnings.catch_warnings():
-                net.initialize()
+            initialize(net, device)
             if resume:
                 load_optimizer(net.optimizer_, estimator._optimizer)
             net.train(start.rows)
@@ -148,7 +146,16 @@ def fresh(
     spec = spec_of(estimator)
     module = build(architecture, conditioning, **spec)
     if epochs := getattr(architecture, "pretraining_epochs", 0):
-        pretrain(estimator, module, rows, random_state, epochs)
+
+        def train_layer(shallow: AutoencoderModule, rows: Rows) -> None:
+            start = Start(shallow, rows, at_pca=False, fitted={})
+            noise, order = (int(s) for s in random_state.randint(2**31 - 1, size=2))
+            net = make_net(estimator, start, random_state, noise, order, one_pass=False)
+            net.set_params(max_epochs=epochs, train_split=None, callbacks=None)
+            initialize(net, device_of(estimator.device))
+            net.train(rows)
+
+        pretrain(module, rows, train_layer)
     module.start(loss.bias(conditioning.shift), axes)
     estimator._setup(module, rows)
     fitted = {
@@ -171,56 +178,6 @@ def spec_of(estimator: BaseAutoencoder) -> dict[str, Any]:
     }
 
 
-def pretrain(
-    estimator: BaseAutoencoder,
-    module: AutoencoderModule,
-    rows: Rows,
-    random_state: np.random.RandomState,
-    epochs: int,
-) -> None:
-    """Train each hidden layer as a shallow autoencoder of what the one before it answers.
-
-    The decoder's layer that mirrors it is the shallow decoder. The loss is the squared error, of
-    the observed cells for the first layer.
-    """
-    encoder, decoder = (
-        list(cast(nn.Sequential, module.encoder)),
-        cast(nn.Sequential, module.decoder),
-    )
-    mirrored = list(decoder)[::-2]
-    for layer, activation, back in zip(encoder[:-1:2], encoder[1::2], mirrored, strict=False):
-        n_in, n_out = cast(nn.Linear, layer).in_features, cast(nn.Linear, layer).out_features
-        shallow = AutoencoderModule(
-            nn.Sequential(layer, activation),
-            nn.Sequential(back),
-            n_inputs=n_in,
-            n_code=n_out,
-            n_components=n_out,
-            n_outputs=n_in,
-            linear_shortcut=False,
-            loss=LOSSES["squared_error"],
-            conditioning=Conditioning(np.zeros(n_in), 1.0),
-        )
-        shallow.objective = plain_objective
-        noise_seed, order_seed = (int(s) for s in random_state.randint(2**31 - 1, size=2))
-        start = Start(shallow, rows, at_pca=False, fitted={})
-        net = make_net(estimator, start, random_state, noise_seed, order_seed, one_pass=False)
-        device = device_of(estimator.device)
-        net.set_params(max_epochs=epochs, train_split=None, callbacks=None, device=device)
-        with warnings.catch_warnings():  # as in train
-            net.initialize()
-        net.train(rows)
-        shallow.cpu().eval()
-        with torch.no_grad():
-            codes = [shallow.encode(rows.values(piece)[0]) for piece in rows.pieces()]
-        rows = StoredRows(torch.cat(codes), None, rows.weight)
-
-
-def plain_objective(module: AutoencoderModule, batch: Batch) -> torch.Tensor:
-    """Return the reconstruction loss of each row, (n,), without any variant's hook."""
-    return module.reconstruction_loss(module.decode(module.encode(batch.x)), batch)
-
-
 def resumed(
     estimator: BaseAutoencoder,
     table: Table,
@@ -236,6 +193,8 @@ def resumed(
                 "start anew: clone the estimator, or fit with warm_start=False."
             )
     module = copy.deepcopy(estimator.module_).cpu()
+    with torch.no_grad():
+        estimator._go_on(module)
     names = getattr(estimator, "feature_names_in_", None)
     module.loss.check(*table.ranges(), names)
     dtype = module.output_bias.dtype
@@ -281,6 +240,12 @@ def make_net(
         "n_errors": ERRORS_TO_LEAVE_PCA if start.at_pca else 0.0,
     }
     return Net(start.module, **with_optimizer(own | dict(estimator.net_params or {}), estimator))
+
+
+def initialize(net: Net, device: torch.device) -> None:
+    """Initialise a net on a device; torch's first optimiser adds a warnings filter."""
+    with warnings.catch_warnings():
+        net.set_params(device=device).initialize()
 
 
 def with_optimizer(params: dict[str, Any], estimator: BaseAutoencoder) -> dict[str, Any]:

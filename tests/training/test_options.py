@@ -6,7 +6,7 @@ import torch
 from sklearn.base import clone
 
 from skae import Autoencoder
-from skae.training import device_of
+from skae.training import check_precision, device_of
 
 SHORT = {"max_iter": 5, "early_stopping": False, "random_state": 0}
 
@@ -68,3 +68,11 @@ def test_gpu_agrees_with_the_cpu_and_models_move(sheet):
     moved = on_gpu.set_params(device="cpu")
     np.testing.assert_allclose(moved.transform(sheet), codes, atol=1e-10)
     assert clone(moved).device == "cpu"
+
+
+def test_float64_is_refused_where_a_device_has_none():
+    mps = torch.device("mps")
+    with pytest.raises(ValueError, match="'mps' knows no float64, and the rows are float64"):
+        check_precision(mps, torch.float64, "the rows are")
+    check_precision(mps, torch.float32, "the rows are")
+    check_precision(torch.device("cpu"), torch.float64, "the rows are")

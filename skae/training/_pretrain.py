@@ -1,0 +1,61 @@
+"""Greedy layer-wise pretraining: each hidden layer first as a shallow autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from skae.losses import LOSSES
+from skae.training._module import AutoencoderModule
+from skae.training._rows import Batch, Conditioning, Rows, StoredRows
+
+
+def pretrain(
+    module: AutoencoderModule, rows: Rows, train: Callable[[AutoencoderModule, Rows], None]
+) -> None:
+    """Train each hidden layer as a shallow autoencoder of what the one before it answers.
+
+    The decoder's layer that mirrors it is the shallow decoder. The loss is the squared error, of
+    the observed cells for the first layer.
+
+    Parameters
+    ----------
+    module : AutoencoderModule
+        Of dense networks, each layer but the last followed by its activation.
+    rows : Rows
+    train : callable
+        Trains a shallow module on rows.
+    """
+    encoder, decoder = (
+        list(cast(nn.Sequential, module.encoder)),
+        cast(nn.Sequential, module.decoder),
+    )
+    mirrored = list(decoder)[::-2]
+    for layer, activation, back in zip(encoder[:-1:2], encoder[1::2], mirrored, strict=False):
+        n_in, n_out = cast(nn.Linear, layer).in_features, cast(nn.Linear, layer).out_features
+        shallow = AutoencoderModule(
+            nn.Sequential(layer, activation),
+            nn.Sequential(back),
+            n_inputs=n_in,
+            n_code=n_out,
+            n_components=n_out,
+            n_outputs=n_in,
+            linear_shortcut=False,
+            loss=LOSSES["squared_error"],
+            conditioning=Conditioning(np.zeros(n_in), 1.0),
+        )
+        shallow.objective = plain_objective
+        train(shallow, rows)
+        shallow.cpu().eval()
+        with torch.no_grad():
+            codes = [shallow.encode(rows.values(piece)[0]) for piece in rows.pieces()]
+        rows = StoredRows(torch.cat(codes), None, rows.weight)
+
+
+def plain_objective(module: AutoencoderModule, batch: Batch) -> Tensor:
+    """Return the reconstruction loss of each row, (n,), without any variant's hook."""
+    return module.reconstruction_loss(module.decode(module.encode(batch.x)), batch)
