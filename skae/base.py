@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any, Self
 
 import numpy as np
@@ -28,6 +29,7 @@ from skae.training import (
     Monitor,
     Rows,
     Table,
+    Widths,
     check_precision,
     device_of,
     known_rows,
@@ -67,9 +69,13 @@ class BaseAutoencoder(
 
     # ---------------------------------------------------------------------------------- hooks
 
-    def _n_code(self) -> int:
-        """Return the width of the encoder's output."""
-        return self.n_components
+    _start = "PCA"  # what training starts from, as users are told
+    _loss_parameter = "loss"  # by which users choose it
+
+    def _widths(self, n_features: int) -> Widths:
+        """Return the widths of what the networks see and answer."""
+        k = self.n_components
+        return Widths(n_inputs=n_features, n_code=k, n_components=k, n_outputs=n_features)
 
     def _architecture(self) -> Any:
         """Return the recipe of the networks, or None for linear shortcuts alone."""
@@ -86,6 +92,14 @@ class BaseAutoencoder(
     def _linear_shortcut(self) -> bool:
         """Tell whether there is a linear path beside the networks."""
         return True
+
+    def _tied(self) -> bool:
+        """Tell whether the decoder's linear path is the encoder's, transposed."""
+        return False
+
+    def _warm_up(self) -> float:
+        """Return the share of the training before which no epoch counts as the best."""
+        return 0.0
 
     def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
         """Add parameters and buffers to the module, once before training."""
@@ -117,6 +131,11 @@ class BaseAutoencoder(
         h = module.encode(self._inputs(self._corrupt(module, batch)))
         output = module.decode(self._sample(module, h))
         return module.reconstruction_loss(output, batch) + self._penalty(module, batch, h, output)
+
+    def _score(self, module: AutoencoderModule, batch: Batch) -> Tensor:
+        """Return the score of each row in X's units, (n,)."""
+        output = module.decode(self._encode(module, batch))
+        return -module.reconstruction_loss(output, batch) * module.scale**module.loss.power
 
     def _finish(self, module: AutoencoderModule, rows: Rows) -> None:
         """Set further fitted attributes, once after training; may change the module."""
@@ -229,7 +248,7 @@ class BaseAutoencoder(
             Their codes, in X's dtype. They do not change when X is shifted, or multiplied by one
             positive number, before ``fit`` and here.
         """
-        return finite(self._map(self._fitted_table(X), self._encode), "X")
+        return finite(self._map(self._fitted_table(X), self._as_fitted()._encode), "X")
 
     def inverse_transform(self, Z: ArrayLike) -> NDArray:
         """Decode codes.
@@ -251,12 +270,12 @@ class BaseAutoencoder(
                 f"Z has {codes.shape[1]} columns, but this {type(self).__name__} was fitted with "
                 f"n_components={self.n_components_}; pass what transform returns."
             )
-        module = self._module_in(codes.dtype)
+        module, decode = self._module_in(codes.dtype), self._as_fitted()._decode
         results = []
         for piece in pieces(len(codes), self.n_features_in_):
             with torch.no_grad():
                 z = torch.tensor(codes[piece], device=module.output_bias.device)
-                results.append(self._decode(module, z).cpu().numpy())
+                results.append(decode(module, z).cpu().numpy())
         return finite(self._in_units(np.concatenate(results)), "Z")
 
     def reconstruct(self, X: ArrayLike) -> NDArray:
@@ -272,11 +291,8 @@ class BaseAutoencoder(
         X_hat : ndarray of shape (n_samples, n_features)
             Their reconstructions, in X's units and dtype.
         """
-
-        def through(module: AutoencoderModule, batch: Batch) -> Tensor:
-            return self._decode(module, self._encode(module, batch))
-
-        return finite(self._in_units(self._map(self._fitted_table(X), through)), "X")
+        x_hat = self._map(self._fitted_table(X), self._as_fitted()._reconstruct)
+        return finite(self._in_units(x_hat), "X")
 
     def score_samples(self, X: ArrayLike) -> NDArray:
         """Score each row by its reconstruction; higher is better.
@@ -292,17 +308,11 @@ class BaseAutoencoder(
             Minus the mean loss over the observed cells of each row, in X's units and dtype
             (squared units for the squared error); 0 for a row with nothing observed.
         """
-
-        def loss(module: AutoencoderModule, batch: Batch) -> Tensor:
-            output = module.decode(self._encode(module, batch))
-            return module.reconstruction_loss(output, batch)
-
         table = self._fitted_table(X)
         if not self.module_.loss.power:
-            self.module_.loss.check(*table.ranges(), getattr(self, "feature_names_in_", None))
-        losses = self._map(table, loss)
-        with np.errstate(over="ignore", under="ignore"):
-            return finite(-losses * losses.dtype.type(self.scale_**self.module_.loss.power), "X")
+            names = getattr(self, "feature_names_in_", None)
+            self.module_.loss.check(*table.ranges(), names, self._loss_parameter)
+        return finite(self._map(table, self._as_fitted()._score), "X")
 
     def score(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> float:
         """Return the mean of ``score_samples``; higher is better.
@@ -324,11 +334,30 @@ class BaseAutoencoder(
         scores = self.score_samples(X)
         return float(np.average(scores, weights=weights(sample_weight, len(scores))))
 
+    def _encoded(self, module: AutoencoderModule, rows: Rows) -> Iterator[tuple[slice, Tensor]]:
+        """Give the encoder's output for pieces of the training rows, with which rows they are."""
+        for piece in rows.pieces():
+            yield piece, module.encode(self._inputs(rows[piece]))
+
+    def _own_parameters(self) -> dict[str, Any]:
+        """Return the hyperparameters that hooks may read: all but those of training."""
+        training = {field.name for field in fields(TrainingParameters)} | {"architecture"}
+        return {k: v for k, v in self.get_params(deep=False).items() if k not in training}
+
+    def _as_fitted(self) -> Self:
+        """Return the estimator with the hyperparameters of its last fit, for its hooks to read."""
+        fitted = object.__new__(type(self))
+        fitted.__dict__ = vars(self) | self._fitted_with
+        return fitted
+
     def _encode(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         return self._code(module, module.encode(self._inputs(batch)))
 
     def _decode(self, module: AutoencoderModule, z: Tensor) -> Tensor:
         return module.loss.link(module.decode(z))
+
+    def _reconstruct(self, module: AutoencoderModule, batch: Batch) -> Tensor:
+        return self._decode(module, self._encode(module, batch))
 
     def _in_units(self, x_hat: NDArray) -> NDArray:
         return self._conditioning.undo(x_hat) if self.module_.loss.power else x_hat

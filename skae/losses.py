@@ -16,11 +16,14 @@ from torch import Tensor
 
 from skae._validation import column_name
 
-__all__ = ["LOSSES", "AbsoluteError", "LogLoss", "Loss", "Poisson", "SquaredError"]
+__all__ = ["LIKELIHOODS", "LOSSES", "AbsoluteError", "LogLoss", "Loss", "Poisson", "SquaredError"]
+
+
+NAMED = {"loss": "name", "likelihood": "likelihood"}
 
 
 class Loss:
-    """Base of the losses.
+    r"""Base of the losses.
 
     Attributes
     ----------
@@ -31,14 +34,22 @@ class Loss:
         free to rescale: its decoder models `x` as given, not `x` centred and scaled.
     pca : bool
         Whether principal components are the optimum of the linear problem, and so a start.
+    likelihood : str or None
+        What users call the distribution of `x` given :math:`\hat x` that it belongs to, if any.
     """
 
     name: ClassVar[str]
     power: ClassVar[int]
     pca: ClassVar[bool]
+    likelihood: ClassVar[str | None] = None
 
-    def check(self, low: NDArray, high: NDArray, names: NDArray | None) -> None:
-        """Raise ValueError where a column's range [low, high] leaves the domain of the loss."""
+    def check(
+        self, low: NDArray, high: NDArray, names: NDArray | None, parameter: str = "loss"
+    ) -> None:
+        """Raise ValueError where a column's range [low, high] leaves the domain.
+
+        `parameter` is what the user chose it by: "loss" or "likelihood".
+        """
 
     def link(self, output: Tensor) -> Tensor:
         """Return the reconstruction for the decoder's output."""
@@ -57,6 +68,7 @@ class SquaredError(Loss):
     r""":math:`(\hat x - x)^2`, with the identity as its link."""
 
     name = "squared_error"
+    likelihood = "gaussian"
     power = 2
     pca = True
 
@@ -79,18 +91,21 @@ class LogLoss(Loss):
     r""":math:`-x \log \hat x - (1 - x) \log(1 - \hat x)`, with the logistic link, x in [0, 1]."""
 
     name = "log_loss"
+    likelihood = "bernoulli"
     power = 0
     pca = False
 
-    def check(self, low: NDArray, high: NDArray, names: NDArray | None) -> None:
+    def check(
+        self, low: NDArray, high: NDArray, names: NDArray | None, parameter: str = "loss"
+    ) -> None:
         outside = np.flatnonzero((low < 0) | (high > 1))
         if len(outside):
             j = int(outside[0])
             raise ValueError(
-                "loss='log_loss' needs values in [0, 1], but column "
-                f"{column_name(j, names)} of X goes from {low[j]:.6g} to {high[j]:.6g}; scale it, "
-                "for instance with sklearn.preprocessing.MinMaxScaler(clip=True), or use "
-                "loss='squared_error'."
+                f"{parameter}='{getattr(self, NAMED[parameter])}' needs values in [0, 1], but "
+                f"column {column_name(j, names)} of X goes from {low[j]:.6g} to {high[j]:.6g}; "
+                "scale it, for instance with sklearn.preprocessing.MinMaxScaler(clip=True), or use "
+                f"{parameter}='{getattr(SquaredError, NAMED[parameter])}'."
             )
 
     def link(self, output: Tensor) -> Tensor:
@@ -112,16 +127,20 @@ class Poisson(Loss):
     """
 
     name = "poisson"
+    likelihood = "poisson"
     power = 0
     pca = False
 
-    def check(self, low: NDArray, high: NDArray, names: NDArray | None) -> None:
+    def check(
+        self, low: NDArray, high: NDArray, names: NDArray | None, parameter: str = "loss"
+    ) -> None:
         negative = np.flatnonzero(low < 0)
         if len(negative):
             j = int(negative[0])
             raise ValueError(
-                f"loss='poisson' needs values of at least 0, but column {column_name(j, names)} of "
-                f"X goes down to {low[j]:.6g}; use loss='squared_error'."
+                f"{parameter}='poisson' needs values of at least 0, but column "
+                f"{column_name(j, names)} of X goes down to {low[j]:.6g}; use "
+                f"{parameter}='{getattr(SquaredError, NAMED[parameter])}'."
             )
 
     def link(self, output: Tensor) -> Tensor:
@@ -138,4 +157,7 @@ class Poisson(Loss):
 
 LOSSES: dict[str, Loss] = {
     loss.name: loss for loss in (SquaredError(), AbsoluteError(), LogLoss(), Poisson())
+}
+LIKELIHOODS: dict[str, Loss] = {
+    loss.likelihood: loss for loss in LOSSES.values() if loss.likelihood is not None
 }

@@ -43,6 +43,21 @@ class Transposed(nn.Module):
         return F.linear(x, self.layer[0].weight.T, self.bias)
 
 
+class UnitLinear(nn.Linear):
+    """A linear layer whose weights have columns of root mean square 1, whatever is learned."""
+
+    starts_at_zero = False
+
+    @property
+    def columns(self) -> Tensor:
+        """The weights that are used, (n_out, n_in)."""
+        return self.weight * self.weight.square().mean(0).rsqrt()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x times the columns, plus the bias."""
+        return F.linear(x, self.columns, self.bias)
+
+
 @hyperparameters
 class MLP(BaseEstimator):
     r"""Dense encoder and decoder, the decoder mirroring the encoder.
@@ -91,6 +106,22 @@ class MLP(BaseEstimator):
         ``()`` makes both linear.""",
     )
     activation: str = param("silu", ACTIVATION, doc="Function after each hidden layer.")
+    decoder_hidden_layer_sizes: Sequence[int] | int | None = param(
+        None,
+        *HIDDEN_LAYER_SIZES,
+        None,
+        doc="""
+        Width of each hidden layer of the decoder, from the code on; ``()`` makes it linear. None
+        is the encoder's in reverse order.""",
+    )
+    unit_norm: bool = param(
+        False,
+        "boolean",
+        doc="""
+        Whether each column of the decoder's weights is held at root mean square 1, so that a code
+        of 1 writes a pattern as large as a typical row, and no small code is made up for by a
+        large decoder. Not for a start at PCA.""",
+    )
     tied: bool = param(
         False,
         "boolean",
@@ -128,24 +159,32 @@ class MLP(BaseEstimator):
         encoder, decoder : torch.nn.Sequential
             Each ends in the linear layer that a start from principal components sets to zero.
         """
-        widths = self._widths()
+        widths = self._widths("hidden_layer_sizes")
         encoder = self._stack([n_inputs, *widths, n_code])
         if self.tied:
+            if self.unit_norm or self.decoder_hidden_layer_sizes is not None:
+                raise ValueError(
+                    "tied=True gives the decoder the encoder's widths and weights; leave "
+                    "decoder_hidden_layer_sizes=None and unit_norm=False, or set tied=False."
+                )
             if (n_inputs, n_code) != (n_outputs, n_components):
                 raise ValueError(
                     "tied=True needs an encoder and a decoder of mirrored shapes, but they map "
                     f"{n_inputs} to {n_code} and {n_components} to {n_outputs}; set tied=False."
                 )
             return encoder, self._mirror(encoder)
-        decoder = self._stack([n_components, *reversed(widths), n_outputs])
-        return encoder, decoder
+        back = widths[::-1]
+        if self.decoder_hidden_layer_sizes is not None:
+            back = self._widths("decoder_hidden_layer_sizes")
+        layer = UnitLinear if self.unit_norm else nn.Linear
+        return encoder, self._stack([n_components, *back, n_outputs], layer)
 
-    def _widths(self) -> list[int]:
-        sizes: Any = self.hidden_layer_sizes
+    def _widths(self, name: str) -> list[int]:
+        sizes: Any = getattr(self, name)
         widths = [sizes] if isinstance(sizes, Integral) else list(sizes)
         if not all(isinstance(w, Integral) and int(w) > 0 for w in widths):
             raise ValueError(
-                "The 'hidden_layer_sizes' parameter must hold positive integers, one per hidden "
+                f"The '{name}' parameter must hold positive integers, one per hidden "
                 f"layer. Got {sizes!r} instead."
             )
         return [int(w) for w in widths]
@@ -156,8 +195,8 @@ class MLP(BaseEstimator):
             layers += [Transposed(layer), ACTIVATIONS[self.activation]()]
         return nn.Sequential(*layers[:-1])
 
-    def _stack(self, widths: Sequence[int]) -> nn.Sequential:
+    def _stack(self, widths: Sequence[int], layer: type[nn.Linear] = nn.Linear) -> nn.Sequential:
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise(widths):
-            layers += [nn.Linear(n_in, n_out), ACTIVATIONS[self.activation]()]
+            layers += [layer(n_in, n_out), ACTIVATIONS[self.activation]()]
         return nn.Sequential(*layers[:-1])

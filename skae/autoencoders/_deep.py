@@ -17,7 +17,97 @@ from skae.training import AutoencoderModule, Rows
 
 
 @hyperparameters
-class Autoencoder(BaseAutoencoder):
+class DeepAutoencoder(BaseAutoencoder):
+    """Base of the autoencoders with networks: their architecture and what they start from.
+
+    Parameters
+    ----------
+    {parameters}
+    """
+
+    hidden_layer_sizes: Sequence[int] | int | None = param(
+        None,
+        *HIDDEN_LAYER_SIZES,
+        None,
+        doc="""
+        Width of each hidden layer of the encoder; the decoder mirrors them. None leaves it to the
+        architecture, whose default is (128, 64).""",
+    )
+    activation: str | None = param(
+        None,
+        ACTIVATION,
+        None,
+        doc="Function after each hidden layer. None leaves it to the architecture: 'silu'.",
+    )
+    architecture: Any = param(
+        None,
+        HasMethods("build"),
+        None,
+        doc="""
+        Recipe that builds encoder and decoder, such as `MLP`; None is
+        ``MLP(hidden_layer_sizes, activation)``. Give either a recipe or its parameters here.""",
+    )
+    init: str = param(
+        "auto",
+        one_of("auto", "pca", "random"),
+        doc="""
+        What training starts from: 'pca', which needs a squared or absolute error (a Gaussian
+        likelihood), a code without activation and the linear shortcut; 'random'; or 'auto', which
+        is 'pca' where that exists.""",
+    )
+    linear_shortcut: bool = param(
+        True,
+        "boolean",
+        doc="Whether a linear map runs beside the encoder, and another beside the decoder.",
+    )
+
+    _linear_code = True  # whether the code is linear in the encoder's output
+
+    def _architecture(self) -> Any:
+        flat = {
+            name: value
+            for name in ("hidden_layer_sizes", "activation")
+            if (value := getattr(self, name)) is not None
+        }
+        if self.architecture is None:
+            recipe = self._recipe(**flat)
+        elif flat:
+            raise ValueError(
+                f"Both architecture and {' and '.join(flat)} are given; set {' and '.join(flat)} "
+                "on the architecture instead."
+            )
+        else:
+            recipe = clone(self.architecture)
+        if hasattr(recipe, "_validate_params"):
+            recipe._validate_params()
+        return recipe
+
+    def _recipe(self, **flat: Any) -> Any:
+        """Return the recipe that the flat parameters, where they are given, describe."""
+        return MLP(**flat)
+
+    def _starts_from_pca(self) -> bool:
+        if not self._loss().pca:
+            instead = f"{self._loss_parameter}={getattr(self, self._loss_parameter)!r}"
+        elif not self._linear_code:
+            instead = f"the code of a {type(self).__name__}"
+        elif not self.linear_shortcut:
+            instead = "linear_shortcut=False"
+        else:
+            return self.init != "random"
+        if self.init == "pca":
+            raise ValueError(
+                "init='pca' needs a squared or absolute error (a Gaussian likelihood), a code "
+                f"without activation and linear_shortcut=True; got {instead}. Use init='auto'."
+            )
+        return False
+
+    def _linear_shortcut(self) -> bool:
+        return self.linear_shortcut
+
+
+@hyperparameters
+class Autoencoder(DeepAutoencoder):
     r"""Autoencoder of any depth that starts as PCA and is never worse.
 
     With :math:`x` centred and divided by the root of its columns' mean variance,
@@ -72,28 +162,6 @@ class Autoencoder(BaseAutoencoder):
     True
     """
 
-    hidden_layer_sizes: Sequence[int] | int | None = param(
-        None,
-        *HIDDEN_LAYER_SIZES,
-        None,
-        doc="""
-        Width of each hidden layer of the encoder; the decoder mirrors them. None leaves it to the
-        architecture, whose default is (128, 64).""",
-    )
-    activation: str | None = param(
-        None,
-        ACTIVATION,
-        None,
-        doc="Function after each hidden layer. None leaves it to the architecture: 'silu'.",
-    )
-    architecture: Any = param(
-        None,
-        HasMethods("build"),
-        None,
-        doc="""
-        Recipe that builds encoder and decoder, such as `MLP`; None is
-        ``MLP(hidden_layer_sizes, activation)``. Give either a recipe or its parameters here.""",
-    )
     loss: str = param(
         "squared_error",
         one_of(*LOSSES),
@@ -101,52 +169,9 @@ class Autoencoder(BaseAutoencoder):
         What a reconstruction costs per cell: 'squared_error', 'absolute_error', 'log_loss' for
         values in [0, 1], or 'poisson' (half the deviance) for values of at least 0.""",
     )
-    init: str = param(
-        "auto",
-        one_of("auto", "pca", "random"),
-        doc="""
-        What training starts from: 'pca' (squared or absolute error with linear shortcut only),
-        'random', or 'auto', which is 'pca' where that exists.""",
-    )
-    linear_shortcut: bool = param(
-        True,
-        "boolean",
-        doc="Whether a linear map runs beside the encoder, and another beside the decoder.",
-    )
-
-    def _architecture(self) -> Any:
-        flat = {
-            name: value
-            for name in ("hidden_layer_sizes", "activation")
-            if (value := getattr(self, name)) is not None
-        }
-        if self.architecture is None:
-            recipe = MLP(**flat)
-        elif flat:
-            raise ValueError(
-                f"Both architecture and {' and '.join(flat)} are given; set {' and '.join(flat)} "
-                "on the architecture instead."
-            )
-        else:
-            recipe = clone(self.architecture)
-        if hasattr(recipe, "_validate_params"):
-            recipe._validate_params()
-        return recipe
 
     def _loss(self) -> Loss:
         return LOSSES[self.loss]
-
-    def _starts_from_pca(self) -> bool:
-        possible = LOSSES[self.loss].pca and self.linear_shortcut
-        if self.init == "pca" and not possible:
-            raise ValueError(
-                "init='pca' needs a squared or absolute error and linear_shortcut=True; got "
-                f"loss={self.loss!r} and linear_shortcut={self.linear_shortcut}. Use init='auto'."
-            )
-        return possible and self.init != "random"
-
-    def _linear_shortcut(self) -> bool:
-        return self.linear_shortcut
 
     def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
         n_features = rows.n_features

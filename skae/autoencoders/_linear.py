@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from sklearn.utils.extmath import svd_flip
-from torch import nn
 
 from skae._params import POSITIVE, POSITIVE_INT, hyperparameters, one_of, param
 from skae.base import BaseAutoencoder
@@ -102,8 +99,7 @@ class LinearAutoencoder(BaseAutoencoder):
             )
 
     def _finish(self, module: AutoencoderModule, rows: Rows) -> None:
-        encoder = cast(nn.Linear, module.encoder_shortcut).weight
-        decoder = cast(nn.Linear, module.decoder_shortcut).weight
+        encoder, decoder = module.input_axes, module.output_axes
         basis = torch.linalg.qr(decoder.double()).Q  # (d, k)
         weight = rows.weight.double() / rows.weight.double().sum()
         total = torch.zeros((), dtype=torch.float64)
@@ -128,5 +124,5 @@ class LinearAutoencoder(BaseAutoencoder):
 
     def _go_on(self, module: AutoencoderModule) -> None:
         encoder, decoder = map(torch.tensor, self._trained)
-        cast(nn.Linear, module.encoder_shortcut).weight.copy_(encoder)
-        cast(nn.Linear, module.decoder_shortcut).weight.copy_(decoder)
+        module.input_axes.copy_(encoder)
+        module.output_axes.copy_(decoder)

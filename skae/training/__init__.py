@@ -1,7 +1,7 @@
 """skorch and the loop: rows, batches, steps, and the module that is trained."""
 
 from skae.training._device import check_precision, device_of
-from skae.training._module import AutoencoderModule
+from skae.training._module import AutoencoderModule, Widths
 from skae.training._moments import Moments, principal_axes
 from skae.training._monitor import Monitor
 from skae.training._net import HoldOut, Net, WeightedMean
@@ -26,6 +26,7 @@ __all__ = [
     "StoredRows",
     "Table",
     "WeightedMean",
+    "Widths",
     "check_precision",
     "device_of",
     "known_rows",

@@ -55,14 +55,16 @@ class BestEpoch:
         self.waited = 0
         self._values = self._weights()
 
-    def update(self, epoch: int, losses: Tensor) -> float:
-        """Take note of an epoch's held-out losses; return their mean."""
+    def update(self, epoch: int, losses: Tensor, *, counts: bool = True) -> float:
+        """Take note of an epoch's held-out losses, if it counts; return their mean."""
         losses = losses.double()
         gain = self.start_losses - losses
         mean = self.weight @ gain
         n = len(gain)
         error = ((self.weight * (gain - mean)) ** 2).sum().sqrt() * math.sqrt(n / max(n - 1, 1))
         loss, surplus = torch.stack([self.weight @ losses, mean - self.n_errors * error]).tolist()
+        if not counts:
+            return loss
         enough = self.lowest - self.tol * abs(self.lowest)
         self.waited = 0 if loss < enough else self.waited + 1
         self.lowest = min(loss, self.lowest)

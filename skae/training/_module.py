@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -13,6 +13,16 @@ from torch import Tensor, nn
 
 from skae.losses import LOSSES, Loss
 from skae.training._rows import Batch, Conditioning
+
+
+class Widths(TypedDict):
+    """Widths of a module's tensors: x, h, z and o, see `AutoencoderModule`."""
+
+    n_inputs: int
+    n_code: int
+    n_components: int
+    n_outputs: int
+
 
 NEW_CODE_STD = 1e-2  # of codes beyond the rank, before training, in conditioned units
 
@@ -33,6 +43,8 @@ class AutoencoderModule(nn.Module):
         Widths of :math:`x`, :math:`h`, :math:`z` and :math:`o`.
     linear_shortcut : bool
         Whether there are :math:`A` and :math:`B`.
+    tied : bool
+        Whether :math:`B = A^\top`.
     loss : Loss
     conditioning : Conditioning
     """
@@ -50,6 +62,7 @@ class AutoencoderModule(nn.Module):
         n_components: int,
         n_outputs: int,
         linear_shortcut: bool,
+        tied: bool = False,
         loss: Loss,
         conditioning: Conditioning,
     ):
@@ -58,13 +71,16 @@ class AutoencoderModule(nn.Module):
         self.decoder = decoder
         self.encoder_shortcut: nn.Linear | None = None
         self.decoder_shortcut: nn.Linear | None = None
+        self.tied = tied
         if linear_shortcut:
             self.encoder_shortcut = nn.Linear(n_inputs, n_code, bias=False)
-            self.decoder_shortcut = nn.Linear(n_components, n_outputs, bias=False)
+            if not tied:
+                self.decoder_shortcut = nn.Linear(n_components, n_outputs, bias=False)
         self.output_bias = nn.Parameter(torch.zeros(n_outputs))
         self.register_buffer("shift", torch.tensor(conditioning.shift).to(self.output_bias))
         self.register_buffer("scale", torch.tensor(conditioning.scale).to(self.output_bias))
         self.loss = loss
+        self.equal_weights = True  # of the rows it is trained on
         self.objective: Callable[[AutoencoderModule, Batch], Tensor] | None = None
 
     def forward(self, batch: Batch) -> Tensor:
@@ -81,10 +97,22 @@ class AutoencoderModule(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the output before the link, (n, n_outputs)."""
-        if self.decoder_shortcut is None:
+        if self.encoder_shortcut is None:
             return cast(nn.Module, self.decoder)(z) + self.output_bias
-        o = F.linear(z, self.decoder_shortcut.weight, self.output_bias)
+        o = F.linear(z, self.output_axes, self.output_bias)
         return o if self.decoder is None else o + self.decoder(z)
+
+    @property
+    def input_axes(self) -> Tensor:
+        """The linear path to the code, (n_code, n_inputs)."""
+        return cast(nn.Linear, self.encoder_shortcut).weight
+
+    @property
+    def output_axes(self) -> Tensor:
+        """The linear path from the code, (n_outputs, n_components)."""
+        if self.tied:
+            return self.input_axes.T
+        return cast(nn.Linear, self.decoder_shortcut).weight
 
     def reconstruction_loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the loss of each row, (n,): the mean over its observed cells, 0 without any."""
@@ -114,21 +142,23 @@ class AutoencoderModule(nn.Module):
                 for parameter in _last_layer(network):
                     parameter.zero_()
         self._check_silent()
-        shortcuts = cast(nn.Linear, self.encoder_shortcut), cast(nn.Linear, self.decoder_shortcut)
         rank, d = axes.shape
-        nn.init.normal_(shortcuts[0].weight, std=NEW_CODE_STD / math.sqrt(d))
-        nn.init.zeros_(shortcuts[1].weight)
-        shortcuts[0].weight[:rank] = torch.as_tensor(axes).to(self.output_bias)
-        shortcuts[1].weight[:, :rank] = torch.as_tensor(axes.T).to(self.output_bias)
+        nn.init.normal_(self.input_axes, std=NEW_CODE_STD / math.sqrt(d))
+        if not self.tied:
+            nn.init.zeros_(self.output_axes)
+        # Beside x, the encoder may be told of other things, which PCA does not know.
+        self.input_axes[:, d:] = 0
+        self.input_axes[:rank, :d] = torch.as_tensor(axes).to(self.output_bias)
+        self.output_axes[:, :rank] = torch.as_tensor(axes.T).to(self.output_bias)
 
     def _check_silent(self) -> None:
         """Raise ValueError if a network that should answer zero does not."""
-        for name, network, shortcut in (
-            ("encoder", self.encoder, self.encoder_shortcut),
-            ("decoder", self.decoder, self.decoder_shortcut),
+        for name, network, axes in (
+            ("encoder", self.encoder, self.input_axes),
+            ("decoder", self.decoder, self.output_axes),
         ):
-            if network is not None and shortcut is not None:
-                answer = network(torch.ones(1, shortcut.in_features).to(self.output_bias))
+            if network is not None:
+                answer = network(torch.ones_like(axes[:1]))
                 if answer.count_nonzero():
                     raise ValueError(
                         f"The {name} does not answer zero when its last layer is zero, so that "
@@ -142,24 +172,18 @@ def build(
     conditioning: Conditioning,
     *,
     loss: str,
-    n_code: int,
-    n_components: int,
+    widths: Widths,
     linear_shortcut: bool,
+    tied: bool,
 ) -> AutoencoderModule:
     """Build an untrained module from a recipe, or from linear shortcuts alone."""
-    n_features = len(conditioning.shift)
-    widths = {
-        "n_inputs": n_features,
-        "n_code": n_code,
-        "n_components": n_components,
-        "n_outputs": n_features,
-    }
     encoder, decoder = (None, None) if architecture is None else architecture.build(**widths)
     return AutoencoderModule(
         encoder,
         decoder,
         **widths,
         linear_shortcut=linear_shortcut,
+        tied=tied,
         loss=LOSSES[loss],
         conditioning=conditioning,
     )
@@ -168,6 +192,11 @@ def build(
 def _last_layer(network: nn.Module) -> list[nn.Parameter]:
     """Return the parameters of the layer that ends a recipe's network."""
     parameters = list(network[-1].parameters()) if isinstance(network, nn.Sequential) else []
+    if parameters and not getattr(cast(nn.Sequential, network)[-1], "starts_at_zero", True):
+        raise ValueError(
+            "A start at PCA sets the last layers to zero, which unit_norm=True forbids; set "
+            "unit_norm=False or use init='random'."
+        )
     if not parameters:
         raise ValueError(
             "A start at PCA sets the last layer of both networks to zero, so an architecture must "

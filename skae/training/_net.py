@@ -61,6 +61,8 @@ class Net(NeuralNet):
         Seed of the noise that every look at the held-out rows uses.
     mean_loss : float
         Loss of a reconstruction by the mean, beside which a loss shows divergence.
+    warm_up : float
+        Share of the training before which no epoch counts.
     patience, tol, n_errors
         See `BestEpoch`; used where rows are held out.
     checkpoint : Checkpoint or None
@@ -74,6 +76,7 @@ class Net(NeuralNet):
         precision: str = "full",
         noise_seed: int = 0,
         mean_loss: float = 1.0,
+        warm_up: float = 0.0,
         patience: int = 10,
         tol: float = 0.0,
         n_errors: float = 3.0,
@@ -85,6 +88,7 @@ class Net(NeuralNet):
         self.precision = precision
         self.noise_seed = noise_seed
         self.mean_loss = mean_loss
+        self.warm_up = warm_up
         self.patience = patience
         self.tol = tol
         self.n_errors = n_errors
@@ -139,7 +143,9 @@ class Net(NeuralNet):
             self.notify("on_epoch_begin", **told)
             self.run_single_epoch(batches, training=True, prefix="train", step_fn=self.train_step)
             if self.best_ is not None:
-                self._record("valid_loss", self.best_.update(epoch, self._losses(looks)))
+                counts = epoch > self.warm_up * epochs
+                loss = self.best_.update(epoch, self._losses(looks), counts=counts)
+                self._record("valid_loss", loss)
                 self.history.record("valid_loss_best", self.best_.epoch == epoch)
             self.history[-1]["batches"].clear()
             self.n_epochs_ = epoch

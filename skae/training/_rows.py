@@ -23,6 +23,7 @@ class Batch(NamedTuple):
     observed: Tensor | None  # (n, d), 1 where a value is known, or None if all are
     weight: Tensor  # (n,)
     progress: Tensor  # (), the share of the training that is done
+    level: Tensor | None = None  # (n, 1), of the noise in x, where the encoder is told
 
 
 @dataclass(frozen=True)

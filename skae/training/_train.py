@@ -100,6 +100,7 @@ def train(
         callbacks = [*(net.callbacks or []), ("monitor", monitor)]
         net.set_params(checkpoint=checkpoint, callbacks=callbacks)
         module.objective = estimator._objective
+        module.equal_weights = bool((start.rows.weight == start.rows.weight[0]).all())
         try:
             initialize(net, device)
             if resume:
@@ -139,11 +140,12 @@ def fresh(
     moments = Moments.of(table, weight)
     names = getattr(estimator, "feature_names_in_", None)
     moments.check_magnitude(table.dtype, names)
-    loss.check(moments.low, moments.high, names)
+    loss.check(moments.low, moments.high, names, estimator._loss_parameter)
     conditioning = moments.conditioning()
     rows = Rows.of(table, weight, conditioning, torch.get_default_dtype(), moments.complete)
-    axes = principal_axes(rows, estimator.n_components, random_state) if at_pca else None
-    spec = spec_of(estimator)
+    spec = spec_of(estimator, table.shape[1])
+    n_components = spec["widths"]["n_components"]
+    axes = principal_axes(rows, n_components, random_state) if at_pca else None
     module = build(architecture, conditioning, **spec)
     if epochs := getattr(architecture, "pretraining_epochs", 0):
 
@@ -160,21 +162,22 @@ def fresh(
     estimator._setup(module, rows)
     fitted = {
         "architecture_": architecture,
-        "n_components_": estimator.n_components,
+        "n_components_": n_components,
         "mean_": conditioning.shift,
         "scale_": conditioning.scale,
         "_spec": spec,
+        "_fitted_with": estimator._own_parameters(),
     }
     return Start(module, rows, at_pca, fitted)
 
 
-def spec_of(estimator: BaseAutoencoder) -> dict[str, Any]:
+def spec_of(estimator: BaseAutoencoder, n_features: int) -> dict[str, Any]:
     """Return what `build` needs to know beside the architecture."""
     return {
         "loss": estimator._loss().name,
-        "n_components": estimator.n_components,
-        "n_code": estimator._n_code(),
+        "widths": estimator._widths(n_features),
         "linear_shortcut": estimator._linear_shortcut(),
+        "tied": estimator._tied(),
     }
 
 
@@ -185,21 +188,25 @@ def resumed(
     random_state: np.random.RandomState,
 ) -> Start:
     """Go on with a copy of the fitted module, on rows conditioned as those it was fitted to."""
-    for name, asked in spec_of(estimator).items():
-        if asked != estimator._spec[name]:
+    asked, had = (
+        spec["widths"] | {name: spec[name] for name in spec if name != "widths"}
+        for spec in (spec_of(estimator, table.shape[1]), estimator._spec)
+    )
+    for name in ("n_components", *had):
+        if asked[name] != had[name]:
             raise ValueError(
                 f"{type(estimator).__name__} goes on from a fit with "
-                f"{name}={estimator._spec[name]!r}, but is asked for {asked!r}; set it back, or "
+                f"{name}={had[name]!r}, but is asked for {asked[name]!r}; set it back, or "
                 "start anew: clone the estimator, or fit with warm_start=False."
             )
     module = copy.deepcopy(estimator.module_).cpu()
     with torch.no_grad():
         estimator._go_on(module)
     names = getattr(estimator, "feature_names_in_", None)
-    module.loss.check(*table.ranges(), names)
+    module.loss.check(*table.ranges(), names, estimator._loss_parameter)
     dtype = module.output_bias.dtype
     rows = Rows.of(table, weight, estimator._conditioning, dtype, not table.has_holes())
-    return Start(module, rows, at_pca=False, fitted={})
+    return Start(module, rows, False, {"_fitted_with": estimator._own_parameters()})
 
 
 def make_net(
@@ -235,6 +242,7 @@ def make_net(
         "precision": estimator.precision,
         "noise_seed": noise_seed,
         "mean_loss": loss_of_the_mean(start.module, rows),
+        "warm_up": estimator._warm_up(),
         "patience": or_auto(estimator.n_iter_no_change, budget.patience(epochs)),
         "tol": estimator.tol,
         "n_errors": ERRORS_TO_LEAVE_PCA if start.at_pca else 0.0,
@@ -304,11 +312,11 @@ def loss_of_the_mean(module: AutoencoderModule, rows: Rows) -> float:
 
 def warn_if_still_pca(estimator: BaseAutoencoder, best_epoch: int, loss: float) -> None:
     """Warn that training brought nothing, unless there was nothing left to bring."""
-    if best_epoch == 0 and loss > torch.finfo(torch.float32).eps:
+    if best_epoch == 0 and abs(loss) > torch.finfo(torch.float32).eps:
         warnings.warn(
-            f"No epoch of {type(estimator).__name__} reconstructed the held-out rows better than "
-            "PCA by more than three standard errors, so the fit is PCA. More rows or another "
-            "architecture may help.",
+            f"No epoch of {type(estimator).__name__} did better on the held-out rows than its "
+            f"start by more than three standard errors, so the fit is {estimator._start}. More "
+            "rows or another architecture may help.",
             AutoencoderWarning,
             stacklevel=6,
         )

@@ -92,5 +92,5 @@ def test_tied_weights_start_at_pca_where_the_activation_is_0_at_0(sheet):
 class Twice(Autoencoder):
     """A variant whose encoder answers twice the code."""
 
-    def _n_code(self):
-        return 2 * self.n_components
+    def _widths(self, n_features):
+        return super()._widths(n_features) | {"n_code": 2 * self.n_components}
