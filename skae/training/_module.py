@@ -194,8 +194,8 @@ def _last_layer(network: nn.Module) -> list[nn.Parameter]:
     parameters = list(network[-1].parameters()) if isinstance(network, nn.Sequential) else []
     if parameters and not getattr(cast(nn.Sequential, network)[-1], "starts_at_zero", True):
         raise ValueError(
-            "A start at PCA sets the last layers to zero, which unit_norm=True forbids; set "
-            "unit_norm=False or use init='random'."
+            "A start at PCA sets the last layers to zero, which unit_norm forbids; set "
+            "unit_norm=None or use init='random'."
         )
     if not parameters:
         raise ValueError(
