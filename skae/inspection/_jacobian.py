@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+from torch.func import jacrev, vmap
+
+from skae.base import BaseAutoencoder
+from skae.training import AutoencoderModule, Batch
+
+CELLS = 2**24  # of the Jacobians that are computed together
+
+
+def jacobian(estimator: BaseAutoencoder, X: ArrayLike) -> NDArray:
+    r"""Return how the code of each row changes with each of its values.
+
+    Parameters
+    ----------
+    estimator : autoencoder
+        Fitted.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Rows; NaN is a value that is missing.
+
+    Returns
+    -------
+    J : ndarray of shape (n_samples, n_components, n_features)
+        :math:`\partial z_i / \partial x_j`, the derivative of ``transform``, in inverse units of X
+        and X's dtype; 0 where a value is missing.
+
+    Raises
+    ------
+    TypeError
+        If the estimator is not an autoencoder of skae.
+
+    See Also
+    --------
+    tangent_basis : Its leading directions.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skae import Autoencoder
+    >>> from skae.inspection import jacobian
+    >>> X = load_iris().data
+    >>> model = Autoencoder(2, max_iter=9, early_stopping=False, random_state=0).fit(X)
+    >>> jacobian(model, X).shape
+    (150, 2, 4)
+    """
+    return _map(estimator, X, lambda J, decoder, scale: J / scale)
+
+
+def tangent_basis(estimator: BaseAutoencoder, X: ArrayLike, n_directions: int) -> NDArray:
+    """Return the directions in which the code of each row changes most.
+
+    The leading right singular vectors of the Jacobian: for an autoencoder that contracts, the
+    directions in which rows vary around here.
+
+    Parameters
+    ----------
+    estimator : autoencoder
+        Fitted.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Rows; NaN is a value that is missing.
+    n_directions : int
+        How many, at most as many as there are components and features.
+
+    Returns
+    -------
+    basis : ndarray of shape (n_samples, n_directions, n_features)
+        Orthonormal rows, the most sensitive first, the largest entry of each positive.
+
+    Raises
+    ------
+    ValueError
+        If there are not so many directions.
+    TypeError
+        If the estimator is not an autoencoder of skae.
+
+    References
+    ----------
+    Rifai, S., Dauphin, Y., Vincent, P., Bengio, Y. and Muller, X. (2011). "The manifold tangent
+    classifier". Advances in Neural Information Processing Systems 24.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skae import ContractiveAutoencoder
+    >>> from skae.inspection import tangent_basis
+    >>> X = load_iris().data
+    >>> model = ContractiveAutoencoder(2, max_iter=30, early_stopping=False, random_state=0).fit(X)
+    >>> tangent_basis(model, X, 1).shape
+    (150, 1, 4)
+    """
+
+    def leading(J: Tensor, decoder: Tensor | None, scale: Tensor) -> Tensor:
+        most = min(J.shape[1:])
+        if not 1 <= n_directions <= most:
+            raise ValueError(
+                f"n_directions must be between 1 and {most}, the smaller of components and "
+                f"features; got {n_directions}."
+            )
+        basis = torch.linalg.svd(J, full_matrices=False).Vh[:, :n_directions]
+        largest = basis.gather(2, basis.abs().argmax(2, keepdim=True))
+        return basis * largest.sign()
+
+    return _map(estimator, X, leading)
+
+
+def intrinsic_dimension(estimator: BaseAutoencoder, X: ArrayLike) -> NDArray:
+    r"""Return in how many directions the reconstruction follows each row.
+
+    With singular values :math:`s_i` of the Jacobian of ``reconstruct``,
+
+    .. math:: \Bigl( \sum_i s_i^2 \Bigr)^2 \Big/ \sum_i s_i^4,
+
+    which is m if m of them are equal and the others 0. Of principal components it is their number;
+    of a denoising or contractive autoencoder, the dimension of the surface that rows are drawn to.
+
+    Parameters
+    ----------
+    estimator : autoencoder
+        Fitted.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Rows; NaN is a value that is missing.
+
+    Returns
+    -------
+    dimension : ndarray of shape (n_samples,)
+        Between 1 and the number of components; 0 where nothing is followed.
+
+    Raises
+    ------
+    TypeError
+        If the estimator is not an autoencoder of skae.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skae import LinearAutoencoder
+    >>> from skae.inspection import intrinsic_dimension
+    >>> X = load_iris().data
+    >>> intrinsic_dimension(LinearAutoencoder(3).fit(X), X[:2]).round(3)
+    array([3., 3.])
+    """
+
+    def participation(J: Tensor, decoder: Tensor | None, scale: Tensor) -> Tensor:
+        # Of D J through the code: D = Q R and J' = Q S leave the singular values of R S'.
+        assert decoder is not None
+        R = torch.linalg.qr(decoder, mode="r").R
+        S = torch.linalg.qr(J.mT, mode="r").R
+        squares = torch.linalg.svdvals(R @ S.mT).square()
+        total = squares.sum(1)
+        return torch.where(total > 0, total**2 / squares.square().sum(1), 0)
+
+    return _map(estimator, X, participation, with_decoder=True)
+
+
+def _map(
+    estimator: BaseAutoencoder,
+    X: ArrayLike,
+    answer: Callable[[Tensor, Tensor | None, Tensor], Tensor],
+    *,
+    with_decoder: bool = False,
+) -> NDArray:
+    """Answer for the Jacobians of encoder and decoder, in conditioned units, at each row."""
+    if not isinstance(estimator, BaseAutoencoder):
+        raise TypeError(
+            f"skae.inspection knows skae's autoencoders; got a {type(estimator).__name__}. Of a "
+            "pipeline, pass its last step, and the rows as that step sees them."
+        )
+
+    def at(module: AutoencoderModule, batch: Batch) -> Tensor:
+        fitted: Any = estimator._as_fitted()
+
+        def encode(x: Tensor) -> Tensor:
+            row = batch._replace(x=x[None], observed=None)
+            return fitted._encode(module, row)[0]
+
+        def decode(z: Tensor) -> Tensor:
+            return fitted._decode(module, z[None])[0]
+
+        n, d = batch.x.shape
+        at_once = max(1, CELLS // (d * estimator.n_components_))
+        answers = []
+        for i in range(0, n, at_once):
+            x = batch.x[i : i + at_once]
+            J = vmap(jacrev(encode))(x)
+            if batch.observed is not None:
+                J = J * batch.observed[i : i + at_once, None]
+            D = None
+            if with_decoder:
+                D = vmap(jacrev(decode))(fitted._encode(module, batch._replace(x=x, observed=None)))
+            answers.append(answer(J, D, module.scale))
+        return torch.cat(answers)
+
+    return estimator._map(estimator._fitted_table(X), at)

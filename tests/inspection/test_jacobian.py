@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+
+from skae import (
+    Autoencoder,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
+    KSparseAutoencoder,
+    LinearAutoencoder,
+    SparseAutoencoder,
+    VariationalAutoencoder,
+)
+from skae.inspection import intrinsic_dimension, jacobian, tangent_basis
+from tests.conftest import curve
+
+PLAIN = {"early_stopping": False, "random_state": 0, "max_iter": 20}
+ALL = [
+    Autoencoder(3, **PLAIN),
+    LinearAutoencoder(3),
+    SparseAutoencoder(9, **PLAIN),
+    KSparseAutoencoder(9, n_nonzero_coefs=2, **PLAIN),
+    KSparseAutoencoder(9, n_nonzero_coefs=2, selection="batch", **PLAIN),
+    DenoisingAutoencoder(noise_level=(0.1, 0.5), **PLAIN),
+    ContractiveAutoencoder(3, **PLAIN),
+    VariationalAutoencoder(3, **PLAIN),
+]
+
+
+@pytest.mark.parametrize("model", ALL, ids=lambda m: type(m).__name__)
+def test_jacobian_is_the_derivative_of_transform(sheet, model):
+    model.fit(sheet)
+    step = 1e-6
+    J = jacobian(model, sheet[:5])
+    for j in range(6):
+        ahead, behind = sheet[:5].copy(), sheet[:5].copy()
+        ahead[:, j] += step
+        behind[:, j] -= step
+        slope = (model.transform(ahead) - model.transform(behind)) / (2 * step)
+        np.testing.assert_allclose(J[:, :, j], slope, atol=1e-5)
+
+
+def test_units_dtype_and_holes(sheet):
+    model = Autoencoder(2, **PLAIN).fit(sheet)
+    scaled = Autoencoder(2, **PLAIN).fit(10 * sheet)
+    np.testing.assert_allclose(
+        jacobian(model, sheet), 10 * jacobian(scaled, 10 * sheet), rtol=1e-3, atol=1e-5
+    )
+    assert jacobian(model, sheet.astype(np.float32)).dtype == np.float32
+    holed = sheet[:3].copy()
+    holed[0, 2] = np.nan
+    J = jacobian(model, holed)
+    assert (J[0, :, 2] == 0).all()
+    assert (J[1:] != 0).all()
+
+
+def test_of_pca_the_tangents_span_the_components():
+    X = load_digits().data
+    basis = tangent_basis(LinearAutoencoder(5).fit(X), X[:3], 5)
+    pca = PCA(5).fit(X)
+    for rows in basis:
+        np.testing.assert_allclose(rows @ rows.T, np.eye(5), atol=1e-6)
+        np.testing.assert_allclose(rows.T @ rows, pca.components_.T @ pca.components_, atol=1e-5)
+
+
+def test_tangents_of_a_circle(rng):
+    """The leading direction at a point of a circle is at a right angle to its radius."""
+    angle = rng.uniform(0, 2 * np.pi, size=1500)
+    X = np.column_stack([np.cos(angle), np.sin(angle)]) + 0.02 * rng.normal(size=(1500, 2))
+    model = DenoisingAutoencoder(noise_level=0.3, early_stopping=False, random_state=0).fit(X)
+    J = jacobian(model, X[:200])
+    assert J.shape == (200, 2, 2)
+    contractive = ContractiveAutoencoder(
+        2, alpha=0.1, init="random", early_stopping=False, random_state=0
+    ).fit(X)
+    along = np.column_stack([-np.sin(angle), np.cos(angle)])
+    cosine = np.abs((tangent_basis(contractive, X, 1)[:, 0] * along).sum(1))
+    assert np.median(cosine) > 0.9
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_dimension_of_pca_is_its_components(k):
+    X = load_digits().data
+    dimension = intrinsic_dimension(LinearAutoencoder(k).fit(X), X[:9])
+    np.testing.assert_allclose(dimension, k, rtol=1e-5)
+
+
+def test_dimension_of_a_surface(rng):
+    X = curve(rng, n=2000, noise=0.01)
+    model = DenoisingAutoencoder(noise_level=0.1, per_feature=False, random_state=0).fit(X)
+    assert np.median(intrinsic_dimension(model, X)) == pytest.approx(2, abs=0.5)
+    line = np.column_stack([X[:, 0], X[:, 0] ** 2, X[:, 0] ** 3, 0.01 * rng.normal(size=2000)])
+    model = DenoisingAutoencoder(noise_level=0.1, per_feature=False, random_state=0).fit(line)
+    assert np.median(intrinsic_dimension(model, line)) == pytest.approx(1, abs=0.3)
+
+
+def test_more_directions_than_there_are(sheet):
+    model = LinearAutoencoder(2).fit(sheet)
+    with pytest.raises(ValueError, match="between 1 and 2, .* got 3"):
+        tangent_basis(model, sheet, 3)
+    with pytest.raises(TypeError, match="got a PCA"):
+        jacobian(PCA(2).fit(sheet), sheet)
