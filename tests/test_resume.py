@@ -54,10 +54,47 @@ def test_moments_go_on(sheet, how):
     model.fit(sheet)
     pickled = pickle.loads(pickle.dumps(model))
     forgetful = pickle.loads(pickle.dumps(model))
-    forgetful._optimizer = {"optimizer": "AdamW", "moments": {}}
+    forgetful._optimizer["moments"] = {}
     codes = [getattr(m, go_on)(sheet).transform(sheet) for m in (model, pickled, forgetful)]
     assert np.array_equal(codes[0], codes[1])
     assert not np.allclose(codes[0], codes[2], atol=1e-4)
+
+
+SGD = {"optimizer": "SGD", "optimizer__momentum": 0.9}
+GROUPS = {"optimizer__param_groups": [("decoder*", {"lr": 1e-3})]}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kept"),
+    [
+        (None, GROUPS, True),  # which puts the weights in another order
+        (GROUPS, None, True),
+        (SGD, SGD | {"optimizer__lr": 1e-3}, True),
+        (None, {"optimizer__amsgrad": True}, False),
+        ({"optimizer": "SGD"}, SGD, False),
+        (SGD, {"optimizer": "SGD"}, False),
+        (None, SGD, False),
+        ({"optimizer": "LBFGS"}, {"optimizer": "LBFGS"}, True),
+    ],
+)
+def test_moments_follow_their_weights_or_start_anew(sheet, before, after, kept):
+    """Those of another optimiser are as good as none."""
+    model = Autoencoder(2, max_iter=1, net_params=before, warm_start=True, **PLAIN)
+    model = pickle.loads(pickle.dumps(model.fit(sheet).set_params(net_params=after)))
+    forgetful = pickle.loads(pickle.dumps(model))
+    forgetful._optimizer["moments"] = {}
+    codes, without = (m.fit(sheet).transform(sheet) for m in (model, forgetful))
+    assert np.isfinite(codes).all()
+    assert np.array_equal(codes, without) != kept
+
+
+def test_moments_of_a_group_go_to_the_same_weights(sheet):
+    """Groups that differ in nothing but their order change nothing but rounding."""
+    model = Autoencoder(2, max_iter=2, warm_start=True, **PLAIN).fit(sheet)
+    codes = pickle.loads(pickle.dumps(model)).fit(sheet).transform(sheet)
+    grouped = {"optimizer__param_groups": [("*bias", {}), ("decoder*", {})]}
+    regrouped = model.set_params(net_params=grouped).fit(sheet).transform(sheet)
+    np.testing.assert_allclose(regrouped, codes, atol=1e-5)
 
 
 def test_order_of_the_rows_differs_from_pass_to_pass(sheet):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from skae._files import read, write
-from skae.training._state import load_optimizer, state_of_optimizer
+from skae.training._optimizer import load_optimizer, state_of_optimizer
 
 if TYPE_CHECKING:
     from skae.base import BaseAutoencoder
@@ -81,7 +81,7 @@ class Checkpoint:
         state = self.state
         modules = {name: torch.tensor(value) for name, value in state["module"].items()}
         net.module_.load_state_dict(modules)
-        load_optimizer(net.optimizer_, state["optimizer"])
+        load_optimizer(net, state["optimizer"])
         net.n_steps_, net.n_epochs_ = state["n_steps"], len(state["history"])
         for epoch in state["history"]:
             net.history.new_epoch()
@@ -104,7 +104,7 @@ class Checkpoint:
                 "fit": self.fit,
                 "began": self.began,
                 "module": module,
-                "optimizer": state_of_optimizer(net.optimizer_),
+                "optimizer": state_of_optimizer(net),
                 "n_steps": net.n_steps_,
                 "history": [{k: e[k] for k in kept if k in e} for e in net.history],
                 "best": None if net.best_ is None else net.best_.state(),

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from skae.exceptions import AutoencoderWarning
 from skae.training._best import BestEpoch
 from skae.training._checkpoint import Checkpoint
+from skae.training._optimizer import options_of
 from skae.training._rng import seeded
 from skae.training._rows import Batches, Rows
 from skae.training._schedules import SCHEDULES
@@ -97,6 +98,12 @@ class Net(NeuralNet):
     @property
     def _default_callbacks(self) -> list:
         return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
+
+    def initialize_optimizer(self, *args: Any, **kwargs: Any) -> Net:
+        """Initialise the optimiser, and note what it is before schedules and callbacks act."""
+        super().initialize_optimizer(*args, **kwargs)
+        self.options_ = options_of(self)
+        return self
 
     def train(self, rows: Rows) -> None:
         """Run the epochs, or as many as there is patience for, and restore the best one."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,10 +20,10 @@ from skae.training._module import AutoencoderModule, build
 from skae.training._moments import Moments, principal_axes
 from skae.training._monitor import Monitor
 from skae.training._net import HoldOut, Net, WeightedMean
+from skae.training._optimizer import load_optimizer, state_of_optimizer, with_optimizer
 from skae.training._pretrain import pretrain
 from skae.training._rng import seeded
 from skae.training._rows import Batches, Rows
-from skae.training._state import load_optimizer, state_of_optimizer
 from skae.training._table import CELLS, PIECE, Table
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ def train(
         try:
             initialize(net, device)
             if resume:
-                load_optimizer(net.optimizer_, estimator._optimizer)
+                load_optimizer(net, estimator._optimizer)
             net.train(start.rows)
         finally:
             module.objective = None
@@ -123,7 +122,7 @@ def train(
         "loss_curve_": former.get("loss_curve_", []) + losses,
         "validation_loss_curve_": held_out_losses,
         "_n_steps": n_before + net.n_steps_,
-        "_optimizer": state_of_optimizer(net.optimizer_),
+        "_optimizer": state_of_optimizer(net),
     }, start.rows
 
 
@@ -254,29 +253,6 @@ def initialize(net: Net, device: torch.device) -> None:
     """Initialise a net on a device; torch's first optimiser adds a warnings filter."""
     with warnings.catch_warnings():
         net.set_params(device=device).initialize()
-
-
-def with_optimizer(params: dict[str, Any], estimator: BaseAutoencoder) -> dict[str, Any]:
-    """Return a net's parameters with the optimiser as a class, fused where it can be."""
-    optimizer = params["optimizer"]
-    if isinstance(optimizer, str):
-        named = getattr(torch.optim, optimizer, None)
-        if not (isinstance(named, type) and issubclass(named, torch.optim.Optimizer)):
-            raise ValueError(
-                f"net_params['optimizer'] = {optimizer!r} is not the name of a class in "
-                "torch.optim, such as 'AdamW' or 'SGD'."
-            )
-        optimizer = named
-    takes = inspect.signature(optimizer).parameters
-    if "fused" in takes:
-        params = {"optimizer__fused": True} | params
-    if "weight_decay" in takes:
-        params = {"optimizer__weight_decay": estimator.weight_decay} | params
-    elif estimator.weight_decay:
-        raise ValueError(
-            f"The optimiser {optimizer.__name__} knows no weight_decay; set weight_decay=0."
-        )
-    return params | {"optimizer": optimizer}
 
 
 def how_many_to_hold_out(estimator: BaseAutoencoder, n_rows: int) -> int:
