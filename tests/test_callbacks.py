@@ -88,6 +88,8 @@ def test_skorchs_callbacks_by_net_params(sheet):
     plain = fit(schedule="constant").transform(sheet)
     halved = fit(LRScheduler("StepLR", step_size=1, gamma=0.5), schedule="constant")
     assert not np.array_equal(halved.transform(sheet), plain)
+    with pytest.raises(ValueError, match="'cosine' and the LRScheduler in .*='constant'"):
+        fit(LRScheduler("StepLR", step_size=1))
     clipped = fit(GradientNormClipping(1e-9), learning_rate=1e-3, schedule="constant")
     start = PCA(2).fit(sheet)
     assert not np.array_equal(clipped.transform(sheet), plain)

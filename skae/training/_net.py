@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from skorch import NeuralNet
-from skorch.callbacks import EpochTimer, PrintLog
+from skorch.callbacks import EpochTimer, LRScheduler, PrintLog
 from torch import Tensor, nn
 
 from skae.exceptions import AutoencoderWarning
@@ -103,6 +103,7 @@ class Net(NeuralNet):
         """Initialise the optimiser, and note what it is before schedules and callbacks act."""
         super().initialize_optimizer(*args, **kwargs)
         self.options_ = options_of(self)
+        self.rates_ = [group["lr"] for group in self.optimizer_.param_groups]
         return self
 
     def train(self, rows: Rows) -> None:
@@ -110,6 +111,13 @@ class Net(NeuralNet):
         self.n_steps_ = self.n_epochs_ = 0
         self.stop_ = False
         self.best_: BestEpoch | None = None
+        if self.schedule != "constant" and any(
+            isinstance(c, LRScheduler) for _, c in self.callbacks_
+        ):
+            raise ValueError(
+                f"Both schedule={self.schedule!r} and the LRScheduler in net_params set the "
+                "learning rate; set schedule='constant'."
+            )
         try:
             self.notify("on_train_begin", X=rows)
             self.fit_loop(rows)
@@ -178,8 +186,8 @@ class Net(NeuralNet):
             progress = self.n_steps_ / self.n_steps_planned_
             iterator.progress.fill_(progress)
             if self.schedule != "constant":
-                for group in self.optimizer_.param_groups:
-                    group["lr"] = self.lr * anneal(progress)
+                for group, rate in zip(self.optimizer_.param_groups, self.rates_, strict=True):
+                    group["lr"] = rate * anneal(progress)
             step = step_fn(batch)
             total = total + step["loss"].detach() * len(batch.x)
             self.n_steps_ += 1

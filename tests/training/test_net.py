@@ -55,7 +55,8 @@ def test_schedules_start_at_the_learning_rate_and_stay_below(name):
 def recorder(seen):
     class Recorder(Callback):
         def on_batch_end(self, net, batch=None, training=True, **_):
-            seen.append((net.optimizer_.param_groups[0]["lr"], float(batch.progress)))
+            rates = [group["lr"] for group in net.optimizer_.param_groups]
+            seen.append((rates[0] if len(rates) == 1 else rates, float(batch.progress)))
 
     return Recorder()
 
@@ -74,6 +75,19 @@ def test_learning_rate_and_progress_follow_the_steps(sheet):
     assert [lr for lr, _ in seen] == pytest.approx(
         [0.005 * (1 + np.cos(np.pi * t / 16)) for t in range(16)]
     )
+
+
+def test_each_group_follows_the_schedule_from_a_learning_rate_of_its_own(sheet):
+    seen = []
+    net_params = {
+        "callbacks": [recorder(seen)],
+        "optimizer__lr": 0.01,
+        "optimizer__param_groups": [("decoder*", {"lr": 0.002})],
+    }
+    whole = {"max_iter": 4, "batch_size": 400, "early_stopping": False}
+    Autoencoder(2, schedule="linear", net_params=net_params, **whole).fit(sheet)
+    expected = [[0.002 * left, 0.01 * left] for left in (1, 0.75, 0.5, 0.25)]
+    np.testing.assert_allclose([rates for rates, _ in seen], expected)
 
 
 def test_seeded_gives_the_generator_back():
