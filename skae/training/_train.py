@@ -272,7 +272,7 @@ def how_many_to_hold_out(estimator: BaseAutoencoder, n_rows: int) -> int:
 
 def or_auto(value: Any, auto: int) -> int:
     """Return a parameter's value, or what 'auto' stands for."""
-    return auto if value == "auto" else value
+    return auto if value == "auto" else int(value)  # torch refuses numpy's integers
 
 
 @torch.no_grad()

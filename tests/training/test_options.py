@@ -26,6 +26,12 @@ def test_optimisers_by_name_and_by_class(sheet):
         fit(sheet, {"optimizer": "Adamant"})
 
 
+def test_integers_may_be_numpys(sheet):
+    codes = fit(sheet, batch_size=16, max_iter=2, n_iter_no_change=3).transform(sheet)
+    numbers = {"batch_size": np.int64(16), "max_iter": np.int32(2), "n_iter_no_change": np.int8(3)}
+    assert np.array_equal(fit(sheet, **numbers).transform(sheet), codes)
+
+
 def test_fused_changes_nothing_but_time(sheet):
     plain = fit(sheet, {"optimizer__fused": False}).transform(sheet)
     np.testing.assert_allclose(fit(sheet).transform(sheet), plain, atol=1e-4)
