@@ -16,6 +16,19 @@ from sklearn.base import BaseEstimator
 FORMAT = "1"
 
 
+def check_place(path: str | os.PathLike[str], what: str) -> None:
+    """Raise ValueError where no file can be written."""
+    where = os.fsdecode(path)
+    folder = os.path.dirname(where) or "."
+    if not where or os.path.isdir(where):
+        raise ValueError(f"{what}={where!r} is no name of a file; give one, in a folder there is.")
+    if not os.access(folder, os.W_OK):
+        raise ValueError(
+            f"{what}={where!r} cannot be written: there is no folder {folder!r}, or it is not "
+            "yours to write to; create it or choose another."
+        )
+
+
 def write(path: str | os.PathLike[str], kind: str, value: Any) -> None:
     """Write a value to a file, which appears at once and whole, in place of a former one."""
     arrays: dict[str, NDArray] = {}

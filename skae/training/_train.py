@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 
 from skae.exceptions import AutoencoderWarning
 from skae.training import _budget as budget
-from skae.training._checkpoint import Checkpoint
+from skae.training._checkpoint import Checkpoint, identity
 from skae.training._device import check_precision, device_of
 from skae.training._module import AutoencoderModule, build
 from skae.training._moments import Moments, principal_axes
@@ -84,7 +84,8 @@ def train(
     n_before = estimator._n_steps if resume else 0
     checkpoint = None
     if estimator.checkpoint is not None and not one_pass:
-        checkpoint = Checkpoint(estimator.checkpoint)
+        fit = identity(estimator, table, weight, resume)
+        checkpoint = Checkpoint(estimator.checkpoint, fit)
         random_state = checkpoint.random_state(random_state)
     seed, noise_seed, order_seed = (
         int(s) + n_before for s in random_state.randint(2**31 - 1, size=3)
@@ -94,8 +95,6 @@ def train(
         module = start.module
         net = make_net(estimator, start, random_state, noise_seed, order_seed, one_pass)
         monitor.begin(net.max_epochs, module, start.fitted)
-        if checkpoint is not None:
-            checkpoint.identify(estimator, start.rows, n_before)
         callbacks = [*(net.callbacks or []), ("monitor", monitor)]
         net.set_params(checkpoint=checkpoint, callbacks=callbacks)
         module.objective = estimator._objective
