@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -33,22 +34,45 @@ def write(path: str | os.PathLike[str], kind: str, value: Any) -> None:
     """Write a value to a file, which appears at once and whole, in place of a former one."""
     arrays: dict[str, NDArray] = {}
     structure = json.dumps(_encode(value, arrays, type(value).__name__))
+    metadata = {"skae": FORMAT, "kind": kind, "structure": structure}
+    metadata["digest"] = _digest(structure, arrays)
     part = Path(f"{os.fspath(path)}.part")
-    save_file(arrays, part, metadata={"skae": FORMAT, "kind": kind, "structure": structure})
-    os.replace(part, path)
+    try:
+        save_file(arrays, part, metadata=metadata)
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def read(path: str | os.PathLike[str], kind: str) -> Any:
     """Read what `write` wrote as the same kind, or raise ValueError."""
+    open(path, "rb").close()  # that there is no such file is no damage
     try:
         with safe_open(os.fspath(path), framework="np") as file:
             metadata = file.metadata() or {}
-            if (metadata.get("skae"), metadata.get("kind")) != (FORMAT, kind):
-                raise ValueError(f"{path} is no {kind} of skae, or one of a newer version.")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return _decode(json.loads(metadata["structure"]), arrays)
-    except (SafetensorError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise ValueError(f"{path} cannot be read as {kind} of skae: it is damaged.") from error
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(_damaged(path, kind)) from error
+    if (metadata.get("skae"), metadata.get("kind")) != (FORMAT, kind):
+        raise ValueError(f"{path} is no {kind} of skae, or one of a newer version.")
+    structure = metadata.get("structure", "")
+    if metadata.get("digest") != _digest(structure, arrays):
+        raise ValueError(_damaged(path, kind))
+    return _decode(json.loads(structure), arrays)
+
+
+def _damaged(path: str | os.PathLike[str], kind: str) -> str:
+    return f"{path} cannot be read as {kind} of skae: it is damaged."
+
+
+def _digest(structure: str, arrays: dict[str, NDArray]) -> str:
+    """Return a checksum of all that a file holds."""
+    digest = hashlib.sha256(structure.encode())
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}".encode())
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()
 
 
 def _encode(value: Any, arrays: dict[str, NDArray], where: str) -> Any:

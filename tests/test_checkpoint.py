@@ -138,9 +138,12 @@ def test_a_hole_is_not_the_mean(sheet, tmp_path):
 
 @pytest.mark.usefixtures("every_epoch")
 def test_fits_that_go_on_are_told_apart_by_what_they_go_on_from(sheet, tmp_path):
-    first, second = (Autoencoder(2, **SHORT).fit(X) for X in (sheet, sheet + sheet.mean(0)))
-    for model in (first, second):
-        model.set_params(warm_start=True, checkpoint=tmp_path / "c")
+    first, second = (
+        Autoencoder(2, learning_rate=rate, **SHORT)
+        .fit(sheet)
+        .set_params(learning_rate=3e-3, warm_start=True, checkpoint=tmp_path / "c")
+        for rate in (3e-3, 1e-3)
+    )
     first.fit(sheet)
     with pytest.raises(ValueError, match="belongs to a fit with other parameters"):
         second.fit(sheet)

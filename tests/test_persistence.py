@@ -8,6 +8,7 @@ from sklearn.decomposition import PCA
 
 import skae
 from skae import MLP, Autoencoder, LinearAutoencoder
+from skae._files import _digest
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,35 @@ def test_what_cannot_be_written_is_named_and_the_former_file_stays(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
+def written(path, structure):
+    """Write a file as `skae.save` would, but with any structure."""
+    text = json.dumps(structure)
+    metadata = {"skae": "1", "kind": "estimator", "structure": text, "digest": _digest(text, {})}
+    save_file({}, path, metadata=metadata)
+
+
+def test_a_flipped_bit_is_noticed_wherever_it_is(tmp_path, sheet):
+    path = tmp_path / "model"
+    skae.save(LinearAutoencoder(2).fit(sheet), path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for at in [*range(0, 400, 7), *rng.integers(400, len(whole), size=300)]:
+        flipped = bytearray(whole)
+        flipped[at] ^= 1 << rng.integers(8)
+        path.write_bytes(flipped)
+        with pytest.raises(ValueError, match="cannot be read as estimator|is no estimator of"):
+            skae.load(path)
+    with pytest.raises(FileNotFoundError):
+        skae.load(tmp_path / "none")
+
+
+def test_what_fails_to_be_written_leaves_nothing_behind(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder"):
+        skae.save(Autoencoder(3), tmp_path / "folder")
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
 def test_what_is_not_its_own_is_refused(tmp_path, sheet):
     path = tmp_path / "model"
     skae.save(LinearAutoencoder(2).fit(sheet), path)
@@ -65,7 +95,6 @@ def test_what_is_not_its_own_is_refused(tmp_path, sheet):
     save_file({"a": np.zeros(3)}, path)
     with pytest.raises(ValueError, match="model is no estimator of skae"):
         skae.load(path)
-    foreign = json.dumps({"class": "PCA", "state": {"dict": []}})
-    save_file({}, path, metadata={"skae": "1", "kind": "estimator", "structure": foreign})
+    written(path, {"class": "PCA", "state": {"dict": []}})
     with pytest.raises(ValueError, match="'PCA', which is not a type of skae"):
         skae.load(path)
