@@ -11,6 +11,7 @@ from skorch.callbacks import EarlyStopping, GradientNormClipping, LRScheduler
 
 from skae import Autoencoder, AutoencoderWarning
 from skae.metrics import explained_variance
+from skae.training import _checkpoint
 
 SHORT = {"max_iter": 4, "early_stopping": False, "random_state": 0}
 
@@ -47,6 +48,15 @@ def test_each_epoch_is_a_task_of_the_fit(sheet):
 def test_a_callback_can_stop_the_fit(sheet):
     model = Autoencoder(2, **SHORT).set_callbacks(Recorder(stop_after=2)).fit(sheet)
     assert model.n_iter_ == 2
+
+
+def test_a_fit_that_was_stopped_stays_so_in_its_checkpoint(sheet, tmp_path, monkeypatch):
+    monkeypatch.setattr(_checkpoint, "INTERVAL", 0)
+    model = Autoencoder(2, checkpoint=tmp_path / "c", **SHORT)
+    codes = model.set_callbacks(Recorder(stop_after=2)).fit_transform(sheet)
+    model.set_callbacks().fit(sheet)
+    assert model.n_iter_ == 2
+    assert np.array_equal(model.transform(sheet), codes)
 
 
 def test_callbacks_are_taken_leave_of_when_a_fit_fails(sheet):

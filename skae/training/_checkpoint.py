@@ -76,6 +76,7 @@ class Checkpoint:
         net.module_.load_state_dict(modules)
         load_optimizer(net, state["optimizer"])
         net.n_steps_, net.n_epochs_ = state["n_steps"], len(state["history"])
+        net.stop_ = state["stop"]
         for epoch in state["history"]:
             net.history.new_epoch()
             net.history[-1].update(epoch)
@@ -99,6 +100,7 @@ class Checkpoint:
                 "module": module,
                 "optimizer": state_of_optimizer(net),
                 "n_steps": net.n_steps_,
+                "stop": net.stop_,
                 "history": [{k: e[k] for k in kept if k in e} for e in net.history],
                 "best": None if net.best_ is None else net.best_.state(),
                 "order": order.get_state().numpy(),

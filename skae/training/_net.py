@@ -164,9 +164,9 @@ class Net(NeuralNet):
                 self.history.record("valid_loss_best", self.best_.epoch == epoch)
             self.history[-1]["batches"].clear()
             self.n_epochs_ = epoch
-            if self.checkpoint is not None:
-                self.checkpoint.note(self, batches.generator)
             self.notify("on_epoch_end", **told)
+            if self.checkpoint is not None:  # after callbacks, which stop the fit or draw
+                self.checkpoint.note(self, batches.generator)
         return self
 
     def run_single_epoch(
