@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from skae import Autoencoder, LinearAutoencoder
+from skae import MLP, Autoencoder, LinearAutoencoder, Networks
 from tests.conftest import curve
 
 PLAIN = {"schedule": "constant", "early_stopping": False, "random_state": 0}
@@ -155,13 +155,29 @@ def test_training_dtype_is_kept(sheet):
 
 
 @pytest.mark.parametrize(
-    "changed", [{"n_components": 3}, {"loss": "absolute_error"}, {"linear_shortcut": False}]
+    ("name", "changed"),
+    [
+        ("n_components", {"n_components": 3}),
+        ("loss", {"loss": "absolute_error"}),
+        ("linear_shortcut", {"linear_shortcut": False}),
+        ("architecture__hidden_layer_sizes", {"hidden_layer_sizes": (5,)}),
+        ("architecture__activation", {"activation": "tanh"}),
+        ("architecture__activation", {"architecture": MLP(activation="tanh")}),
+        ("architecture", {"architecture": Networks()}),
+    ],
 )
-def test_what_the_module_was_built_for_cannot_change(sheet, changed):
+def test_what_the_module_was_built_for_cannot_change(sheet, name, changed):
     model = Autoencoder(2, max_iter=2, warm_start=True, **PLAIN).fit(sheet)
-    name = next(iter(changed))
     model.set_params(**changed)
     for go_on in (model.fit, model.partial_fit):
-        with pytest.raises(ValueError, match=f"goes on from a fit with {name}=.* start anew"):
+        with pytest.raises(ValueError, match=f"goes on from a fit with {name}=.* start anew") as e:
             go_on(sheet)
+        assert "\n" not in str(e.value)
     model.set_params(warm_start=False).fit(sheet)
+    model.set_params(warm_start=True).fit(sheet)
+
+
+def test_the_same_architecture_may_be_given_in_another_way(sheet):
+    model = Autoencoder(2, hidden_layer_sizes=[5], max_iter=2, warm_start=True, **PLAIN).fit(sheet)
+    model.set_params(hidden_layer_sizes=None, architecture=MLP((np.int64(5),))).fit(sheet)
+    assert model.n_iter_ == 4

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
+from skae._params import described
 from skae.exceptions import AutoencoderWarning
 from skae.training import _budget as budget
 from skae.training._checkpoint import Checkpoint, identity
@@ -179,6 +180,13 @@ def spec_of(estimator: BaseAutoencoder, n_features: int) -> dict[str, Any]:
     }
 
 
+def described_architecture(architecture: Any) -> dict[str, Any]:
+    """Return what a recipe is and its parameters, by the names that errors give them."""
+    parameters = {} if architecture is None else architecture.get_params()
+    named = {f"architecture__{name}": value for name, value in parameters.items()}
+    return {"architecture": type(architecture).__name__} | named
+
+
 def resumed(
     estimator: BaseAutoencoder,
     table: Table,
@@ -187,14 +195,17 @@ def resumed(
 ) -> Start:
     """Go on with a copy of the fitted module, on rows conditioned as those it was fitted to."""
     asked, had = (
-        spec["widths"] | {name: spec[name] for name in spec if name != "widths"}
-        for spec in (spec_of(estimator, table.shape[1]), estimator._spec)
+        {**spec["widths"], **spec, **described_architecture(architecture)}
+        for spec, architecture in (
+            (spec_of(estimator, table.shape[1]), estimator._architecture()),
+            (estimator._spec, estimator.architecture_),
+        )
     )
     for name in ("n_components", *had):
-        if asked[name] != had[name]:
+        if described(asked.get(name)) != described(had[name]):
             raise ValueError(
                 f"{type(estimator).__name__} goes on from a fit with "
-                f"{name}={had[name]!r}, but is asked for {asked[name]!r}; set it back, or "
+                f"{name}={had[name]!r}, but is asked for {asked.get(name)!r}; set it back, or "
                 "start anew: clone the estimator, or fit with warm_start=False."
             )
     module = copy.deepcopy(estimator.module_).cpu()
