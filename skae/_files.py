@@ -1,10 +1,11 @@
-"""Files of arrays by safetensors and of everything else as JSON; nothing in them runs."""
+"""Files of arrays by safetensors and of everything else as JSON, and no code."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from safetensors.numpy import save_file
 from sklearn.base import BaseEstimator
 
 FORMAT = "1"
+HARMLESS = ("torch.nn:Linear",)  # functions that any file may name
 
 
 def check_place(path: str | os.PathLike[str], what: str) -> None:
@@ -45,8 +47,11 @@ def write(path: str | os.PathLike[str], kind: str, value: Any) -> None:
         raise
 
 
-def read(path: str | os.PathLike[str], kind: str) -> Any:
-    """Read what `write` wrote as the same kind, or raise ValueError."""
+def read(path: str | os.PathLike[str], kind: str, trusted: Collection[str] = ()) -> Any:
+    """Read what `write` wrote as the same kind, or raise ValueError.
+
+    Functions that the file names are imported and called only if they are `trusted`.
+    """
     open(path, "rb").close()  # that there is no such file is no damage
     try:
         with safe_open(os.fspath(path), framework="np") as file:
@@ -59,7 +64,7 @@ def read(path: str | os.PathLike[str], kind: str) -> Any:
     structure = metadata.get("structure", "")
     if metadata.get("digest") != _digest(structure, arrays):
         raise ValueError(_damaged(path, kind))
-    return _decode(json.loads(structure), arrays)
+    return _decode(json.loads(structure), arrays, [*HARMLESS, *trusted])
 
 
 def _damaged(path: str | os.PathLike[str], kind: str) -> str:
@@ -101,15 +106,22 @@ def _encode(value: Any, arrays: dict[str, NDArray], where: str) -> Any:
     )
 
 
-def _decode(value: Any, arrays: dict[str, NDArray]) -> Any:
+def _decode(value: Any, arrays: dict[str, NDArray], trusted: list[str]) -> Any:
     if not isinstance(value, dict):
         return value
     if "class" in value:
         cls = _class(value["class"])
         if cls is None:
             raise ValueError(f"The file holds a {value['class']!r}, which is not a type of skae.")
+        state = _decode(value["state"], arrays, trusted)
+        for name in getattr(cls, "_functions", ()):
+            if name in state and state[name] not in trusted:
+                raise ValueError(
+                    f"The file names the function {state[name]!r}, which would be imported and "
+                    f"called; if you trust it, load with trusted=[{state[name]!r}]."
+                )
         instance: Any = object.__new__(cls)
-        instance.__setstate__(_decode(value["state"], arrays))
+        instance.__setstate__(state)
         return instance
     ((kind, content),) = value.items()
     if kind == "array":
@@ -117,8 +129,8 @@ def _decode(value: Any, arrays: dict[str, NDArray]) -> Any:
     if kind == "strings":
         return np.array(content, dtype=object)
     if kind == "dict":
-        return {k: _decode(v, arrays) for k, v in content}
-    items = [_decode(v, arrays) for v in content]
+        return {k: _decode(v, arrays, trusted) for k, v in content}
+    items = [_decode(v, arrays, trusted) for v in content]
     return tuple(items) if kind == "tuple" else items
 
 

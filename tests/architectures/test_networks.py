@@ -36,7 +36,22 @@ def test_networks_are_what_the_functions_return(sheet, factory, tmp_path):
     assert np.array_equal(pickle.loads(pickle.dumps(model)).transform(sheet), codes)
     if factory == HERE:
         skae.save(model, tmp_path / "model")
-        assert np.array_equal(skae.load(tmp_path / "model").transform(sheet), codes)
+        loaded = skae.load(tmp_path / "model", trusted=[HERE])
+        assert np.array_equal(loaded.transform(sheet), codes)
+
+
+@pytest.mark.parametrize("fitted", [True, False])
+@pytest.mark.parametrize("role", ["encoder", "decoder"])
+def test_a_file_has_no_function_called_that_is_not_trusted(sheet, tmp_path, fitted, role):
+    model = Autoencoder(2, architecture=Networks(**{role: HERE}), **SHORT)
+    skae.save(model.fit(sheet) if fitted else model, tmp_path / "model")
+    for trusted in ((), HERE, ["torch.nn:Bilinear"]):
+        with pytest.raises(ValueError, match=rf"names the function '{HERE}', which .* trusted=\["):
+            skae.load(tmp_path / "model", trusted=trusted)
+    linear = Autoencoder(2, architecture=Networks(), **SHORT).fit(sheet)
+    skae.save(linear, tmp_path / "model")
+    again = skae.load(tmp_path / "model")
+    assert np.array_equal(again.transform(sheet), linear.transform(sheet))
 
 
 def test_any_module_will_do_from_random_weights(sheet):
