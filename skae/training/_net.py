@@ -44,9 +44,7 @@ class HoldOut:
 
     def __call__(self, rows: Rows) -> tuple[Rows, Rows]:
         kept = np.setdiff1d(np.arange(len(rows)), self.held_out)
-        device = rows.weight.device
-        train, held_out = (torch.from_numpy(i).to(device) for i in (kept, self.held_out))
-        return rows.take(train), rows.take(held_out)
+        return rows.take(torch.from_numpy(kept)), rows.take(torch.from_numpy(self.held_out))
 
 
 class Net(NeuralNet):
@@ -135,15 +133,15 @@ class Net(NeuralNet):
 
     def fit_loop(self, X: Rows, y: None = None, epochs: int | None = None, **_: Any) -> Net:
         """Run the epochs."""
-        train, held_out = self.get_split_datasets(X.to(self.device))
-        batches = self.get_iterator(train, training=True)
+        train, held_out = self.get_split_datasets(X)
+        batches = self.get_iterator(train, training=True).to(self.device)
         epochs = self.max_epochs if epochs is None else epochs
         self.n_steps_planned_ = max(1, epochs * len(batches))
         if held_out is not None:
-            looks = self.get_iterator(held_out, training=False)
+            looks = self.get_iterator(held_out, training=False).to(self.device)
             self.best_ = BestEpoch(
                 self.module_,
-                held_out.weight,
+                held_out.weight.to(self.device),
                 self._losses(looks),
                 patience=self.patience,
                 tol=self.tol,

@@ -76,6 +76,13 @@ def test_gpu_agrees_with_the_cpu_and_models_move(sheet):
     assert clone(moved).device == "cpu"
 
 
+@pytest.mark.gpu
+def test_rows_reach_the_gpu_by_workers_and_pinned_memory(sheet):
+    loading = {"iterator_train__num_workers": 1, "iterator_train__pin_memory": True}
+    loaded = fit(sheet, loading, device="cuda").transform(sheet)
+    np.testing.assert_allclose(loaded, fit(sheet, device="cuda").transform(sheet), atol=1e-5)
+
+
 def test_float64_is_refused_where_a_device_has_none():
     mps = torch.device("mps")
     with pytest.raises(ValueError, match="'mps' knows no float64, and the rows are float64"):
