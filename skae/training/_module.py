@@ -139,7 +139,7 @@ class AutoencoderModule(nn.Module):
             return
         for network in (self.encoder, self.decoder):
             if network is not None:
-                for parameter in _last_layer(network):
+                for parameter in _silencing(network):
                     parameter.zero_()
         self._check_silent()
         rank, d = axes.shape
@@ -189,18 +189,20 @@ def build(
     )
 
 
-def _last_layer(network: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters of the layer that ends a recipe's network."""
-    parameters = list(network[-1].parameters()) if isinstance(network, nn.Sequential) else []
-    if parameters and not getattr(cast(nn.Sequential, network)[-1], "starts_at_zero", True):
-        raise ValueError(
-            "A start at PCA sets the last layers to zero, which unit_norm=True forbids; set "
-            "unit_norm=False or use init='random'."
-        )
+def _silencing(network: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters of a recipe's network that are zero for it to answer zero."""
+    last = network[-1] if isinstance(network, nn.Sequential) else None
+    parameters = [] if last is None else list(last.parameters())
     if not parameters:
         raise ValueError(
             "A start at PCA sets the last layer of both networks to zero, so an architecture must "
             "build two nn.Sequential that end in a layer with weights, such as nn.Linear; got "
             f"{type(network).__name__}. Change it, or use init='random'."
         )
-    return parameters
+    if not getattr(last, "starts_at_zero", True):
+        raise ValueError(
+            "A start at PCA sets the last layers to zero, which unit_norm=True forbids; set "
+            "unit_norm=False or use init='random'."
+        )
+    # Where the last weights are the encoder's, zero must come from the layers before.
+    return list(network.parameters()) if getattr(last, "borrows_weights", False) else parameters
