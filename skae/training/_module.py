@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypedDict, cast
 
 import torch
@@ -158,7 +159,8 @@ class AutoencoderModule(nn.Module):
             ("decoder", self.decoder, self.output_axes),
         ):
             if network is not None:
-                answer = network(torch.ones_like(axes[:1]))
+                with _evaluating(network):
+                    answer = network(torch.ones_like(axes[:1]))
                 if answer.count_nonzero():
                     raise ValueError(
                         f"The {name} does not answer zero when its last layer is zero, so that "
@@ -178,6 +180,12 @@ def build(
 ) -> AutoencoderModule:
     """Build an untrained module from a recipe, or from linear shortcuts alone."""
     encoder, decoder = (None, None) if architecture is None else architecture.build(**widths)
+    for name, network, n_in, n_out in (
+        ("encoder", encoder, widths["n_inputs"], widths["n_code"]),
+        ("decoder", decoder, widths["n_components"], widths["n_outputs"]),
+    ):
+        if network is not None:
+            _check_widths(name, network, n_in, n_out)
     return AutoencoderModule(
         encoder,
         decoder,
@@ -187,6 +195,39 @@ def build(
         loss=LOSSES[loss],
         conditioning=conditioning,
     )
+
+
+@torch.no_grad()
+def _check_widths(name: str, network: nn.Module, n_in: int, n_out: int) -> None:
+    """Raise ValueError where a network does not map rows of one width to rows of the other."""
+    weight = next(network.parameters(), torch.empty(0))
+    rows = torch.zeros(2, n_in, dtype=weight.dtype, device=weight.device)
+    with _evaluating(network):
+        try:
+            answer = network(rows)
+        except (RuntimeError, ValueError) as error:
+            reason = f"fails on two rows ({str(error).splitlines()[0]})"
+        else:
+            shape = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+            if shape == (2, n_out):
+                return
+            reason = f"answers two rows by {shape}"
+    raise ValueError(
+        f"The {name} that the architecture builds must take rows of width {n_in} and answer rows "
+        f"of width {n_out}, but it {reason}; use the widths that it is built with."
+    )
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Set a network to evaluation for a while, where one row is enough and nothing is drawn."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def _silencing(network: nn.Module) -> list[nn.Parameter]:
