@@ -1,6 +1,9 @@
 import copy
 import gc
+import os
 import pickle
+import subprocess
+import sys
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -219,3 +222,36 @@ def test_threads_take_turns_and_get_the_same_bits(sheet):
         threaded = list(pool.map(fit, [0, 1]))
     for seed, model in enumerate(threaded):
         assert np.array_equal(model.transform(sheet), fit(seed).transform(sheet))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_forked_while_another_thread_fits_can_fit():
+    """In a process of its own, since a fork of many threads makes Python warn."""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], timeout=60, check=False)
+    assert done.returncode == 0
+
+
+FORK = """
+import os, signal, threading, time
+from skae.training import seeded
+
+held, release = threading.Event(), threading.Event()
+
+def fit():
+    with seeded(0):
+        held.set()
+        release.wait()
+
+thread = threading.Thread(target=fit)
+thread.start()
+held.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(5)
+    with seeded(1):
+        os._exit(0)
+_, status = os.waitpid(child, 0)
+release.set()
+thread.join()
+raise SystemExit(os.waitstatus_to_exitcode(status))
+"""
