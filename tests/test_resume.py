@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 
 from skae import MLP, Autoencoder, LinearAutoencoder, Networks
 from tests.conftest import curve
@@ -140,7 +141,37 @@ def test_linear_goes_on_as_if_its_code_had_not_been_turned(sheet, init):
         model.partial_fit(gaps)
     at_once = LinearAutoencoder(2, max_iter=8, **hyper).fit(gaps)
     np.testing.assert_allclose(model.loss_curve_, at_once.loss_curve_, rtol=1e-5)
-    np.testing.assert_allclose(model.components_, at_once.components_, atol=1e-4)
+    planes = [m.components_.T @ m.components_ for m in (model, at_once)]
+    np.testing.assert_allclose(*planes, atol=1e-4)
+
+
+def test_linear_reports_all_rows_of_a_stream(rng):
+    """The last chunk, which varies along the second axis alone, must not come to be the first."""
+    X = rng.normal(size=(1000, 2)) * [3, 1] @ rng.normal(size=(2, 8))
+    X += 0.01 * rng.normal(size=X.shape)
+    pca = PCA(2).fit(X)
+    last = pca.mean_ + 2 * rng.normal(size=(50, 1)) * pca.components_[1]
+    model = LinearAutoencoder(2, learning_rate=1e-4, random_state=0)
+    for chunk in [*np.split(X, 10), last]:
+        model.partial_fit(chunk, sample_weight=np.full(len(chunk), rng.uniform(1, 9)))
+    expected = PCA(2).fit(np.vstack([X, last]))
+    np.testing.assert_allclose(model.components_, expected.components_, atol=0.05)
+    np.testing.assert_allclose(model.explained_variance_, expected.explained_variance_, rtol=0.05)
+    np.testing.assert_allclose(
+        model.explained_variance_ratio_, expected.explained_variance_ratio_, rtol=0.05
+    )
+    anew = clone(model).fit(X).explained_variance_
+    np.testing.assert_allclose(model.fit(X).explained_variance_, anew)
+
+
+@pytest.mark.parametrize("how", ["partial_fit", "fit"])
+def test_linear_goes_on_with_a_row_at_the_mean(sheet, how):
+    model = LinearAutoencoder(2, warm_start=True, max_iter=1, random_state=0).fit(sheet)
+    before = model.explained_variance_
+    getattr(model, how)(model.mean_[None])
+    assert np.isfinite(model.explained_variance_ratio_).all()
+    if how == "partial_fit":
+        np.testing.assert_allclose(model.explained_variance_, before, rtol=0.02)
 
 
 def test_training_dtype_is_kept(sheet):

@@ -121,6 +121,7 @@ def train(
         "best_epoch_": net.n_epochs_ if best is None else best.epoch,
         "loss_curve_": former.get("loss_curve_", []) + losses,
         "validation_loss_curve_": held_out_losses,
+        "_one_pass": one_pass,
         "_n_steps": n_before + net.n_steps_,
         "_optimizer": state_of_optimizer(net),
     }, start.rows
