@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from sklearn.base import BaseEstimator
+from sklearn.utils.metadata_routing import MetadataRequest
 
 FORMAT = "1"
 HARMLESS = ("torch.nn:Linear",)  # functions that any file may name
@@ -83,6 +84,8 @@ def _digest(structure: str, arrays: dict[str, NDArray]) -> str:
 def _encode(value: Any, arrays: dict[str, NDArray], where: str) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (list, tuple)):
@@ -98,8 +101,15 @@ def _encode(value: Any, arrays: dict[str, NDArray], where: str) -> Any:
         return {"strings": value.tolist()}
     if _class(type(value).__name__) is type(value):
         state = dict(value.__getstate__())  # type: ignore[call-overload]
-        state.pop("_skl_callbacks", None)
-        return {"class": type(value).__name__, "state": _encode(state, arrays, where)}
+        for name in ("_skl_callbacks", "_parent_callback_ctx"):
+            state.pop(name, None)
+        if requests := state.pop("_metadata_request", {}):
+            requests = requests._serialize()
+        return {
+            "class": type(value).__name__,
+            "state": _encode(state, arrays, where),
+            "requests": requests,
+        }
     raise TypeError(
         f"skae.save writes numbers, text, arrays and skae's own types, but {where} is a "
         f"{type(value).__name__}; replace it, or use pickle."
@@ -122,6 +132,12 @@ def _decode(value: Any, arrays: dict[str, NDArray], trusted: list[str]) -> Any:
                 )
         instance: Any = object.__new__(cls)
         instance.__setstate__(state)
+        if value["requests"]:
+            instance._metadata_request = MetadataRequest(owner=instance)
+            for method, requests in value["requests"].items():
+                for name, alias in requests.items():
+                    request = getattr(instance._metadata_request, method)
+                    request.add_request(param=name, alias=alias)
         return instance
     ((kind, content),) = value.items()
     if kind == "array":

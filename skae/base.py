@@ -435,7 +435,7 @@ class BaseAutoencoder(
             raise
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
+        state = {k: v for k, v in super().__getstate__().items() if k not in CALLBACK_STATE}
         if "module_" in state:
             state["_weights"] = state_of(state.pop("module_"))
         return state

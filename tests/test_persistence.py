@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import save_file
+from sklearn import config_context
 from sklearn.decomposition import PCA
+from sklearn.utils.metadata_routing import get_routing_for_object
 
 import skae
 from skae import MLP, Autoencoder, LinearAutoencoder
@@ -33,6 +35,17 @@ def test_round_trip_is_equal_to_the_bit(model, sheet, tmp_path):
     on = [m.partial_fit(frame).transform(frame) for m in (model, again)]
     if model.random_state is not None:
         assert np.array_equal(*on)
+
+
+def test_metadata_requests_and_paths_survive(tmp_path):
+    with config_context(enable_metadata_routing=True):
+        model = Autoencoder(3, checkpoint=tmp_path / "c")
+        model.set_fit_request(sample_weight=True).set_score_request(sample_weight="w")
+        skae.save(model, tmp_path / "model")
+        again = skae.load(tmp_path / "model")
+        assert str(get_routing_for_object(again)) == str(get_routing_for_object(model))
+        assert get_routing_for_object(again).score.requests == {"sample_weight": "w"}
+    assert again.checkpoint == str(tmp_path / "c")
 
 
 def test_unfitted_and_device(tmp_path):
@@ -95,6 +108,6 @@ def test_what_is_not_its_own_is_refused(tmp_path, sheet):
     save_file({"a": np.zeros(3)}, path)
     with pytest.raises(ValueError, match="model is no estimator of skae"):
         skae.load(path)
-    written(path, {"class": "PCA", "state": {"dict": []}})
+    written(path, {"class": "PCA", "state": {"dict": []}, "requests": {}})
     with pytest.raises(ValueError, match="'PCA', which is not a type of skae"):
         skae.load(path)

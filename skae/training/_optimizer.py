@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -39,14 +40,15 @@ def with_optimizer(params: dict[str, Any], estimator: BaseAutoencoder) -> dict[s
 
 
 def options_of(net: Net) -> dict[str, str]:
-    """Return, by the name of each weight, what its moments are made with."""
+    """Return, by the name of each weight, a digest of what its moments are made with."""
     kind, names = type(net.optimizer_), _names(net)
-    return {
-        names[id(weight)]: f"{kind.__module__}.{kind.__qualname__} {options}"
-        for group in net.optimizer_.param_groups
-        for options in [{k: group[k] for k in sorted(group) if k not in FREE}]
-        for weight in group["params"]
-    }
+    options: dict[str, str] = {}
+    for group in net.optimizer_.param_groups:
+        made_with = [(name, group[name]) for name in sorted(group) if name not in FREE]
+        text = f"{kind.__module__}.{kind.__qualname__} {made_with}"
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        options |= {names[id(weight)]: digest for weight in group["params"]}
+    return options
 
 
 def state_of_optimizer(net: Net) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,7 +96,8 @@ def train(
         start = (resumed if resume else fresh)(estimator, table, weight, random_state)
         module = start.module
         net = make_net(estimator, start, random_state, noise_seed, order_seed, one_pass)
-        monitor.begin(net.max_epochs, module, start.fitted)
+        so_far = partial(fitted_so_far, estimator, start, resume=resume, one_pass=one_pass)
+        monitor.begin(net.max_epochs, start.rows, so_far)
         callbacks = [*(net.callbacks or []), ("monitor", monitor)]
         net.set_params(checkpoint=checkpoint, callbacks=callbacks)
         module.objective = estimator._objective
@@ -108,23 +110,30 @@ def train(
         finally:
             module.objective = None
     module.cpu().eval()
-    best, curves = net.best_, list(net.history)
+    best = net.best_
     if start.at_pca and best is not None and net.n_epochs_:
         warn_if_still_pca(estimator, best.epoch, best.loss)
-    former = dict(vars(estimator)) if resume else {}
+    return so_far(net) | {"module_": module}, start.rows
+
+
+def fitted_so_far(
+    estimator: BaseAutoencoder, start: Start, net: Net, *, resume: bool, one_pass: bool
+) -> dict[str, Any]:
+    """Return the fitted attributes that belong to the epochs run so far, but for the module."""
+    former = vars(estimator) if resume else {}
+    best, curves = net.best_, list(net.history)
     losses = [epoch["train_loss"] for epoch in curves]
     held_out_losses = None if best is None else [epoch["valid_loss"] for epoch in curves]
     return {
         **start.fitted,
-        "module_": module,
         "n_iter_": former.get("n_iter_", 0) + max(1, net.n_epochs_),
         "best_epoch_": net.n_epochs_ if best is None else best.epoch,
         "loss_curve_": former.get("loss_curve_", []) + losses,
         "validation_loss_curve_": held_out_losses,
         "_one_pass": one_pass,
-        "_n_steps": n_before + net.n_steps_,
+        "_n_steps": former.get("_n_steps", 0) + net.n_steps_,
         "_optimizer": state_of_optimizer(net),
-    }, start.rows
+    }
 
 
 def fresh(
