@@ -28,7 +28,7 @@ def with_optimizer(params: dict[str, Any], estimator: BaseAutoencoder) -> dict[s
             )
         optimizer = named
     takes = inspect.signature(optimizer).parameters
-    if "fused" in takes:
+    if "fused" in takes and not params.get("optimizer__foreach"):
         params = {"optimizer__fused": True} | params
     if "weight_decay" in takes:
         params = {"optimizer__weight_decay": estimator.weight_decay} | params

@@ -37,6 +37,11 @@ def test_fused_changes_nothing_but_time(sheet):
     np.testing.assert_allclose(fit(sheet).transform(sheet), plain, atol=1e-4)
 
 
+def test_foreach_excludes_fused(sheet):
+    foreach = fit(sheet, {"optimizer__foreach": True}).transform(sheet)
+    np.testing.assert_allclose(foreach, fit(sheet).transform(sheet), atol=1e-4)
+
+
 def test_weight_decay_makes_weights_smaller(sheet):
     def size(model):
         return sum(float(p.detach().square().sum()) for p in model.module_.parameters())
