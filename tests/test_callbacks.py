@@ -141,3 +141,11 @@ def test_skorchs_callbacks_by_net_params(sheet):
     with pytest.warns(AutoencoderWarning, match="Interrupted after 2 of 9 epochs"):
         stopping = fit(EarlyStopping(monitor="train_loss", patience=1, threshold=0.99), max_iter=9)
     assert stopping.n_iter_ == 2
+
+
+def test_skorchs_callbacks_can_be_disabled(sheet, capsys):
+    recorder = Recorder()
+    model = Autoencoder(2, verbose=1, net_params={"callbacks": "disable"}, **SHORT)
+    model.set_callbacks(recorder).fit(sheet)
+    assert capsys.readouterr().out == ""
+    assert recorder.told.count("epoch ends") == 4, "scikit-learn's are not"

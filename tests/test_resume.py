@@ -1,5 +1,6 @@
 """partial_fit and warm_start: the same module, conditioning and moments, on new rows."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -212,3 +213,45 @@ def test_the_same_architecture_may_be_given_in_another_way(sheet):
     model = Autoencoder(2, hidden_layer_sizes=[5], max_iter=2, warm_start=True, **PLAIN).fit(sheet)
     model.set_params(hidden_layer_sizes=None, architecture=MLP((np.int64(5),))).fit(sheet)
     assert model.n_iter_ == 4
+
+
+def test_a_row_at_the_mean_is_no_divergence(sheet):
+    """Beside its loss by the mean, which is zero, any loss is infinitely large."""
+    model = Autoencoder(2, init="random", linear_shortcut=False, learning_rate=1e-9, **PLAIN)
+    model.partial_fit(sheet)
+    for _ in range(2):
+        model.partial_fit(model.mean_[None])
+    assert np.isfinite(model.loss_curve_).all()
+    with pytest.raises(ValueError, match="diverged"):
+        model.set_params(learning_rate=1e6).partial_fit(sheet).partial_fit(sheet)
+
+
+def test_curves_and_best_epoch_count_from_the_first_fit(sheet):
+    model = Autoencoder(2, max_iter=5, random_state=0, warm_start=True, schedule="constant")
+    first = copy.deepcopy(model.fit(sheet))
+    assert len(first.validation_loss_curve_) == 5
+    model.fit(sheet)
+    assert model.validation_loss_curve_[:5] == first.validation_loss_curve_
+    assert len(model.loss_curve_) == len(model.validation_loss_curve_) == model.n_iter_ == 10
+    assert model.best_epoch_ > 5
+    best = model.validation_loss_curve_[model.best_epoch_ - 1]
+    assert best == min(model.validation_loss_curve_[5:])
+    model.partial_fit(sheet)
+    assert (model.best_epoch_, len(model.validation_loss_curve_)) == (11, 11)
+    assert np.isnan(model.validation_loss_curve_[10])
+    model.set_params(learning_rate=1e-12, tol=0.5, n_iter_no_change=1).fit(sheet)
+    assert len(model.validation_loss_curve_) == len(model.loss_curve_) == 12
+
+
+def test_a_fit_that_goes_on_to_nothing_better_keeps_the_best_epoch(sheet):
+    model = Autoencoder(2, max_iter=30, random_state=0, warm_start=True).fit(sheet)
+    best = model.best_epoch_
+    model.set_params(learning_rate=0.03, max_iter=1).fit(sheet)
+    assert (model.best_epoch_, model.n_iter_) == (best, 31)
+
+
+def test_held_out_losses_of_epochs_that_had_none_are_nan(sheet):
+    model = Autoencoder(2, max_iter=2, warm_start=True, **PLAIN).fit(sheet)
+    assert model.validation_loss_curve_ is None
+    model.set_params(early_stopping=True).fit(sheet)
+    assert np.isnan(model.validation_loss_curve_).tolist() == [True, True, False, False]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from dataclasses import dataclass
 from functools import partial
@@ -42,6 +43,7 @@ class Start:
     rows: Rows
     at_pca: bool
     fitted: dict[str, Any]  # attributes that training does not change
+    mean_loss: float = 0.0  # of the rows of the first fit, where this one goes on
 
 
 def train(
@@ -98,12 +100,12 @@ def train(
         net = make_net(estimator, start, random_state, noise_seed, order_seed, one_pass)
         so_far = partial(fitted_so_far, estimator, start, resume=resume, one_pass=one_pass)
         monitor.begin(net.max_epochs, start.rows, so_far)
-        callbacks = [*(net.callbacks or []), ("monitor", monitor)]
-        net.set_params(checkpoint=checkpoint, callbacks=callbacks)
+        net.set_params(checkpoint=checkpoint)
         module.objective = estimator._objective
         module.equal_weights = bool((start.rows.weight == start.rows.weight[0]).all())
         try:
             initialize(net, device)
+            net.callbacks_.append(("monitor", monitor))  # where others are disabled, too
             if resume:
                 load_optimizer(net, estimator._optimizer)
             net.train(start.rows)
@@ -121,16 +123,22 @@ def fitted_so_far(
 ) -> dict[str, Any]:
     """Return the fitted attributes that belong to the epochs run so far, but for the module."""
     former = vars(estimator) if resume else {}
-    best, curves = net.best_, list(net.history)
-    losses = [epoch["train_loss"] for epoch in curves]
-    held_out_losses = None if best is None else [epoch["valid_loss"] for epoch in curves]
+    curve = former.get("loss_curve_", [])
+    held_out = former.get("validation_loss_curve_")
+    best, best_epoch = net.best_, len(curve) + net.n_epochs_
+    if best is not None:
+        best_epoch = len(curve) + best.epoch if best.epoch else former.get("best_epoch_", 0)
+    if best is not None or held_out is not None:
+        nothing = [math.nan] * len(curve)
+        held_out = (held_out or nothing) + [e.get("valid_loss", math.nan) for e in net.history]
     return {
         **start.fitted,
         "n_iter_": former.get("n_iter_", 0) + max(1, net.n_epochs_),
-        "best_epoch_": net.n_epochs_ if best is None else best.epoch,
-        "loss_curve_": former.get("loss_curve_", []) + losses,
-        "validation_loss_curve_": held_out_losses,
+        "best_epoch_": best_epoch,
+        "loss_curve_": curve + [epoch["train_loss"] for epoch in net.history],
+        "validation_loss_curve_": held_out,
         "_one_pass": one_pass,
+        "_mean_loss": former.get("_mean_loss", net.mean_loss),
         "_n_steps": former.get("_n_steps", 0) + net.n_steps_,
         "_optimizer": state_of_optimizer(net),
     }
@@ -225,7 +233,9 @@ def resumed(
     module.loss.check(*table.ranges(), names, estimator._loss_parameter)
     dtype = module.output_bias.dtype
     rows = Rows.of(table, weight, estimator._conditioning, dtype, not table.has_holes())
-    return Start(module, rows, False, {"_fitted_with": estimator._own_parameters()})
+    return Start(
+        module, rows, False, {"_fitted_with": estimator._own_parameters()}, estimator._mean_loss
+    )
 
 
 def make_net(
@@ -260,7 +270,8 @@ def make_net(
         "schedule": "constant" if one_pass else estimator.schedule,
         "precision": estimator.precision,
         "noise_seed": noise_seed,
-        "mean_loss": loss_of_the_mean(start.module, rows),
+        # Rows that a fit goes on with may all be at the mean.
+        "mean_loss": max(loss_of_the_mean(start.module, rows), start.mean_loss),
         "warm_up": estimator._warm_up(),
         "patience": or_auto(estimator.n_iter_no_change, budget.patience(epochs)),
         "tol": estimator.tol,
