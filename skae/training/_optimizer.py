@@ -54,7 +54,8 @@ def options_of(net: Net) -> dict[str, str]:
 def state_of_optimizer(net: Net) -> dict[str, Any]:
     """Return an optimiser's moments as arrays, by the name of the weight they belong to."""
     names = _names(net)
-    moments = {names[id(w)]: _to_array(values) for w, values in net.optimizer_.state.items()}
+    state = net.optimizer_.state.items()
+    moments = {names[id(w)]: _to_array(values) for w, values in state if id(w) in names}
     return {"options": net.options_, "moments": moments}
 
 
