@@ -2,7 +2,15 @@
 
 from skae._persistence import load, save
 from skae.architectures import MLP, Networks
-from skae.autoencoders import Autoencoder, LinearAutoencoder
+from skae.autoencoders import (
+    Autoencoder,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
+    KSparseAutoencoder,
+    LinearAutoencoder,
+    SparseAutoencoder,
+    VariationalAutoencoder,
+)
 from skae.exceptions import AutoencoderWarning
 
 __version__ = "0.1.0"
@@ -10,9 +18,14 @@ __version__ = "0.1.0"
 __all__ = [
     "Autoencoder",
     "AutoencoderWarning",
+    "ContractiveAutoencoder",
+    "DenoisingAutoencoder",
+    "KSparseAutoencoder",
     "LinearAutoencoder",
     "MLP",
     "Networks",
+    "SparseAutoencoder",
+    "VariationalAutoencoder",
     "load",
     "save",
 ]

@@ -59,6 +59,10 @@ class Loss:
         """Return the error of each cell, given the decoder's output."""
         raise NotImplementedError
 
+    def surprise(self, output: Tensor, x: Tensor) -> Tensor:
+        """Return minus the log probability of each cell; not for a Gaussian, see there."""
+        return self.cell(output, x)
+
     def bias(self, mean: NDArray) -> NDArray:
         """Return the output whose reconstruction is best if nothing but the mean is known."""
         return np.zeros_like(mean)
@@ -149,6 +153,10 @@ class Poisson(Loss):
     def cell(self, output: Tensor, x: Tensor) -> Tensor:
         x = x.clamp_min(0)  # conditioning and its inverse may leave -1e-9 of a zero
         return torch.exp(output) - x * output + torch.xlogy(x, x) - x
+
+    def surprise(self, output: Tensor, x: Tensor) -> Tensor:
+        x = x.clamp_min(0)
+        return torch.exp(output) - x * output + torch.lgamma(x + 1)
 
     def bias(self, mean: NDArray) -> NDArray:
         # A column of zeros would start at minus infinity.

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import sparse
 
-from skae import Autoencoder, AutoencoderWarning, LinearAutoencoder
+from skae import (
+    Autoencoder,
+    AutoencoderWarning,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
+    KSparseAutoencoder,
+    LinearAutoencoder,
+    SparseAutoencoder,
+    VariationalAutoencoder,
+)
 
 EXAMPLES = int(os.environ.get("SKAE_EXAMPLES", "60"))
 
@@ -47,10 +56,46 @@ def tables(draw):
     return X
 
 
+VARIANTS = {
+    "sparse": (
+        SparseAutoencoder,
+        {"penalty": ["l1", "l2", "kl"], "target_activation": [None, 0.1]},
+    ),
+    "k-sparse": (KSparseAutoencoder, {"selection": ["row", "batch"], "n_nonzero_coefs": [None, 1]}),
+    "denoising": (
+        DenoisingAutoencoder,
+        {
+            "n_components": ["auto", 1],
+            "noise": ["gaussian", "masking", "salt_and_pepper", "swap"],
+            "noise_level": [0.0, 0.3, (0.1, 0.9)],
+            "per_feature": [True, False],
+            "loss": ["squared_error", "log_loss"],
+        },
+    ),
+    "contractive": (ContractiveAutoencoder, {"n_components": [1, 5], "tied": [True, False]}),
+    "variational": (
+        VariationalAutoencoder,
+        {
+            "n_components": [1, 3],
+            "likelihood": ["gaussian", "bernoulli", "poisson"],
+            "variance": ["shared", "feature", 1.0],
+            "free_bits": [0.0, 0.1],
+            "n_importance": [None, 3],
+        },
+    ),
+}
+
+
 @st.composite
 def models(draw):
     k = draw(st.integers(1, 4))
-    if draw(st.booleans()):
+    short = {"max_iter": 2, "early_stopping": draw(st.sampled_from(["auto", False]))}
+    variant = draw(st.sampled_from(["plain", "linear", *VARIANTS]))
+    if variant in VARIANTS:
+        kind, choices = VARIANTS[variant]
+        chosen = {name: draw(st.sampled_from(values)) for name, values in choices.items()}
+        return kind(hidden_layer_sizes=draw(st.sampled_from([None, (3,)])), **chosen, **short)
+    if variant == "linear":
         return LinearAutoencoder(k, init=draw(st.sampled_from(["pca", "random"])), max_iter=2)
     return Autoencoder(
         k,
@@ -104,4 +149,4 @@ def test_answers_are_finite_or_refused_with_a_sentence(model, X, Y, data):
                 assert answer.dtype in (np.float32, np.float64)
                 assert len(answer) == (table.shape[0] if hasattr(table, "shape") else len(table))
         if codes is not None:
-            assert codes.shape[1] == model.n_components
+            assert codes.shape[1] == model.n_components_

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from numbers import Integral
 from typing import Any
@@ -46,14 +47,18 @@ class Transposed(nn.Module):
 
 
 class UnitLinear(nn.Linear):
-    """A linear layer whose weights have columns of root mean square 1, whatever is learned."""
+    """A linear layer whose columns have one length, whatever is learned."""
 
     starts_at_zero = False
+
+    def __init__(self, n_in: int, n_out: int, length: float):
+        super().__init__(n_in, n_out)
+        self.length = length
 
     @property
     def columns(self) -> Tensor:
         """The weights that are used, (n_out, n_in)."""
-        return self.weight * self.weight.square().mean(0).rsqrt()
+        return self.weight * (self.length * self.weight.square().sum(0).rsqrt())
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x times the columns, plus the bias."""
@@ -116,13 +121,14 @@ class MLP(BaseEstimator):
         Width of each hidden layer of the decoder, from the code on; ``()`` makes it linear. None
         is the encoder's in reverse order.""",
     )
-    unit_norm: bool = param(
-        False,
-        "boolean",
+    unit_norm: str | None = param(
+        None,
+        one_of("l2", "rms"),
+        None,
         doc="""
-        Whether each column of the decoder's weights is held at root mean square 1, so that a code
-        of 1 writes a pattern as large as a typical row, and no small code is made up for by a
-        large decoder. Not for a start at PCA.""",
+        Holds each column of the decoder's weights at Euclidean norm 1 ('l2') or root mean square
+        1 ('rms'), so that a small code is not made up for by a large decoder. Not for a start at
+        PCA.""",
     )
     tied: bool = param(
         False,
@@ -164,10 +170,10 @@ class MLP(BaseEstimator):
         widths = self._widths("hidden_layer_sizes")
         encoder = self._stack([n_inputs, *widths, n_code])
         if self.tied:
-            if self.unit_norm or self.decoder_hidden_layer_sizes is not None:
+            if self.unit_norm is not None or self.decoder_hidden_layer_sizes is not None:
                 raise ValueError(
                     "tied=True gives the decoder the encoder's widths and weights; leave "
-                    "decoder_hidden_layer_sizes=None and unit_norm=False, or set tied=False."
+                    "decoder_hidden_layer_sizes=None and unit_norm=None, or set tied=False."
                 )
             if (n_inputs, n_code) != (n_outputs, n_components):
                 raise ValueError(
@@ -178,8 +184,7 @@ class MLP(BaseEstimator):
         back = widths[::-1]
         if self.decoder_hidden_layer_sizes is not None:
             back = self._widths("decoder_hidden_layer_sizes")
-        layer = UnitLinear if self.unit_norm else nn.Linear
-        return encoder, self._stack([n_components, *back, n_outputs], layer)
+        return encoder, self._stack([n_components, *back, n_outputs], self._decoder_layer)
 
     def _widths(self, name: str) -> list[int]:
         sizes: Any = getattr(self, name)
@@ -191,13 +196,20 @@ class MLP(BaseEstimator):
             )
         return [int(w) for w in widths]
 
+    def _decoder_layer(self, n_in: int, n_out: int) -> nn.Linear:
+        if self.unit_norm is None:
+            return nn.Linear(n_in, n_out)
+        return UnitLinear(n_in, n_out, 1.0 if self.unit_norm == "l2" else math.sqrt(n_out))
+
     def _mirror(self, encoder: nn.Sequential) -> nn.Sequential:
         layers: list[nn.Module] = []
         for layer in reversed([layer for layer in encoder if isinstance(layer, nn.Linear)]):
             layers += [Transposed(layer), ACTIVATIONS[self.activation]()]
         return nn.Sequential(*layers[:-1])
 
-    def _stack(self, widths: Sequence[int], layer: type[nn.Linear] = nn.Linear) -> nn.Sequential:
+    def _stack(
+        self, widths: Sequence[int], layer: Callable[[int, int], nn.Linear] = nn.Linear
+    ) -> nn.Sequential:
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise(widths):
             layers += [layer(n_in, n_out), ACTIVATIONS[self.activation]()]

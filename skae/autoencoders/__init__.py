@@ -1,6 +1,19 @@
 """The variants: one file each."""
 
+from skae.autoencoders._contractive import ContractiveAutoencoder
 from skae.autoencoders._deep import Autoencoder
+from skae.autoencoders._denoising import DenoisingAutoencoder
+from skae.autoencoders._k_sparse import KSparseAutoencoder
 from skae.autoencoders._linear import LinearAutoencoder
+from skae.autoencoders._sparse import SparseAutoencoder
+from skae.autoencoders._variational import VariationalAutoencoder
 
-__all__ = ["Autoencoder", "LinearAutoencoder"]
+__all__ = [
+    "Autoencoder",
+    "ContractiveAutoencoder",
+    "DenoisingAutoencoder",
+    "KSparseAutoencoder",
+    "LinearAutoencoder",
+    "SparseAutoencoder",
+    "VariationalAutoencoder",
+]

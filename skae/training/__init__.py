@@ -2,17 +2,25 @@
 
 from skae.training._device import check_precision, device_of
 from skae.training._module import AutoencoderModule, Widths
-from skae.training._moments import Moments, principal_axes
+from skae.training._moments import (
+    EXACT_UP_TO,
+    Moments,
+    covariance_of,
+    principal_axes,
+    statistics_of,
+)
 from skae.training._monitor import Monitor
 from skae.training._net import HoldOut, Net, WeightedMean
 from skae.training._rng import seeded
 from skae.training._rows import Batch, Batches, Conditioning, Rows, StoredRows
 from skae.training._schedules import SCHEDULES
 from skae.training._state import restore, state_of
-from skae.training._table import Table, known_rows, pieces
+from skae.training._table import CELLS, Table, known_rows, pieces
 from skae.training._train import or_auto, train
 
 __all__ = [
+    "CELLS",
+    "EXACT_UP_TO",
     "SCHEDULES",
     "AutoencoderModule",
     "Batch",
@@ -28,6 +36,7 @@ __all__ = [
     "WeightedMean",
     "Widths",
     "check_precision",
+    "covariance_of",
     "device_of",
     "known_rows",
     "or_auto",
@@ -36,5 +45,6 @@ __all__ = [
     "restore",
     "seeded",
     "state_of",
+    "statistics_of",
     "train",
 ]

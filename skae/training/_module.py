@@ -242,8 +242,8 @@ def _silencing(network: nn.Module) -> list[nn.Parameter]:
         )
     if not getattr(last, "starts_at_zero", True):
         raise ValueError(
-            "A start at PCA sets the last layers to zero, which unit_norm=True forbids; set "
-            "unit_norm=False or use init='random'."
+            "A start at PCA sets the last layers to zero, which unit_norm forbids; set "
+            "unit_norm=None or use init='random'."
         )
     # Where the last weights are the encoder's, zero must come from the layers before.
     return list(network.parameters()) if getattr(last, "borrows_weights", False) else parameters

@@ -143,12 +143,8 @@ def principal_axes(rows: Rows, n_components: int, random_state: np.random.Random
     n, d = len(rows), rows.n_features
     n_components = min(n_components, n, d)
     if d <= EXACT_UP_TO:
-        weight = rows.weight.double()
-        covariance = torch.zeros((d, d), dtype=torch.float64)
-        for piece in rows.pieces():
-            x = rows.values(piece)[0].double()
-            covariance += (x * weight[piece, None]).T @ x
-        variances, axes = linalg.eigh(covariance.numpy(), subset_by_index=[d - n_components, d - 1])
+        covariance = covariance_of(rows).numpy()
+        variances, axes = linalg.eigh(covariance, subset_by_index=[d - n_components, d - 1])
         variances, axes = variances[::-1], axes.T[::-1]
         noise = variances[0] * np.finfo(variances.dtype).eps * d
     else:
@@ -158,6 +154,41 @@ def principal_axes(rows: Rows, n_components: int, random_state: np.random.Random
         noise = variances[0] * (8 * torch.finfo(rows.dtype).eps) ** 2
     _, axes = svd_flip(None, axes[variances > noise], u_based_decision=False)
     return axes.astype(np.float64)
+
+
+def covariance_of(rows: Rows) -> torch.Tensor:
+    """Return the weighted covariance of conditioned rows, holes at the mean, in float64."""
+    weight = rows.weight.double() / rows.weight.double().sum()
+    covariance = torch.zeros((rows.n_features,) * 2, dtype=torch.float64)
+    for piece in rows.pieces():
+        x = rows.values(piece)[0].double()
+        covariance += (x * weight[piece, None]).T @ x
+    return covariance
+
+
+def statistics_of(rows: Rows) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return variance, least and largest value of each column of conditioned rows, in float64.
+
+    Holes do not count; a column of nothing else has 0 for all three.
+    """
+    total, square = torch.zeros((2, rows.n_features), dtype=torch.float64)
+    low = torch.full_like(total, torch.inf)
+    high = -low
+    for piece in rows.pieces():
+        x, observed = rows.values(piece)
+        known = torch.ones_like(x) if observed is None else observed
+        weight = (rows.weight[piece, None] * known).double()
+        total += weight.sum(0)
+        square += (weight * x.double() ** 2).sum(0)
+        low = torch.minimum(low, torch.where(known > 0, x, torch.inf).amin(0).double())
+        high = torch.maximum(high, torch.where(known > 0, x, -torch.inf).amax(0).double())
+    seen = total > 0
+    zero = torch.zeros_like(total)
+    return (
+        torch.where(seen, square / torch.where(seen, total, 1), zero),
+        torch.where(seen, low, zero),
+        torch.where(seen, high, zero),
+    )
 
 
 def _truncated(

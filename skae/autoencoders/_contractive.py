@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import jvp, vjp, vmap
+
+from skae._params import NON_NEGATIVE, hyperparameters, param
+from skae.architectures import MLP
+from skae.autoencoders._deep import Autoencoder
+from skae.training import AutoencoderModule, Batch, Rows
+
+EXACT_UP_TO = 4  # columns or rows of the Jacobian
+
+
+def squared_jacobian(f: Callable[[Tensor], Tensor], x: Tensor, n_code: int) -> Tensor:
+    r"""Return :math:`\lVert \partial f / \partial x \rVert_F^2` of each row, (n,).
+
+    Exact, from its columns by forward mode or from its rows by reverse mode, if the fewer of them
+    are at most `EXACT_UP_TO`. Else :math:`\lVert v^\top J \rVert^2` or :math:`\lVert J v \rVert^2`
+    with random signs v on the shorter side, whose expectation is the same.
+
+    Parameters
+    ----------
+    f : callable
+        Maps rows (n, d) to codes (n, k), each by itself.
+    x : Tensor of shape (n, d)
+    n_code : int
+        k.
+    """
+    n, d = x.shape
+    forward = d <= n_code
+    width = min(d, n_code)
+
+    def product(v: Tensor) -> Tensor:
+        if forward:
+            return jvp(f, (x,), (v,))[1]
+        return vjp(f, x)[1](v)[0]
+
+    if width > EXACT_UP_TO:
+        signs = torch.randint(0, 2, (n, width), device=x.device, dtype=x.dtype) * 2 - 1
+        return product(signs).square().sum(1)
+    units = torch.eye(width, dtype=x.dtype, device=x.device)[:, None].expand(width, n, width)
+    return vmap(product)(units).square().sum((0, 2))
+
+
+@hyperparameters
+class ContractiveAutoencoder(Autoencoder):
+    r"""Autoencoder whose code changes little where the rows do not go.
+
+    .. math:: \min \sum_i w_i \Bigl( \frac{1}{d} \lVert \hat x_i - x_i \rVert^2
+              + \alpha \Bigl\lVert \frac{\partial z_i}{\partial x_i} \Bigr\rVert_F^2 \Bigr)
+
+    with x centred and divided by the root of its columns' mean variance, :math:`z = f(x) + A x`
+    and :math:`\hat x = g(z) + A^\top z + c`. The decoder's weights are the encoder's, transposed,
+    so that the penalty cannot be met by a small code and a large decoder.
+
+    The penalty is exact where the code or the row has at most 4 entries. Beyond, it is estimated
+    without bias from one random direction per row and step (Hutchinson), for the price of about
+    one more pass through the encoder.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+
+    Warns
+    -----
+    AutoencoderWarning
+        If no epoch was better than PCA by this objective; if the fit was interrupted.
+
+    See Also
+    --------
+    DenoisingAutoencoder : Contracts towards the rows by learning to undo noise.
+    skae.inspection.jacobian : The derivative that is kept small.
+
+    References
+    ----------
+    Rifai, S., Vincent, P., Muller, X., Glorot, X. and Bengio, Y. (2011). "Contractive
+    auto-encoders: explicit invariance during feature extraction". International Conference on
+    Machine Learning.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skae import ContractiveAutoencoder
+    >>> X = load_digits().data
+    >>> contractive = ContractiveAutoencoder(16, max_iter=60, random_state=0).fit(X)
+    >>> contractive.transform(X).shape
+    (1797, 16)
+    """
+
+    alpha: float = param(1e-3, NON_NEGATIVE, doc="Weight of the penalty.")
+    tied: bool = param(
+        True,
+        "boolean",
+        doc="""
+        Whether the decoder's weights are the encoder's, transposed: those of the linear shortcut,
+        and of the default architecture. One that is given has its own ``tied``.""",
+    )
+
+    def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
+        self._go_on(module)
+        if self.alpha == 0:
+            super()._setup(module, rows)
+
+    def _go_on(self, module: AutoencoderModule) -> None:
+        with warnings.catch_warnings():  # torch's forward mode warns of itself when first used
+            warnings.simplefilter("ignore")
+            jvp(torch.sin, (module.scale,), (module.scale,))
+
+    def _tied(self) -> bool:
+        return self.tied and self.linear_shortcut
+
+    def _recipe(self, **flat: Any) -> Any:
+        return MLP(tied=self.tied, **flat)
+
+    def _penalty(
+        self, module: AutoencoderModule, batch: Batch, h: Tensor, output: Tensor
+    ) -> Tensor:
+        x = self._inputs(batch)
+        return self.alpha * squared_jacobian(module.encode, x, h.shape[1])

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from skae._params import POSITIVE_INT, hyperparameters, one_of, param
+from skae.architectures import MLP
+from skae.architectures._mlp import UnitLinear
+from skae.autoencoders._deep import Autoencoder
+from skae.training import AutoencoderModule, Rows, Widths
+
+
+def layers_of(network: Any) -> list[Any]:
+    """Return the layers of a network, or itself if it has none."""
+    return list(network.children()) or [network]
+
+
+@hyperparameters
+class DictionaryAutoencoder(Autoencoder):
+    """Base of the autoencoders whose code picks a few columns of a wide decoder.
+
+    Parameters
+    ----------
+    {parameters}
+    """
+
+    n_components: Any = param(
+        "auto",
+        POSITIVE_INT,
+        one_of("auto"),
+        positional=True,
+        doc="""
+        Width of the code: the number of columns that ``transform`` returns. 'auto' is twice the
+        number of features.""",
+    )
+    architecture: Any = param(
+        None,
+        *Autoencoder._parameter_constraints["architecture"],
+        doc="""
+        Recipe that builds encoder and decoder, such as `MLP`; None is ``MLP(hidden_layer_sizes,
+        activation, decoder_hidden_layer_sizes=(), unit_norm="l2")``: a decoder of one layer whose
+        columns have norm 1. Give either a recipe or its parameters here.""",
+    )
+    hidden_layer_sizes: Any = param(
+        None,
+        *Autoencoder._parameter_constraints["hidden_layer_sizes"],
+        doc="""
+        Width of each hidden layer of the encoder; the decoder has none. None leaves it to the
+        architecture, whose default here is (): both are one layer.""",
+    )
+    linear_shortcut: bool = param(
+        False,
+        "boolean",
+        doc="Whether a linear map runs beside the encoder, and another beside the decoder.",
+    )
+
+    _linear_code = False
+
+    def _recipe(self, **flat: Any) -> Any:
+        flat = {"hidden_layer_sizes": (), "unit_norm": "l2"} | flat
+        return MLP(decoder_hidden_layer_sizes=(), **flat)
+
+    def _widths(self, n_features: int) -> Widths:
+        k = 2 * n_features if self.n_components == "auto" else self.n_components
+        return Widths(n_inputs=n_features, n_code=k, n_components=k, n_outputs=n_features)
+
+    def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
+        """Let each unit of a single layer look for the pattern that it writes."""
+        encoder, decoder = layers_of(module.encoder)[-1], layers_of(module.decoder)[0]
+        if len(layers_of(module.encoder)) > 1 or len(layers_of(module.decoder)) > 1:
+            return
+        unit = isinstance(decoder, UnitLinear) and decoder.length == 1
+        if isinstance(encoder, nn.Linear) and unit:
+            with torch.no_grad():
+                encoder.weight.copy_(decoder.columns.T)
+                encoder.bias.zero_()
+                decoder.bias.zero_()

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from skae._params import POSITIVE_INT, hyperparameters, one_of, param
+from skae.autoencoders._dictionary import DictionaryAutoencoder
+from skae.training import AutoencoderModule, Batch, Rows
+
+REVIVAL = 1 / 32  # weight of the auxiliary loss (Gao et al. 2024)
+
+
+def top(h: Tensor, k: int) -> Tensor:
+    """Keep the k entries of each row that are largest in absolute value."""
+    index = h.abs().topk(k, dim=1, sorted=False).indices
+    return torch.zeros_like(h).scatter(1, index, h.gather(1, index))
+
+
+def weighted_top(h: Tensor, k: int, weight: Tensor) -> Tensor:
+    """Keep the largest entries of all rows, k a row on average, a row counting by its weight."""
+    order = h.abs().flatten().argsort(descending=True)
+    share = weight[:, None].expand_as(h).flatten()[order].double().cumsum(0)
+    keep = share <= k * weight.double().sum() * (1 + 1e-6)  # rounding
+    mask = torch.zeros_like(keep).scatter(0, order, keep).reshape(h.shape)
+    return torch.where(mask, h, 0)
+
+
+@hyperparameters
+class KSparseAutoencoder(DictionaryAutoencoder):
+    r"""Autoencoder that keeps the k largest units of a wide code.
+
+    .. math:: z = \text{top}_k(f(x)), \qquad \hat x = W z + b,
+              \qquad \min \sum_i w_i \frac{1}{d} \Bigl( \lVert \hat x_i - x_i \rVert^2
+              + \tfrac{1}{32} \lVert \hat x_i + \hat e_i - x_i \rVert^2 \Bigr),
+
+    where :math:`\text{top}_k` keeps the entries that are largest in absolute value and makes the
+    others zero, so that gradients flow through those that are kept only. So that no unit stays
+    silent for good, :math:`\hat e = W \tilde z` is what the k largest of those that are silent in
+    the batch would add to a reconstruction that is taken as given. Columns of :math:`W` are held
+    at norm 1.
+
+    With ``selection="batch"``, k entries a row are kept on average over a batch. After training,
+    entries of at least ``threshold_`` are, which keeps k on average over the training rows, so
+    that a row's code does not depend on its neighbours.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    activation_frequency_ : ndarray of shape (n_components,)
+        Weighted share of the training rows in which each unit is kept.
+    n_dead_ : int
+        Units that are kept in no training row.
+    threshold_ : float
+        Absolute value from which entries are kept; with ``selection="batch"`` only.
+    {attributes}
+
+    See Also
+    --------
+    SparseAutoencoder : Sparse by a penalty.
+
+    References
+    ----------
+    Makhzani, A. and Frey, B. (2014). "k-Sparse autoencoders". International Conference on Learning
+    Representations.
+
+    Gao, L. et al. (2024). "Scaling and evaluating sparse autoencoders". arXiv:2406.04093.
+
+    Bussmann, B., Leask, P. and Nanda, N. (2024). "BatchTopK sparse autoencoders".
+    arXiv:2412.06410.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skae import KSparseAutoencoder
+    >>> X = load_digits().data
+    >>> sparse = KSparseAutoencoder(100, n_nonzero_coefs=5, max_iter=5, random_state=0).fit(X)
+    >>> (sparse.transform(X) != 0).sum(axis=1)
+    array([5, 5, 5, ..., 5, 5, 5], shape=(1797,))
+    """
+
+    n_nonzero_coefs: int | None = param(
+        None,
+        POSITIVE_INT,
+        None,
+        doc="""
+        Entries of the code that are kept in each row. None is a tenth of the number of features,
+        and at least one.""",
+    )
+    selection: str = param(
+        "row",
+        one_of("row", "batch"),
+        doc="Whether so many are kept in each row, or on average over a batch.",
+    )
+
+    def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
+        super()._setup(module, rows)
+        self._n_kept(rows.n_features, self._widths(rows.n_features)["n_components"])
+
+    def _n_kept(self, n_features: int, n_components: int) -> int:
+        if self.n_nonzero_coefs is None:
+            return min(max(1, n_features // 10), n_components)
+        if self.n_nonzero_coefs > n_components:
+            raise ValueError(
+                f"n_nonzero_coefs={self.n_nonzero_coefs} is more than the {n_components} "
+                "components; lower it, or raise n_components."
+            )
+        return self.n_nonzero_coefs
+
+    def _code(self, module: AutoencoderModule, h: Tensor) -> Tensor:
+        if self.selection == "batch":
+            return torch.where(h.abs() >= module.get_buffer("threshold"), h, 0)
+        return top(h, self._n_kept(len(module.output_bias), h.shape[1]))
+
+    def _objective(self, module: AutoencoderModule, batch: Batch) -> Tensor:
+        h = module.encode(self._inputs(self._corrupt(module, batch)))
+        k = self._n_kept(batch.x.shape[1], h.shape[1])
+        if self.selection == "row":
+            z = top(h, k)
+        elif module.equal_weights:
+            z = top(h.reshape(1, -1), k * len(h)).reshape(h.shape)
+        else:
+            z = weighted_top(h, k, batch.weight)
+        output = module.decode(z)
+        # What silent units could add, were the rest to stay as it is.
+        silent = torch.where((z != 0).any(0), 0.0, h)
+        spare = top(silent, k)
+        added = module.decode(spare) - module.decode(torch.zeros_like(spare[:1]))
+        revival = module.reconstruction_loss(output.detach() + added, batch)
+        return module.reconstruction_loss(output, batch) + REVIVAL * revival
+
+    def _finish(self, module: AutoencoderModule, rows: Rows) -> None:
+        weight = (rows.weight / rows.weight.sum()).double()
+        if self.selection == "batch":
+            k = self._n_kept(rows.n_features, self.n_components_)
+            threshold = torch.zeros((), dtype=torch.float64)
+            for piece, h in self._encoded(module, rows):
+                kept = weighted_top(h, k, rows.weight[piece]).abs()
+                threshold += weight[piece].sum() * kept[kept > 0].min()
+            module.register_buffer("threshold", threshold.to(module.scale))
+            self.threshold_ = float(threshold)
+        frequency = torch.zeros(self.n_components_, dtype=torch.float64)
+        for piece, h in self._encoded(module, rows):
+            frequency += weight[piece] @ (self._code(module, h) != 0).double()
+        self.activation_frequency_ = frequency.numpy()
+        self.n_dead_ = int((frequency == 0).sum())

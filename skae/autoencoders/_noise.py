@@ -1,0 +1,144 @@
+"""Ways to spoil rows, and the best that a linear map can do about it."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from skae.training import Batch
+
+
+class Columns(NamedTuple):
+    """What noise depends on, (d,) each, in conditioned units."""
+
+    std: Tensor  # of the gaussian error at level 1
+    variance: Tensor
+    low: Tensor
+    high: Tensor
+
+
+class Noise:
+    """Base of the noises that replace a share of the cells, the level, by something else.
+
+    Attributes
+    ----------
+    share : bool
+        Whether the level is a share, so at most 1.
+    """
+
+    share: ClassVar[bool] = True
+
+    def apply(self, batch: Batch, level: Tensor, columns: Columns) -> Tensor:
+        """Return spoilt rows, (n, d); the level is that of each row, (n, 1)."""
+        hit = torch.rand_like(batch.x) < level
+        return torch.where(hit, self.instead(batch, columns), batch.x)
+
+    def instead(self, batch: Batch, columns: Columns) -> Tensor:
+        """Return what cells are replaced by, (n, d)."""
+        raise NotImplementedError
+
+    def moments(self, level: float, columns: Columns) -> tuple[float, Tensor, Tensor]:
+        """Return the share of x in spoilt rows, and their columns' means and variances."""
+        mean, square = self.instead_moments(columns)
+        mean = level * mean
+        return 1 - level, mean, (1 - level) * columns.variance + level * square - mean**2
+
+    def instead_moments(self, columns: Columns) -> tuple[Tensor, Tensor]:
+        """Return mean and mean square of what cells are replaced by, (d,) each."""
+        raise NotImplementedError
+
+
+class Gaussian(Noise):
+    """Add a normal error."""
+
+    share = False
+
+    def apply(self, batch: Batch, level: Tensor, columns: Columns) -> Tensor:
+        return batch.x + level * columns.std * torch.randn_like(batch.x)
+
+    def moments(self, level: float, columns: Columns) -> tuple[float, Tensor, Tensor]:
+        return 1.0, torch.zeros_like(columns.std), columns.variance + (level * columns.std) ** 2
+
+
+class Masking(Noise):
+    """Put the column's mean."""
+
+    def instead(self, batch: Batch, columns: Columns) -> Tensor:
+        return torch.zeros_like(batch.x)
+
+    def instead_moments(self, columns: Columns) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(columns.std), torch.zeros_like(columns.std)
+
+
+class SaltAndPepper(Noise):
+    """Put the column's least or largest value, each as often."""
+
+    def instead(self, batch: Batch, columns: Columns) -> Tensor:
+        return torch.where(torch.rand_like(batch.x) < 0.5, columns.low, columns.high)
+
+    def instead_moments(self, columns: Columns) -> tuple[Tensor, Tensor]:
+        low, high = columns.low, columns.high
+        return (low + high) / 2, (low**2 + high**2) / 2
+
+
+class Swap(Noise):
+    """Put the value that the column has in another row of the batch, drawn by weight."""
+
+    def instead(self, batch: Batch, columns: Columns) -> Tensor:
+        n, d = batch.x.shape
+        rows = torch.multinomial(batch.weight, n * d, replacement=True).reshape(n, d)
+        return batch.x.gather(0, rows)
+
+    def instead_moments(self, columns: Columns) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(columns.std), columns.variance
+
+
+NOISES: dict[str, Noise] = {
+    "gaussian": Gaussian(),
+    "masking": Masking(),
+    "salt_and_pepper": SaltAndPepper(),
+    "swap": Swap(),
+}
+
+
+def best_linear(
+    noise: Noise, level: float, columns: Columns, covariance: Tensor, k: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Return the linear map through k dimensions that undoes a noise best.
+
+    With :math:`C` the covariance of clean and spoilt rows and :math:`G` that of spoilt ones, the
+    best map is :math:`M = C G^{-1}`, and the best of rank k is :math:`V V^\top M`, with
+    :math:`V` the leading eigenvectors of :math:`C G^{-1} C^\top` (reduced-rank regression). A share
+    q of each cell survives on average, so that :math:`C = q S`, and :math:`G = q^2 S` off its
+    diagonal.
+
+    Parameters
+    ----------
+    noise : Noise
+    level : float
+    columns : Columns
+    covariance : Tensor of shape (d, d)
+        S.
+    k : int
+
+    Returns
+    -------
+    encoder : Tensor of shape (r, d)
+        :math:`V^\top M`; r is k or the rank, if that is less.
+    decoder : Tensor of shape (d, r)
+        V.
+    bias : Tensor of shape (d,)
+        To be added, for noises that move the mean.
+    """
+    kept, mean, variance = noise.moments(level, columns)
+    spoilt = kept**2 * covariance
+    spoilt.diagonal().copy_(variance)
+    cross = kept * covariance
+    best = torch.linalg.pinv(spoilt, hermitian=True, rtol=1e-9) @ cross  # M'
+    values, vectors = torch.linalg.eigh(best.T @ cross.T)
+    leading = values.flip(0)[:k] > values.max() * 1e-12
+    decoder = vectors.flip(1)[:, :k][:, leading]
+    encoder = decoder.T @ best.T
+    return encoder, decoder, -decoder @ (encoder @ mean)

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skae._params import NON_NEGATIVE, POSITIVE, hyperparameters, one_of, param
+from skae.architectures._mlp import UnitLinear
+from skae.autoencoders._dictionary import DictionaryAutoencoder, layers_of
+from skae.exceptions import AutoencoderWarning
+from skae.training import AutoencoderModule, Batch, Rows
+
+KL_TARGET = 0.05
+
+
+def bernoulli_kl(rho: float, mean: Tensor) -> Tensor:
+    r"""Return :math:`\rho \log(\rho / m) + (1 - \rho) \log((1 - \rho) / (1 - m))`."""
+    tiny = torch.finfo(mean.dtype).tiny
+    mean = mean.clamp(tiny, 1 - torch.finfo(mean.dtype).eps)
+    target = torch.as_tensor(rho, dtype=mean.dtype, device=mean.device)
+    return target * (target / mean).log() + (1 - target) * ((1 - target) / (1 - mean)).log()
+
+
+@hyperparameters
+class SparseAutoencoder(DictionaryAutoencoder):
+    r"""Autoencoder with a wide code of which few units are active.
+
+    .. math:: z = \sigma(f(x)), \qquad \hat x = W z + b,
+              \qquad \min \sum_i w_i \Bigl( \frac{1}{d} \lVert \hat x_i - x_i \rVert^2
+              + \alpha\, \Omega(z_i) \Bigr)
+
+    with x centred and divided by the root of its columns' mean variance. Each column of
+    :math:`W` is held at norm 1, so that the penalty cannot be met by a small code and a large
+    decoder. :math:`\sigma` is the ReLU, which makes exact zeros; for ``penalty="kl"`` it is the
+    logistic function, and the norm :math:`\sqrt d`, so that few units of 1 can make up a row.
+    With :math:`\bar z_j` the weighted mean of unit j in the batch and :math:`\rho` the
+    ``target_activation``, :math:`\Omega` is
+
+    ====  ==============================================  ================================
+          without a target                                with a target
+    ====  ==============================================  ================================
+    'l1'  :math:`d^{-1/2} \sum_j z_{ij}`                  :math:`d^{-1/2} \sum_j |\bar z_j - \rho|`
+    'l2'  :math:`d^{-1} \sum_j z_{ij}^2`                  :math:`d^{-1} \sum_j (\bar z_j - \rho)^2`
+    'kl'  as with :math:`\rho = 0.05`                     :math:`\sum_j D(\rho, \bar z_j)`
+    ====  ==============================================  ================================
+
+    where D is the divergence between two Bernoulli distributions,
+    :math:`\rho \log(\rho / \bar z_j) + (1 - \rho) \log((1 - \rho) / (1 - \bar z_j))`.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+
+    Warns
+    -----
+    AutoencoderWarning
+        If the architecture's decoder is free to grow, so that the penalty may shrink the code
+        instead of making it sparse; if the fit was interrupted.
+
+    See Also
+    --------
+    KSparseAutoencoder : A given number of active units in each row.
+    sklearn.decomposition.DictionaryLearning : A sparse code by optimisation, row by row.
+
+    References
+    ----------
+    Ng, A. (2011). "Sparse autoencoder". CS294A lecture notes, Stanford University.
+
+    Olshausen, B. A. and Field, D. J. (1996). "Emergence of simple-cell receptive field properties
+    by learning a sparse code for natural images". Nature 381, 607-609.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skae import SparseAutoencoder
+    >>> X = load_digits().data
+    >>> sparse = SparseAutoencoder(max_iter=20, random_state=0).fit(X)
+    >>> Z = sparse.transform(X)
+    >>> Z.shape
+    (1797, 128)
+    >>> bool((Z == 0).mean() > 0.5)
+    True
+    """
+
+    penalty: str = param(
+        "l1", one_of("l1", "l2", "kl"), doc="What is added to the loss, see the table above."
+    )
+    alpha: float = param(3e-2, NON_NEGATIVE, doc="Weight of the penalty.")
+    target_activation: float | None = param(
+        None,
+        POSITIVE,
+        None,
+        doc="""
+        Mean activation that each unit is drawn to; below 1 for 'kl', where None is 0.05. None
+        penalises the activations themselves.""",
+    )
+
+    def _recipe(self, **flat: Any) -> Any:
+        return super()._recipe(unit_norm="rms" if self.penalty == "kl" else "l2", **flat)
+
+    def _target(self) -> float | None:
+        if self.penalty != "kl":
+            return self.target_activation
+        target = KL_TARGET if self.target_activation is None else self.target_activation
+        if not target < 1:
+            raise ValueError(
+                f"penalty='kl' draws activations in (0, 1) to target_activation, but it is "
+                f"{target}; choose one below 1, or another penalty."
+            )
+        return target
+
+    def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
+        super()._setup(module, rows)
+        target = self._target()
+        last = layers_of(module.encoder)[-1]
+        if self.penalty == "kl" and isinstance(last, nn.Linear) and target is not None:
+            with torch.no_grad():
+                last.bias.fill_(math.log(target / (1 - target)))
+        if self.alpha > 0 and not isinstance(layers_of(module.decoder)[-1], UnitLinear):
+            warnings.warn(
+                "The decoder is free to grow, so that the penalty may shrink the code instead of "
+                "making it sparse; use an architecture that holds it, such as "
+                "MLP(unit_norm='l2').",
+                AutoencoderWarning,
+                stacklevel=6,
+            )
+
+    def _code(self, module: AutoencoderModule, h: Tensor) -> Tensor:
+        return torch.sigmoid(h) if self.penalty == "kl" else torch.relu(h)
+
+    def _penalty(
+        self, module: AutoencoderModule, batch: Batch, h: Tensor, output: Tensor
+    ) -> Tensor:
+        z, target, d = self._code(module, h), self._target(), batch.x.shape[1]
+        if target is not None:
+            mean = batch.weight @ z / batch.weight.sum()
+            if self.penalty == "kl":
+                return (self.alpha * bernoulli_kl(target, mean).sum()).expand(len(z))
+            z = (mean - target).expand_as(z)
+        # The code is as large as the root of d, as rows are.
+        if self.penalty == "l1":
+            return self.alpha / math.sqrt(d) * z.abs().sum(1)
+        return self.alpha / d * z.square().sum(1)

@@ -1,0 +1,496 @@
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from skae._params import NON_NEGATIVE, POSITIVE, POSITIVE_INT, hyperparameters, one_of, param
+from skae._sklearn import Interval, RealNotInt
+from skae._validation import finite
+from skae.autoencoders._deep import DeepAutoencoder
+from skae.exceptions import AutoencoderWarning
+from skae.losses import LIKELIHOODS, Loss
+from skae.training import CELLS, AutoencoderModule, Batch, Rows, Table, Widths
+
+FLOOR = 1e-6  # of the noise variance, in units of the columns' mean variance
+LOG_VARIANCES = (-30.0, 10.0)  # of the posterior: far-away rows must not overflow
+N_DRAWS = 64  # of score_samples
+ACTIVE = 0.01  # nats: a component whose posterior says less than this says nothing
+LOG_2_PI = math.log(2 * math.pi)
+
+
+def kl_from_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    r"""Return :math:`\tfrac12 (\mu^2 + \sigma^2 - 1 - \log \sigma^2)`, elementwise.
+
+    The divergence of :math:`N(\mu, \sigma^2)` from :math:`N(0, 1)`.
+    """
+    return 0.5 * (mean.square() + log_variance.expm1() - log_variance)
+
+
+@hyperparameters
+class VariationalAutoencoder(DeepAutoencoder):
+    r"""Probabilistic autoencoder: a density of the rows, to score, sample and interpolate.
+
+    The model is :math:`z \sim N(0, I)`, :math:`x \sim p(x | z)` with mean
+    :math:`\text{link}(g(z) + B z + c)`. The encoder answers the mean and the log variance of a
+    Gaussian :math:`q(z | x)`, and training maximises the evidence lower bound
+
+    .. math:: \log p(x) \ge \frac{1}{L} \sum_{l=1}^{L} \log p(x | z_l)
+              - \beta \sum_j \text{KL}(q(z_j | x) \,\|\, N(0, 1)),
+              \qquad z_l = \mu(x) + \sigma(x) \odot \epsilon_l, \quad \epsilon_l \sim N(0, I),
+
+    or, with ``objective="iwae"``, the tighter
+    :math:`\log \frac{1}{L} \sum_l p(x | z_l) p(z_l) / q(z_l | x)`. Only observed cells count.
+    With a Gaussian likelihood it starts as probabilistic PCA, for which the bound is exact, and
+    leaves it only for an epoch with a better bound on rows held out.
+
+    ``transform`` returns the posterior mean, ``inverse_transform`` the mean of x given z.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    noise_variance_ : float or ndarray of shape (n_features,)
+        Variance of x given z, in squared units of X; with a Gaussian likelihood only.
+    kl_ : ndarray of shape (n_components,)
+        What each component of the code says about a row: the mean over the training rows of its
+        divergence from the prior, in nats.
+    n_active_ : int
+        Components that say more than 0.01 nats.
+    {attributes}
+
+    Warns
+    -----
+    AutoencoderWarning
+        If the posterior has collapsed: no component of the code depends on the row; if no epoch
+        was better than probabilistic PCA; if the fit was interrupted.
+
+    See Also
+    --------
+    Autoencoder : Without a distribution.
+    sklearn.decomposition.PCA : Its ``score_samples`` is the linear case.
+
+    Notes
+    -----
+    The loss curves are in nats per feature, for x in conditioned units where the likelihood is
+    Gaussian. The variance of a Gaussian likelihood does not fall below 1e-6 times the columns'
+    mean variance. Rows that a Bernoulli likelihood is asked about may be anything in [0, 1], those
+    of a Poisson likelihood anything of at least 0.
+
+    References
+    ----------
+    Kingma, D. P. and Welling, M. (2014). "Auto-encoding variational Bayes". International
+    Conference on Learning Representations.
+
+    Burda, Y., Grosse, R. and Salakhutdinov, R. (2016). "Importance weighted autoencoders".
+    International Conference on Learning Representations.
+
+    Tipping, M. E. and Bishop, C. M. (1999). "Probabilistic principal component analysis". Journal
+    of the Royal Statistical Society B 61(3), 611-622.
+
+    Higgins, I. et al. (2017). "beta-VAE". International Conference on Learning Representations.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skae import VariationalAutoencoder
+    >>> X = load_digits().data
+    >>> vae = VariationalAutoencoder(8, max_iter=50, random_state=0).fit(X)
+    >>> vae.transform(X).shape
+    (1797, 8)
+    >>> vae.sample(3, random_state=0).shape
+    (3, 64)
+    >>> vae.interpolate(X[0], X[1], 5).shape
+    (5, 64)
+    """
+
+    likelihood: str = param(
+        "gaussian",
+        one_of(*LIKELIHOODS),
+        doc="""
+        Distribution of x given z: 'gaussian'; 'bernoulli' for values in [0, 1]; 'poisson' for
+        counts.""",
+    )
+    variance: float | str = param(
+        "shared",
+        POSITIVE,
+        one_of("shared", "feature"),
+        doc="""
+        Of a Gaussian likelihood: 'shared' learns one number, 'feature' one per column; a number is
+        the variance in squared units of X.""",
+    )
+    beta: float = param(
+        1.0, NON_NEGATIVE, doc="Weight of the divergence in training. Scores are at 1."
+    )
+    warm_up: float = param(
+        0.0,
+        Interval(RealNotInt, 0, 1, closed="left"),
+        doc="""
+        Share of the training over which ``beta`` rises from 0; no epoch of it counts as the best,
+        and all epochs are judged at the full ``beta``.""",
+    )
+    free_bits: float = param(
+        0.0,
+        NON_NEGATIVE,
+        doc="""
+        Nats that each component may say, on average over a batch, at no cost.""",
+    )
+    n_draws: int = param(
+        1, POSITIVE_INT, doc="Draws per row and step, L; what 'iwae' weighs by importance."
+    )
+    objective: str = param("elbo", one_of("elbo", "iwae"), doc="What training maximises.")
+    n_importance: int | None = param(
+        None,
+        POSITIVE_INT,
+        None,
+        doc="""
+        How ``score_samples`` bounds log p(x): with so many importance-weighted draws; None is the
+        evidence lower bound, by 64 draws in opposite pairs.""",
+    )
+
+    _start = "probabilistic PCA"
+    _loss_parameter = "likelihood"
+
+    # ---------------------------------------------------------------------------- the model
+
+    def _loss(self) -> Loss:
+        return LIKELIHOODS[self.likelihood]
+
+    def _warm_up(self) -> float:
+        return self.warm_up
+
+    def _widths(self, n_features: int) -> Widths:
+        widths = super()._widths(n_features)
+        return Widths({**widths, "n_code": 2 * widths["n_components"]})
+
+    def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
+        if self.objective == "iwae" and (self.beta != 1 or self.free_bits):
+            raise ValueError(
+                "objective='iwae' is a bound of its own, which knows neither beta nor free_bits; "
+                f"got beta={self.beta} and free_bits={self.free_bits}. Use beta=1 and free_bits=0, "
+                "or objective='elbo'."
+            )
+        noise: Tensor | None = None
+        if self.likelihood == "gaussian" and not isinstance(self.variance, str):
+            noise = torch.tensor(self.variance, dtype=torch.float64) / module.scale.double() ** 2
+            module.register_buffer("given_noise", noise.to(module.shift))
+        log_variance = torch.zeros(self._widths(rows.n_features)["n_components"])
+        if self._starts_from_pca():
+            noise, log_variance = start_at_ppca(module, rows, noise)
+        module.posterior_bias = nn.Parameter(log_variance.to(module.shift))
+        if self.likelihood == "gaussian" and isinstance(self.variance, str):
+            # The floor is added to what is learned.
+            learned = torch.ones(()) if noise is None else (noise - FLOOR).clamp_min(FLOOR)
+            n = rows.n_features if self.variance == "feature" else 1
+            module.log_noise = nn.Parameter(learned.log().to(module.shift).repeat(n))
+
+    def _noise(self, module: AutoencoderModule) -> Tensor:
+        """Return the variance of x given z, in conditioned units, (), (1,) or (d,)."""
+        if isinstance(self.variance, str):
+            return module.get_parameter("log_noise").exp() + FLOOR
+        return module.get_buffer("given_noise")
+
+    def _posterior(self, module: AutoencoderModule, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log variance of q(z | x), (n, k) each."""
+        mean, log_variance = h.chunk(2, dim=1)
+        log_variance = log_variance + module.get_parameter("posterior_bias")
+        return mean, log_variance.clamp(*LOG_VARIANCES)
+
+    def _code(self, module: AutoencoderModule, h: Tensor) -> Tensor:
+        return h[:, : h.shape[1] // 2]
+
+    def _surprise(self, module: AutoencoderModule, z: Tensor, batch: Batch) -> Tensor:
+        """Return -log p(x | z) of each row over its observed cells, (..., n), for z (..., n, k)."""
+        output = module.decode(z)
+        if self.likelihood == "gaussian":
+            noise = self._noise(module)
+            error = module.loss.cell(output, batch.x.expand_as(output))
+            cell = 0.5 * (error / noise + noise.log() + LOG_2_PI)
+        else:
+            x = torch.addcmul(module.shift, batch.x, module.scale)
+            cell = module.loss.surprise(output, x.expand_as(output))
+        return (cell if batch.observed is None else cell * batch.observed).sum(-1)
+
+    # ------------------------------------------------------------------------------- training
+
+    def _objective(self, module: AutoencoderModule, batch: Batch) -> Tensor:
+        mean, log_variance = self._posterior(module, module.encode(self._inputs(batch)))
+        epsilon = torch.randn((self.n_draws, *mean.shape), dtype=mean.dtype, device=mean.device)
+        if self.objective == "iwae":
+            bound = self._importance_bound(module, batch, mean, log_variance, epsilon)
+            return (math.log(self.n_draws) - bound) / batch.x.shape[1]
+        z = mean + (0.5 * log_variance).exp() * epsilon
+        kl = kl_from_normal(mean, log_variance)
+        if self.free_bits:
+            average = batch.weight @ kl / batch.weight.sum()
+            kl = average.clamp_min(self.free_bits).expand_as(kl)
+        beta: float | Tensor = self.beta
+        if self.warm_up:
+            beta = beta * (batch.progress / self.warm_up).clamp_max(1)
+        surprise = self._surprise(module, z, batch).mean(0)
+        return (surprise + beta * kl.sum(1)) / batch.x.shape[1]
+
+    def _importance_bound(
+        self,
+        module: AutoencoderModule,
+        batch: Batch,
+        mean: Tensor,
+        log_variance: Tensor,
+        epsilon: Tensor,
+    ) -> Tensor:
+        """Return log of the sum over draws of p(x, z) / q(z | x), (n,), for epsilon (L, ..., k)."""
+        z = mean + (0.5 * log_variance).exp() * epsilon
+        prior_to_posterior = 0.5 * (epsilon.square() - z.square() + log_variance).sum(-1)
+        return (prior_to_posterior - self._surprise(module, z, batch)).logsumexp(0)
+
+    def _finish(self, module: AutoencoderModule, rows: Rows) -> None:
+        kl = torch.zeros(self.n_components_, dtype=torch.float64)
+        for piece, h in self._encoded(module, rows):
+            kl += rows.weight[piece].double() @ kl_from_normal(*self._posterior(module, h)).double()
+        self.kl_ = (kl / rows.weight.double().sum()).numpy()
+        self.n_active_ = int((self.kl_ > ACTIVE).sum())
+        if self.likelihood == "gaussian":
+            noise = self._noise(module).double().numpy() * self.scale_**2
+            self.noise_variance_ = noise if noise.size > 1 else float(noise.item())
+        if self.n_active_ == 0:
+            warnings.warn(
+                "The posterior has collapsed: no component of the code depends on the row. Lower "
+                "beta, set warm_up (0.3, say) or free_bits (0.1, say), or start from 'pca'.",
+                AutoencoderWarning,
+                stacklevel=6,
+            )
+
+    # ---------------------------------------------------------------------- what is learned
+
+    def score_samples(self, X: ArrayLike) -> NDArray:
+        """Bound the log likelihood of each row from below; higher is better.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; NaN is a value that is missing.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            Bound on log p(x) in nats, of the observed cells of each row together, for x in its own
+            units (a density, with a Gaussian likelihood); 0 for a row with nothing observed. By
+            the same draws for every row: the evidence lower bound, or the importance-weighted one
+            of ``n_importance`` draws.
+        """
+        return super().score_samples(X)
+
+    def _score(self, module: AutoencoderModule, batch: Batch) -> Tensor:
+        mean, log_variance = self._posterior(module, module.encode(self._inputs(batch)))
+        draws = standard_draws(self.n_importance, mean)
+        at_once = max(1, CELLS // batch.x.numel())
+        if self.n_importance is None:
+            std = (0.5 * log_variance).exp()
+            surprise = sum(
+                self._surprise(module, mean + std * epsilon, batch).sum(0)
+                for epsilon in draws.split(at_once)
+            ) / len(draws)
+            bound = -surprise - kl_from_normal(mean, log_variance).sum(1)
+        else:
+            parts = [
+                self._importance_bound(module, batch, mean, log_variance, epsilon)
+                for epsilon in draws.split(at_once)
+            ]
+            bound = torch.stack(parts).logsumexp(0) - math.log(len(draws))
+        seen = torch.ones_like(batch.x) if batch.observed is None else batch.observed
+        if self.likelihood == "gaussian":
+            bound = bound - seen.sum(1) * module.scale.log()
+        return torch.where(seen.any(1), bound, 0)
+
+    def posterior(self, X: ArrayLike) -> tuple[NDArray, NDArray]:
+        """Return the Gaussian that the encoder answers for each row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; NaN is a value that is missing.
+
+        Returns
+        -------
+        mean : ndarray of shape (n_samples, n_components)
+            What ``transform`` returns.
+        std : ndarray of shape (n_samples, n_components)
+            Standard deviation of each component.
+        """
+        check_is_fitted(self)
+        fitted = self._as_fitted()
+
+        def both(module: AutoencoderModule, batch: Batch) -> Tensor:
+            h = module.encode(fitted._inputs(batch))
+            mean, log_variance = fitted._posterior(module, h)
+            return torch.cat([mean, (0.5 * log_variance).exp()], dim=1)
+
+        mean, std = np.split(finite(self._map(self._fitted_table(X), both), "X"), 2, axis=1)
+        return mean, std
+
+    def sample(
+        self, n_samples: int = 1, random_state: Any = None, *, noise: bool = True
+    ) -> NDArray:
+        """Draw rows from the model.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            How many.
+        random_state : int, RandomState instance or None, default=None
+            Determines the draws; None draws anew at each call.
+        noise : bool, default=True
+            Whether to draw x given z; else its mean is returned.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            In the units of the training rows; zeros and ones from a Bernoulli likelihood, counts
+            from a Poisson likelihood.
+
+        Raises
+        ------
+        ValueError
+            If ``n_samples`` is not a positive integer.
+        """
+        check_is_fitted(self)
+        if not (isinstance(n_samples, (int, np.integer)) and n_samples >= 1):
+            raise ValueError(f"n_samples must be a positive integer; got {n_samples!r}.")
+        # None must not draw from numpy's global generator.
+        rng = check_random_state(np.random.RandomState() if random_state is None else random_state)
+        mean = self.inverse_transform(rng.normal(size=(n_samples, self.n_components_)))
+        if not noise:
+            return mean
+        likelihood = self._fitted_with["likelihood"]
+        if likelihood == "gaussian":
+            return mean + np.sqrt(self.noise_variance_) * rng.normal(size=mean.shape)
+        if likelihood == "bernoulli":
+            return (rng.uniform(size=mean.shape) < mean).astype(mean.dtype)
+        return rng.poisson(mean).astype(mean.dtype)
+
+    def interpolate(
+        self, a: ArrayLike, b: ArrayLike, n: int = 10, method: str = "linear"
+    ) -> NDArray:
+        """Walk from one row to another through the code.
+
+        Parameters
+        ----------
+        a, b : array-like of shape (n_features,)
+            Rows; NaN is a value that is missing.
+        n : int, default=10
+            Rows on the way, both ends included; at least 2.
+        method : {'linear', 'spherical'}, default='linear'
+            Along a line, or along an arc round the origin, where the prior's mass is.
+
+        Returns
+        -------
+        X : ndarray of shape (n, n_features)
+            Decoded codes, evenly spaced from that of `a` to that of `b`.
+
+        Raises
+        ------
+        ValueError
+            If `a` and `b` are not two rows of the right length, `n` is less than 2, the method
+            unknown, or an arc is asked for between opposite codes.
+        """
+        check_is_fitted(self)
+        ends = np.vstack([np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)])
+        if ends.shape != (2, self.n_features_in_):
+            raise ValueError(
+                f"interpolate needs two rows of {self.n_features_in_} values; got shapes "
+                f"{np.shape(a)} and {np.shape(b)}."
+            )
+        if not (isinstance(n, (int, np.integer)) and n >= 2):
+            raise ValueError(f"n must be an integer of at least 2; got {n!r}.")
+        if method not in ("linear", "spherical"):
+            raise ValueError(f"method must be 'linear' or 'spherical'; got {method!r}.")
+        start, end = finite(self._map(Table(ends), self._as_fitted()._encode), "a and b")
+        t = np.linspace(0, 1, n)[:, None]
+        if method == "linear":
+            path = (1 - t) * start + t * end
+        else:
+            path = arc(start, end, t)
+        return self.inverse_transform(path)
+
+
+def start_at_ppca(
+    module: AutoencoderModule, rows: Rows, noise: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    r"""Turn a start at PCA into one at probabilistic PCA (Tipping and Bishop 1999).
+
+    With axes :math:`v_i`, variances :math:`\lambda_i` and noise :math:`\sigma^2`, the mean of
+    those that are left out: :math:`W_i = \sqrt{\lambda_i - \sigma^2}\, v_i`, posterior mean
+    :math:`W_i^\top x / \lambda_i` and variance :math:`\sigma^2 / \lambda_i`. At least one
+    direction is left to the noise.
+
+    Parameters
+    ----------
+    module : AutoencoderModule
+        At PCA.
+    rows : Rows
+    noise : Tensor or None
+        :math:`\sigma^2`, if it is given.
+
+    Returns
+    -------
+    noise : Tensor of shape ()
+    log_variance : Tensor of shape (k,)
+        Of the posterior.
+    """
+    axes = module.output_axes.detach().double()  # (d, k)
+    d, k = axes.shape
+    weight = rows.weight.double() / rows.weight.double().sum()
+    variance, total = torch.zeros(k, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    for piece in rows.pieces():
+        x = rows.values(piece)[0].double()
+        variance += weight[piece] @ (x @ axes).square()
+        total += weight[piece] @ x.square().sum(1)
+    rank = int((axes != 0).any(0).sum())
+    q = min(k, rank if rank < d and total - variance.sum() > 1e-9 * total else rank - 1)
+    if noise is None:
+        noise = ((total - variance[:q].sum()) / (d - q)).clamp_min(2 * FLOOR)
+    kept = torch.where(torch.arange(k) < q, variance, 0).clamp_min(noise)
+    amplitude = (kept - noise).sqrt()
+    with torch.no_grad():
+        module.output_axes.mul_(amplitude.to(module.shift))
+        module.input_axes[:q].mul_((amplitude / kept)[:q, None].to(module.shift))
+        module.input_axes[k:] = 0
+    return noise, (noise / kept).log()
+
+
+def standard_draws(n: int | None, like: Tensor) -> Tensor:
+    """Return draws from N(0, I), (L, 1, k), the same at each call.
+
+    n of them; or, for None, 64 in opposite pairs, each component with variance 1 exactly.
+    """
+    generator = torch.Generator().manual_seed(0)
+    k = like.shape[1]
+    if n is None:
+        draws = torch.randn(N_DRAWS // 2, k, generator=generator, dtype=torch.float64)
+        draws /= draws.square().mean(0).sqrt()
+        draws = torch.cat([draws, -draws])
+    else:
+        draws = torch.randn(n, k, generator=generator, dtype=torch.float64)
+    return draws[:, None].to(like)
+
+
+def arc(start: NDArray, end: NDArray, t: NDArray) -> NDArray:
+    """Return points on the arc from one vector to another (slerp)."""
+    cosine = start @ end / max(np.linalg.norm(start) * np.linalg.norm(end), 1e-300)
+    angle = np.arccos(np.clip(cosine, -1, 1))
+    if np.pi - angle < 1e-6:
+        raise ValueError(
+            "There is no one arc between codes that are opposite; use method='linear'."
+        )
+    if angle < 1e-6:
+        return (1 - t) * start + t * end
+    return (np.sin((1 - t) * angle) * start + np.sin(t * angle) * end) / np.sin(angle)

@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch.autograd.functional import jacobian
+
+from skae import MLP, Autoencoder, AutoencoderWarning, ContractiveAutoencoder
+from skae.autoencoders._contractive import EXACT_UP_TO, squared_jacobian
+from skae.training import Batch, seeded
+from tests.conftest import curve
+
+PLAIN = {"early_stopping": False, "random_state": 0, "max_iter": 5}
+
+
+def network(n_in, n_out):
+    with seeded(0):
+        layers = [torch.nn.Linear(n_in, 16), torch.nn.Tanh(), torch.nn.Linear(16, n_out)]
+        return torch.nn.Sequential(*layers).double()
+
+
+def exact(f, x):
+    return torch.stack([jacobian(f, row).square().sum() for row in x])
+
+
+forward_mode = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+
+
+@forward_mode
+@pytest.mark.parametrize(("d", "k"), [(6, 1), (6, 3), (2, 9), (4, 4), (30, EXACT_UP_TO)])
+def test_penalty_is_the_jacobian_of_autograd(rng, d, k):
+    f, x = network(d, k), torch.from_numpy(rng.normal(size=(7, d)))
+    torch.testing.assert_close(squared_jacobian(f, x, k), exact(f, x), rtol=1e-10, atol=0)
+
+
+@forward_mode
+@pytest.mark.parametrize(("d", "k"), [(12, 7), (7, 12)])
+def test_estimate_is_unbiased(rng, d, k):
+    f, x = network(d, k), torch.from_numpy(rng.normal(size=(3, d)))
+    with seeded(0):
+        draws = torch.stack([squared_jacobian(f, x, k).detach() for _ in range(4000)])
+    error = draws.std(0) / len(draws) ** 0.5
+    assert (draws.std(0) > 0).all()
+    assert ((draws.mean(0) - exact(f, x)).abs() < 4 * error).all()
+
+
+def test_gradient_of_the_penalty_is_that_of_autograd(rng):
+    f, x = network(5, 2), torch.from_numpy(rng.normal(size=(4, 5)))
+    squared_jacobian(f, x, 2).sum().backward()
+    got = [p.grad.clone() for p in f.parameters() if p.grad is not None]
+    f.zero_grad()
+    sum(jacobian(f, row, create_graph=True).square().sum() for row in x).backward()
+    expected = [p.grad for p in f.parameters() if p.grad is not None]
+    for ours, theirs in zip(got, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_penalty_counts_the_linear_path_and_the_weights(sheet):
+    model = ContractiveAutoencoder(2, alpha=0.3, **PLAIN).fit(sheet)
+    module = model._module_in(np.dtype(np.float64))
+    x = torch.from_numpy((sheet[:9] - model.mean_) / model.scale_)
+    batch = Batch(x, None, torch.ones(9), torch.ones(()))
+    h = module.encode(x)
+    got = model._penalty(module, batch, h, module.decode(h))
+    torch.testing.assert_close(got, 0.3 * exact(module.encode, x), rtol=1e-6, atol=0)
+
+
+def test_without_weight_it_is_the_tied_autoencoder(sheet):
+    class Tied(Autoencoder):
+        def _tied(self):
+            return True
+
+    free = ContractiveAutoencoder(2, alpha=0.0, **PLAIN).fit(sheet)
+    tied = Tied(2, architecture=MLP(tied=True), **PLAIN).fit(sheet)
+    np.testing.assert_allclose(free.loss_curve_, tied.loss_curve_, rtol=1e-6)
+
+
+def test_tied_means_one_set_of_weights(sheet):
+    model = ContractiveAutoencoder(2, **PLAIN).fit(sheet)
+    module = model.module_
+    assert module.decoder_shortcut is None
+    assert torch.equal(module.output_axes, module.input_axes.T)
+    names = [name for name, p in module.named_parameters() if p.ndim == 2]
+    assert names == [n for n in names if n.startswith("encoder")]
+
+
+def test_the_penalty_contracts(rng):
+    """The code moves less under noise, relative to its spread, where the penalty is heavy."""
+    X = curve(rng, n=600, noise=0.05)
+    noisy = X + 0.05 * rng.normal(size=X.shape)
+    moved = []
+    for alpha in (0.0, 0.1):
+        model = ContractiveAutoencoder(2, alpha=alpha, max_iter=60, random_state=0).fit(X)
+        Z = model.transform(X)
+        moved.append(np.abs(model.transform(noisy) - Z).mean() / Z.std())
+    assert moved[1] < 0.9 * moved[0]
+
+
+def test_code_does_not_vanish_under_a_moderate_penalty():
+    X = load_digits().data
+    light, heavy = (
+        ContractiveAutoencoder(8, alpha=alpha, max_iter=30, random_state=0).fit(X).transform(X)
+        for alpha in (0.0, 1e-2)
+    )
+    assert heavy.std() > 0.5 * light.std()
+
+
+def test_sigmoid_code_of_the_paper(sheet):
+    """Tied logistic layers from random weights, as in Rifai et al. (2011)."""
+    model = ContractiveAutoencoder(
+        2, activation="logistic", init="random", linear_shortcut=False, **PLAIN
+    )
+    assert np.isfinite(model.fit(sheet).score(sheet))
+
+
+def test_overcomplete_is_warned_of_without_the_penalty_only(sheet):
+    with pytest.warns(AutoencoderWarning, match="nothing keeps the code from copying X"):
+        ContractiveAutoencoder(8, alpha=0.0, **PLAIN).fit(sheet)
+    ContractiveAutoencoder(8, **PLAIN).fit(sheet)

@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from skae import KSparseAutoencoder
+from skae.autoencoders._k_sparse import top, weighted_top
+from skae.training import Batch
+
+PLAIN = {"early_stopping": False, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_digits().data
+
+
+@pytest.mark.parametrize("k", [1, 3, 12])
+def test_exactly_k_are_kept_the_largest_in_absolute_value(sheet, k):
+    model = KSparseAutoencoder(12, n_nonzero_coefs=k, max_iter=3, **PLAIN).fit(sheet)
+    Z = model.transform(sheet)
+    assert ((Z != 0).sum(1) == k).all()
+    with torch.no_grad():
+        x = torch.from_numpy((sheet - model.mean_) / model.scale_)
+        h = model._module_in(np.dtype(np.float64)).encode(x).numpy()
+    kept = Z != 0
+    np.testing.assert_allclose(Z[kept], h[kept])
+    dropped = np.where(kept, 0, np.abs(h)).max(1)
+    assert (np.where(kept, np.abs(h), np.inf).min(1) >= dropped).all()
+    assert (Z < 0).any()
+
+
+def test_default_is_a_tenth_of_the_features(digits):
+    model = KSparseAutoencoder(max_iter=1, **PLAIN).fit(digits)
+    assert model.transform(digits).shape[1] == 128
+    assert ((model.transform(digits) != 0).sum(1) == 6).all()
+
+
+def test_gradients_flow_through_the_kept_only(rng):
+    h = torch.from_numpy(rng.normal(size=(5, 7))).requires_grad_()
+    z = top(h, 2)
+    z.square().sum().backward()
+    assert torch.equal(h.grad != 0, z != 0)
+    torch.testing.assert_close(h.grad, 2 * z.detach())
+
+
+def test_batch_selection_keeps_k_on_average(rng):
+    h = torch.from_numpy(rng.normal(size=(8, 10)))
+    kept = weighted_top(h, 3, torch.ones(8, dtype=torch.float64))
+    assert int((kept != 0).sum()) == 24
+    assert h[kept == 0].abs().max() <= kept[kept != 0].abs().min()
+    weight = torch.tensor([1, 2, 1, 3, 1, 1, 2, 1], dtype=torch.float64)
+    weighted = weighted_top(h, 3, weight)
+    again = weighted_top(h.repeat_interleave(weight.long(), 0), 3, torch.ones(12))
+    # Where the last place falls amid repetitions, some of them are kept and weights cannot be.
+    differ = (weighted.repeat_interleave(weight.long(), 0) != again).sum()
+    assert differ < 3
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_threshold_keeps_k_on_average_over_the_training_rows(digits, weighted):
+    weight = np.where(np.arange(len(digits)) % 2, 3.0, 1.0) if weighted else None
+    model = KSparseAutoencoder(n_nonzero_coefs=5, selection="batch", max_iter=3, **PLAIN)
+    model.fit(digits, sample_weight=weight)
+    kept = (model.transform(digits.astype(np.float32)) != 0).sum(1)
+    assert np.average(kept, weights=weight) == pytest.approx(5, abs=0.01)
+    assert len(np.unique(kept)) > 1
+    np.testing.assert_allclose(model.transform(digits[:3])[0], model.transform(digits[:1])[0])
+    assert np.abs(model.transform(digits))[model.transform(digits) != 0].min() >= (
+        model.threshold_ * (1 - 1e-6)
+    )
+
+
+def test_frequencies_are_those_of_the_training_rows(digits):
+    weight = np.where(np.arange(len(digits)) % 2, 3.0, 1.0)
+    model = KSparseAutoencoder(max_iter=3, **PLAIN).fit(digits, sample_weight=weight)
+    used = model.transform(digits.astype(np.float32)) != 0
+    np.testing.assert_allclose(
+        model.activation_frequency_, np.average(used, axis=0, weights=weight), atol=2e-3
+    )
+    assert model.n_dead_ == (model.activation_frequency_ == 0).sum()
+
+
+@pytest.mark.parametrize("selection", ["row", "batch"])
+def test_weights_are_repetitions_in_a_batch(digits, selection):
+    model = KSparseAutoencoder(n_nonzero_coefs=3, selection=selection, max_iter=1, **PLAIN)
+    model.fit(digits)
+    module = model.module_
+    x = torch.from_numpy((digits[:20] - model.mean_) / model.scale_).float()
+    count = torch.full((20,), 2)
+    module.equal_weights = False
+    weighted = model._objective(module, Batch(x, None, count.float(), torch.ones(())))
+    again = x.repeat_interleave(count, 0)
+    module.equal_weights = True
+    repeated = model._objective(module, Batch(again, None, torch.ones(40), torch.ones(())))
+    torch.testing.assert_close(weighted.mean(), repeated.mean())
+
+
+class Sleepers(KSparseAutoencoder):
+    """Half of whose units start too quiet to be heard."""
+
+    def _setup(self, module, rows):
+        super()._setup(module, rows)
+        with torch.no_grad():
+            module.encoder[0].weight[::2] *= 1e-3
+
+
+def test_silent_units_are_revived(digits, monkeypatch):
+    """Without the auxiliary loss, units that are silent from the start never wake."""
+    dead = []
+    for weight in (0.0, 1 / 32):
+        monkeypatch.setattr("skae.autoencoders._k_sparse.REVIVAL", weight)
+        model = Sleepers(100, n_nonzero_coefs=5, max_iter=60, **PLAIN)
+        dead.append(model.fit(digits).n_dead_)
+    assert dead[0] >= 50
+    assert dead[1] < 25
+
+
+def test_revival_is_what_silent_units_would_add(digits):
+    model = KSparseAutoencoder(40, n_nonzero_coefs=2, max_iter=1, **PLAIN).fit(digits)
+    module = model.module_
+    x = torch.from_numpy((digits[:5] - model.mean_) / model.scale_).float()
+    batch = Batch(x, None, torch.ones(5), torch.ones(()))
+    with torch.no_grad():
+        h = module.encode(x)
+        z = top(h, 2)
+        silent = (z == 0).all(0)
+        spare = top(h * silent, 2)
+        x_hat, plain = module.decode(z), module.decode(torch.zeros(1, 40))
+        left = x - x_hat - (module.decode(spare) - plain)
+        expected = ((x - x_hat) ** 2).mean(1) + (left**2).mean(1) / 32
+        torch.testing.assert_close(model._objective(module, batch), expected)
+
+
+def test_more_than_there_are_is_refused(sheet):
+    with pytest.raises(ValueError, match="n_nonzero_coefs=13 is more than the 12 components"):
+        KSparseAutoencoder(n_nonzero_coefs=13).fit(sheet)

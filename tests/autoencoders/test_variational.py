@@ -1,0 +1,328 @@
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from sklearn.datasets import load_digits, load_sample_image
+from sklearn.decomposition import PCA
+from torch.distributions import Normal, kl_divergence
+
+from skae import MLP, AutoencoderWarning, VariationalAutoencoder
+from skae.autoencoders._variational import arc, kl_from_normal, standard_draws
+from skae.training import Batch, seeded
+
+PLAIN = {"early_stopping": False, "random_state": 0, "max_iter": 5}
+STILL = PLAIN | {"max_iter": 1, "learning_rate": 1e-12}
+LINEAR = {"architecture": MLP(hidden_layer_sizes=())}
+
+
+def patches(name):
+    image = load_sample_image(name).astype(float)
+    corners = [(i, j) for i in range(0, 400, 10) for j in range(0, 600, 10)]
+    return np.array([image[i : i + 4, j : j + 4].ravel() for i, j in corners])
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_digits().data
+
+
+REAL = {
+    "digits": lambda: load_digits().data,
+    "china": lambda: patches("china.jpg"),
+    "flower": lambda: patches("flower.jpg"),
+}
+
+
+def test_kl_and_its_gradient_are_the_closed_form(rng):
+    mean, log_variance = (torch.from_numpy(rng.normal(size=(5, 3))).requires_grad_() for _ in "ab")
+    kl = kl_from_normal(mean, log_variance)
+    kl.sum().backward()
+    m, v = mean.detach(), log_variance.detach()
+    torch.testing.assert_close(kl, kl_divergence(Normal(m, (v / 2).exp()), Normal(0.0, 1.0)))
+    torch.testing.assert_close(mean.grad, m)
+    torch.testing.assert_close(log_variance.grad, (v.exp() - 1) / 2)
+    assert mean.grad.abs().min() > 0
+    assert log_variance.grad.abs().min() > 0
+
+
+@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("k", [1, 5, 20])
+def test_it_starts_as_probabilistic_pca(name, k):
+    X = REAL[name]()
+    vae, pca = VariationalAutoencoder(k, **STILL).fit(X), PCA(k).fit(X)
+    assert vae.score(X) == pytest.approx(pca.score(X), abs=1e-3 * X.shape[1])
+    np.testing.assert_allclose(vae.score_samples(X), pca.score_samples(X), rtol=0.02, atol=1)
+    assert vae.noise_variance_ == pytest.approx(pca.noise_variance_, rel=1e-2)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_from_random_weights_a_linear_one_becomes_probabilistic_pca(name):
+    X = REAL[name]()
+    vae = VariationalAutoencoder(4, init="random", **LINEAR, random_state=0).fit(X)
+    assert vae.score(X) == pytest.approx(PCA(4).fit(X).score(X), abs=0.01 * X.shape[1])
+
+
+def exact_score(vae, X):
+    """Return log p(x) of a linear decoder by the formula of a normal distribution."""
+    k, d = vae.n_components_, X.shape[1]
+    origin = vae.inverse_transform(np.zeros((1, k)))
+    W = (vae.inverse_transform(np.eye(k)) - origin).T
+    S = W @ W.T + vae.noise_variance_ * np.eye(d)
+    return stats.multivariate_normal(origin[0], S, allow_singular=True).logpdf(X)
+
+
+def test_bounds_rise_with_the_draws_and_stay_under_the_exact_value(digits):
+    """A linear decoder whose encoder is not yet good: there is a gap to close."""
+    hasty = PLAIN | LINEAR | {"init": "random", "max_iter": 1}
+    vae = VariationalAutoencoder(4, **hasty).fit(digits)
+    exact = exact_score(vae, digits)
+    bounds = [vae.score_samples(digits)]
+    for n in (1, 10, 100, 1000):
+        vae = VariationalAutoencoder(4, **hasty, n_importance=n).fit(digits)
+        bounds.append(vae.score_samples(digits))
+    means = [b.mean() for b in bounds]
+    assert means[1] < means[2] < means[3] < means[4]
+    assert means[0] < means[4]
+    error = (exact - bounds[-1]).std() / np.sqrt(len(digits))
+    assert means[-1] <= exact.mean() + 3 * error
+    assert exact.mean() - means[-1] < 0.5 * (exact.mean() - means[0])
+    assert means[0] <= exact.mean()
+
+
+def test_at_probabilistic_pca_both_bounds_are_tight(digits):
+    for parameters in ({}, {"n_importance": 50}):
+        vae = VariationalAutoencoder(4, **STILL, **parameters).fit(digits)
+        assert vae.score(digits) == pytest.approx(exact_score(vae, digits).mean(), abs=0.05)
+
+
+def test_objective_is_minus_the_bound_per_feature(digits):
+    """Many draws of the objective average to the bound of score_samples, in nats per feature."""
+    vae = VariationalAutoencoder(3, n_draws=400, **PLAIN).fit(digits)
+    module = vae._module_in(np.dtype(np.float64))
+    x = torch.from_numpy((digits[:20] - vae.mean_) / vae.scale_)
+    with torch.no_grad(), seeded(0):
+        loss = vae._objective(module, Batch(x, None, torch.ones(20), torch.ones(())))
+    bound = -64 * (loss.numpy() + np.log(vae.scale_))
+    np.testing.assert_allclose(bound, vae.score_samples(digits[:20]), atol=1.5)
+
+
+@pytest.mark.parametrize("n_draws", [1, 5])
+def test_importance_objective(digits, n_draws):
+    parameters = {"n_draws": n_draws, "n_importance": n_draws}
+    vae = VariationalAutoencoder(3, objective="iwae", **parameters, **PLAIN).fit(digits)
+    module = vae._module_in(np.dtype(np.float64))
+    x = torch.from_numpy((digits - vae.mean_) / vae.scale_)
+    with torch.no_grad(), seeded(0):
+        loss = vae._objective(module, Batch(x, None, torch.ones(len(x)), torch.ones(())))
+    bound = -64 * (loss.mean() + np.log(vae.scale_))
+    assert float(bound) == pytest.approx(vae.score(digits), abs=1.5)
+
+
+def test_beta_free_bits_and_warm_up_weigh_the_divergence(digits):
+    x = None
+    losses = {}
+    for name, parameters in {
+        "none": {"beta": 0.0},
+        "plain": {},
+        "double": {"beta": 2.0},
+        "rising": {"warm_up": 0.5},
+        "free": {"free_bits": 100.0},
+    }.items():
+        vae = VariationalAutoencoder(3, **parameters, **STILL).fit(digits)
+        x = torch.from_numpy((digits[:50] - vae.mean_) / vae.scale_).float()
+        for progress in (0.25, 1.0):
+            batch = Batch(x, None, torch.ones(50), torch.tensor(progress))
+            with torch.no_grad(), seeded(0):
+                losses[name, progress] = vae._objective(vae.module_, batch).mean()
+    kl = losses["plain", 1.0] - losses["none", 1.0]
+    assert kl > 0
+    torch.testing.assert_close(losses["double", 1.0] - losses["plain", 1.0], kl)
+    torch.testing.assert_close(losses["rising", 0.25] - losses["none", 1.0], kl / 2)
+    torch.testing.assert_close(losses["rising", 1.0], losses["plain", 1.0])
+    torch.testing.assert_close(losses["free", 1.0] - losses["none", 1.0], torch.tensor(300 / 64))
+
+
+def test_no_epoch_of_the_warm_up_is_the_best(digits):
+    vae = VariationalAutoencoder(3, warm_up=0.5, max_iter=10, init="random", random_state=0)
+    vae.fit(digits)
+    assert vae.best_epoch_ == 0 or vae.best_epoch_ > 5
+    assert vae.n_iter_ >= 6
+
+
+def test_units_of_the_score(digits):
+    """Of c * X + b, the density is that of X over c to the number of features."""
+    vae = VariationalAutoencoder(3, **STILL)
+    at_one = vae.fit(digits).score(digits)
+    assert vae.fit(10 * digits + 3).score(10 * digits + 3) == pytest.approx(
+        at_one - 64 * np.log(10), rel=1e-4
+    )
+
+
+def test_only_observed_cells_are_scored(digits):
+    vae = VariationalAutoencoder(3, **STILL).fit(digits)
+    holed = digits[:3].copy()
+    holed[0, :32] = np.nan
+    holed[1] = np.nan
+    scores = vae.score_samples(holed)
+    assert scores[1] == 0
+    assert scores[2] == pytest.approx(vae.score_samples(digits[2:3])[0])
+    assert scores[0] > vae.score_samples(digits[:1])[0]
+
+
+@pytest.mark.parametrize("variance", ["shared", "feature", 4.0])
+def test_variances(digits, variance):
+    vae = VariationalAutoencoder(8, variance=variance, max_iter=30, random_state=0).fit(digits)
+    left = ((vae.reconstruct(digits) - digits) ** 2).mean(0)
+    if variance == 4.0:
+        assert vae.noise_variance_ == pytest.approx(4.0)
+    elif variance == "shared":
+        assert vae.noise_variance_ == pytest.approx(left.mean(), rel=0.3)
+    else:
+        assert (
+            np.corrcoef(np.log(left[left > 1]), np.log(vae.noise_variance_[left > 1]))[0, 1] > 0.9
+        )
+
+
+def test_variance_has_a_floor(rng):
+    X = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 6))
+    vae = VariationalAutoencoder(2, **PLAIN | {"max_iter": 200}).fit(X)
+    assert 1e-6 * vae.scale_**2 <= vae.noise_variance_ < 1e-2 * vae.scale_**2
+    assert np.isfinite(vae.score(X))
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "poisson"])
+def test_other_likelihoods_are_probabilities(likelihood):
+    """Of a model without a code, the bound is the log probability, which scipy knows."""
+    rng = np.random.default_rng(0)
+    X = (rng.random((300, 4)) < 0.3) if likelihood == "bernoulli" else rng.poisson(3.0, (300, 4))
+    vae = VariationalAutoencoder(1, likelihood=likelihood, beta=20.0, **PLAIN | {"max_iter": 100})
+    with pytest.warns(AutoencoderWarning, match="posterior has collapsed"):
+        vae.fit(X)
+    mean = vae.reconstruct(X)
+    known = stats.bernoulli if likelihood == "bernoulli" else stats.poisson
+    expected = known(mean).logpmf(X).sum(1)
+    np.testing.assert_allclose(vae.score_samples(X), expected, atol=0.3)
+    drawn = vae.sample(500, random_state=0)
+    assert set(np.unique(drawn)) <= set(range(30))
+    np.testing.assert_allclose(drawn.mean(0), X.mean(0), atol=0.4)
+
+
+def test_samples_have_the_moments_of_the_model(digits):
+    vae = VariationalAutoencoder(8, **STILL).fit(digits)
+    X = vae.sample(20000, random_state=0)
+    np.testing.assert_allclose(X.mean(0), digits.mean(0), atol=0.15)
+    np.testing.assert_allclose(np.cov(X.T), PCA(8).fit(digits).get_covariance(), atol=0.9)
+    assert np.array_equal(vae.sample(3, random_state=1), vae.sample(3, random_state=1))
+    assert not np.array_equal(vae.sample(3), vae.sample(3))
+    clean = vae.sample(2000, random_state=0, noise=False)
+    assert np.linalg.matrix_rank(clean - clean.mean(0), tol=1e-3) == 8
+
+
+def test_posterior_is_that_of_probabilistic_pca(digits):
+    vae, pca = VariationalAutoencoder(4, **STILL).fit(digits), PCA(4).fit(digits)
+    mean, std = vae.posterior(digits)
+    assert np.array_equal(mean, vae.transform(digits))
+    expected = np.sqrt(pca.noise_variance_ / pca.explained_variance_)
+    np.testing.assert_allclose(std, np.broadcast_to(expected, std.shape), rtol=1e-2)
+    scale = np.sqrt(pca.explained_variance_ - pca.noise_variance_) / pca.explained_variance_
+    np.testing.assert_allclose(mean, pca.transform(digits) * scale, atol=1e-2)
+    kl = kl_from_normal(torch.from_numpy(mean), torch.from_numpy(2 * np.log(std))).mean(0)
+    np.testing.assert_allclose(vae.kl_, kl, rtol=1e-4)
+
+
+def test_interpolation(digits):
+    vae = VariationalAutoencoder(4, **PLAIN).fit(digits)
+    Z = vae.transform(digits[:2])
+    path = vae.interpolate(digits[0], digits[1], 5)
+    np.testing.assert_allclose(path[[0, -1]], vae.inverse_transform(Z), atol=1e-6)
+    np.testing.assert_allclose(path[2], vae.inverse_transform(Z.mean(0)[None])[0], atol=1e-6)
+    curved = vae.interpolate(digits[0], digits[1], 5, method="spherical")
+    np.testing.assert_allclose(curved[[0, -1]], path[[0, -1]], atol=1e-6)
+    assert not np.allclose(curved[2], path[2])
+
+
+def test_arc_keeps_the_length():
+    points = arc(np.array([2.0, 0, 0]), np.array([0, 2.0, 0]), np.linspace(0, 1, 7)[:, None])
+    np.testing.assert_allclose(np.linalg.norm(points, axis=1), 2)
+    np.testing.assert_allclose(np.diff(np.arctan2(points[:, 1], points[:, 0])), np.pi / 12)
+    same = np.array([1.0, 2.0])
+    np.testing.assert_allclose(arc(same, 3 * same, np.array([[0.5]])), [2 * same])
+    with pytest.raises(ValueError, match="opposite; use method='linear'"):
+        arc(same, -same, np.array([[0.5]]))
+
+
+def test_draws_are_in_opposite_pairs():
+    draws = standard_draws(None, torch.zeros(1, 3, dtype=torch.float64))[:, 0]
+    assert len(draws) >= 64
+    torch.testing.assert_close(draws.mean(0), torch.zeros(3, dtype=torch.float64))
+    torch.testing.assert_close(draws.square().mean(0), torch.ones(3, dtype=torch.float64))
+
+
+def test_a_collapsed_posterior_is_told(digits):
+    vae = VariationalAutoencoder(3, beta=1000.0, init="random", **PLAIN | {"max_iter": 30})
+    with pytest.warns(AutoencoderWarning, match=r"has collapsed.*beta.*warm_up.*free_bits"):
+        vae.fit(digits)
+    assert vae.n_active_ == 0
+    assert VariationalAutoencoder(3, **PLAIN).fit(digits).n_active_ == 3
+
+
+def test_weights_are_repetitions_in_a_batch(digits):
+    for parameters in ({}, {"free_bits": 1.5}):
+        vae = VariationalAutoencoder(3, **parameters, **PLAIN).fit(digits)
+        vae._posterior = lambda module, h: (
+            h[:, :3],
+            torch.full_like(h[:, 3:], -30.0),
+        )  # without noise
+        x = torch.from_numpy((digits[:20] - vae.mean_) / vae.scale_).float()
+        count = torch.tensor([1, 2, 3, 1] * 5)
+        one = torch.ones(())
+        again = x.repeat_interleave(count, 0)
+        with seeded(0):
+            weighted = vae._objective(vae.module_, Batch(x, None, count.float(), one))
+            repeated = vae._objective(vae.module_, Batch(again, None, torch.ones(len(again)), one))
+        torch.testing.assert_close(
+            weighted @ count.float() / count.sum(), repeated.mean(), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_outliers_have_scores(digits):
+    vae = VariationalAutoencoder(3, **PLAIN).fit(digits)
+    scores = vae.score_samples(np.vstack([digits[:1], 1e3 * digits[:1], -1e4 * digits[:1]]))
+    assert np.isfinite(scores).all()
+    assert scores[0] > scores[1] > scores[2]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"likelihood": "bernoulli"}, r"'bernoulli' needs values in \[0, 1\].*'gaussian'"),
+        ({"likelihood": "student"}, "The 'likelihood' parameter"),
+        ({"objective": "iwae", "beta": 2.0}, "neither beta nor free_bits; got beta=2.0"),
+        ({"likelihood": "poisson", "init": "pca"}, "got likelihood='poisson'"),
+        ({"variance": -1.0}, "The 'variance' parameter"),
+    ],
+)
+def test_bad_parameters_are_named(sheet, parameters, message):
+    X = sheet if parameters.get("init") is None else np.abs(sheet)
+    with pytest.raises(ValueError, match=message):
+        VariationalAutoencoder(**parameters).fit(X)
+
+
+@pytest.mark.filterwarnings("ignore:The posterior has collapsed")
+def test_negative_counts_are_refused_when_scored(sheet):
+    X = np.abs(sheet).round(1)
+    vae = VariationalAutoencoder(likelihood="poisson", **PLAIN).fit(X)
+    with pytest.raises(ValueError, match="likelihood='poisson' needs values of at least 0"):
+        vae.score_samples(-X)
+
+
+def test_bad_arguments_are_named(digits):
+    vae = VariationalAutoencoder(3, **STILL).fit(digits)
+    with pytest.raises(ValueError, match="n_samples must be a positive integer; got 0"):
+        vae.sample(0)
+    with pytest.raises(ValueError, match="two rows of 64 values"):
+        vae.interpolate(digits[0, :5], digits[1, :5])
+    with pytest.raises(ValueError, match="n must be an integer of at least 2; got 1"):
+        vae.interpolate(digits[0], digits[1], 1)
+    with pytest.raises(ValueError, match="'linear' or 'spherical'; got 'wavy'"):
+        vae.interpolate(digits[0], digits[1], method="wavy")
