@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -51,8 +52,13 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
     write(path, "estimator", estimator)
 
 
-def load(path: str | os.PathLike[str], device: str | None = None) -> Any:
+def load(
+    path: str | os.PathLike[str], device: str | None = None, trusted: Collection[str] = ()
+) -> Any:
     """Read an estimator that `save` wrote.
+
+    A file holds no code. It may name functions, those of `Networks`, to be imported and called:
+    of them, only ``torch.nn:Linear`` and those in `trusted` are.
 
     Parameters
     ----------
@@ -60,6 +66,8 @@ def load(path: str | os.PathLike[str], device: str | None = None) -> Any:
         The file.
     device : str, default=None
         What to set the estimator's ``device`` to; None leaves it.
+    trusted : collection of str, default=()
+        Functions, each as 'package.module:function', that the file may have called.
 
     Returns
     -------
@@ -69,11 +77,12 @@ def load(path: str | os.PathLike[str], device: str | None = None) -> Any:
     Raises
     ------
     ValueError
-        If the file was not written by `save`, or is damaged.
+        If the file was not written by `save`, is damaged, or names a function that is not
+        trusted.
 
     See Also
     --------
     save : Write it.
     """
-    estimator = read(path, "estimator")
+    estimator = read(path, "estimator", trusted)
     return estimator if device is None else estimator.set_params(device=device)

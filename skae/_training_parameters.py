@@ -31,12 +31,14 @@ scale_ : float
 n_iter_ : int
     Epochs that were run; 1 where the start is the optimum, so that none was.
 best_epoch_ : int
-    Epoch whose weights were kept; 0 is the start.
+    Epoch whose weights were kept; 0 is the start. Where a fit went on, epochs are counted from the
+    first one, as the curves are.
 loss_curve_ : list of float
-    Mean training loss of each epoch. Squared errors are in squared units of ``scale_``, so that
-    reconstruction by the mean has 1.
+    Mean training loss of each epoch, former fits' included where this one went on. Squared errors
+    are in squared units of ``scale_``, so that reconstruction by the mean has 1.
 validation_loss_curve_ : list of float or None
-    Mean loss of the held-out rows after each epoch; None without.
+    Mean loss of the held-out rows after each epoch; NaN where a fit that went on held out none,
+    None where none ever did.
 n_features_in_ : int
     Columns seen by ``fit``.
 feature_names_in_ : ndarray of shape (n_features_in_,)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
@@ -18,26 +20,37 @@ def column_name(j: int, names: NDArray | None) -> str:
 
 
 def what_is_wrong(X: Any) -> str | None:
-    """Return a sentence about the first column of a table that is text or infinite, if any."""
+    """Return a sentence about the first column of a table that is no number or infinite, if any."""
     for name, column in _columns(X):
         if np.iscomplexobj(column):
             continue
         try:
-            values = np.asarray(column, dtype=np.float64)
+            # Times would become numbers of whatever unit they are in.
+            kind = np.asarray(column).dtype.kind
+            values = np.asarray(column, dtype=object if kind in "mM" else None).astype(np.float64)
         except (TypeError, ValueError):
-            text = next((v for v in np.asarray(column, dtype=object) if isinstance(v, str)), None)
-            if text is None:
-                continue
-            return (
-                f"Column {name} of X holds text, such as {text!r}; encode it, for instance with "
-                "sklearn.preprocessing.OneHotEncoder, or drop it."
-            )
+            wrong = (_what_is_no_number(v) for v in np.asarray(column, dtype=object))
+            if sentence := next(filter(None, wrong), None):
+                return f"Column {name} of X holds {sentence}"
+            continue
         infinite = np.flatnonzero(np.isinf(values))
         if len(infinite):
             return (
                 f"Column {name} of X holds infinity (row {infinite[0]}); replace it by NaN, which "
                 "stands for a missing value, or drop the row."
             )
+    return None
+
+
+def _what_is_no_number(value: Any) -> str | None:
+    """Return what a value is and what to do about it, if that is known."""
+    if value is pd.NA:
+        return "pd.NA among objects; replace it by NaN, or convert the column to 'Float64'."
+    if isinstance(value, (str, bytes)):
+        encode = "encode it, for instance with sklearn.preprocessing.OneHotEncoder, or drop it."
+        return f"text, such as {value[:]!r}; {encode}"
+    if isinstance(value, (datetime, timedelta, np.datetime64, np.timedelta64)):
+        return f"times, such as {value}; convert it to a number, such as of days, or drop it."
     return None
 
 
@@ -61,6 +74,11 @@ def weights(sample_weight: ArrayLike | None, n_rows: int) -> NDArray:
     return _check_sample_weight(
         sample_weight, np.empty((n_rows, 1)), dtype=np.float64, ensure_non_negative=True
     )
+
+
+def below_one(weight: NDArray) -> NDArray:
+    """Bring weights into (0, 1) by a power of two, which changes no bit of them."""
+    return np.ldexp(weight, -np.frexp(weight.max())[1])
 
 
 def finite(result: NDArray, name: str) -> NDArray:

@@ -20,7 +20,7 @@ from torch import Tensor
 from skae._params import hyperparameters
 from skae._sklearn import _fit_context
 from skae._training_parameters import TrainingParameters
-from skae._validation import finite, weights, what_is_wrong
+from skae._validation import below_one, finite, weights, what_is_wrong
 from skae.losses import LOSSES, Loss
 from skae.training import (
     AutoencoderModule,
@@ -332,7 +332,8 @@ class BaseAutoencoder(
             Weighted mean over the rows.
         """
         scores = self.score_samples(X)
-        return float(np.average(scores, weights=weights(sample_weight, len(scores))))
+        weight = below_one(weights(sample_weight, len(scores)))
+        return float(np.average(scores, weights=weight))
 
     def _encoded(self, module: AutoencoderModule, rows: Rows) -> Iterator[tuple[slice, Tensor]]:
         """Give the encoder's output for pieces of the training rows, with which rows they are."""
@@ -405,7 +406,7 @@ class BaseAutoencoder(
 
     def _table(self, X: ArrayLike, *, reset: bool, ensure_min_samples: int = 1) -> Table:
         # A conversion would copy a whole file; rows of one are converted when they are read.
-        in_file = isinstance(X, np.memmap)
+        in_file = isinstance(X, np.memmap) and X.dtype.kind in "biufc"
         try:
             validated = validate_data(
                 self,
@@ -417,9 +418,10 @@ class BaseAutoencoder(
                 ensure_all_finite="allow-nan",
                 ensure_min_samples=ensure_min_samples,
             )
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             if sentence := what_is_wrong(X):
-                raise ValueError(sentence) from error
+                kind = TypeError if isinstance(error, TypeError) else ValueError
+                raise kind(sentence) from error
             raise
         return Table(validated, in_file)
 
@@ -435,7 +437,7 @@ class BaseAutoencoder(
             raise
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
+        state = {k: v for k, v in super().__getstate__().items() if k not in CALLBACK_STATE}
         if "module_" in state:
             state["_weights"] = state_of(state.pop("module_"))
         return state

@@ -51,6 +51,21 @@ def test_text(model, sheet):
 
 
 @BOTH
+def test_columns_that_are_no_numbers(model, sheet, tmp_path):
+    frame = pd.DataFrame(sheet, columns=list("abcdef"))
+    dates = frame.assign(c=pd.date_range("2020", periods=len(frame)))
+    refused(model, dates, "Column 'c' of X holds times, such as 2020-01-01 .*convert", TypeError)
+    refused(model, dates.to_numpy(), "Column 2 of X holds times", TypeError)
+    spans = frame.assign(d=pd.to_timedelta(np.arange(len(frame)), unit="s"))
+    refused(model, spans, "Column 'd' of X holds times, such as 0 days", TypeError)
+    gap = with_cell(frame.to_numpy(), pd.NA, object)
+    refused(model, pd.DataFrame(gap, columns=frame.columns), "Column 'b' .* pd.NA", TypeError)
+    text = np.memmap(tmp_path / "text", dtype="<U3", mode="w+", shape=(9, 3))
+    text[:] = [["1", "red", "2"]]
+    refused(model, text, "Column 1 of X holds text, such as 'red'; encode it")
+
+
+@BOTH
 def test_wrong_number_or_names_of_features(model, sheet):
     fitted = clone(model).fit(sheet)
     with pytest.raises(ValueError, match="X has 5 features, but .* is expecting 6 features"):
@@ -161,3 +176,20 @@ def test_early_stopping_needs_rows_to_hold_out(sheet):
 def test_weights(sheet, weight):
     with pytest.raises(ValueError, match="[wW]eight"):
         Autoencoder(max_iter=2).fit(sheet, sample_weight=weight)
+
+
+def test_weights_may_be_of_any_size(sheet):
+    model = Autoencoder(2, max_iter=2, random_state=0).fit(sheet)
+    weight = np.arange(1.0, 401)
+    expected = model.score(sheet, sample_weight=weight)
+    for unit in (2.0**1012, 2.0**-1000):
+        assert model.score(sheet, sample_weight=unit * weight) == expected
+
+
+def test_weights_that_are_nothing_beside_others_are_zero(sheet):
+    """So that no weight is lost only later, in the precision of training."""
+    weight = np.where(np.arange(400) % 20 == 0, 1, 1e-60)
+    model = Autoencoder(2, max_iter=3, early_stopping=True, init="random", random_state=0)
+    codes = model.fit(sheet, sample_weight=weight).transform(sheet)
+    assert np.isfinite(model.validation_loss_curve_).all()
+    assert np.array_equal(model.fit(sheet, sample_weight=np.round(weight)).transform(sheet), codes)

@@ -1,5 +1,8 @@
 """scikit-learn's callbacks, and skorch's."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from sklearn.callback import ProgressBar, ScoringMonitor
@@ -9,8 +12,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import EarlyStopping, GradientNormClipping, LRScheduler
 
-from skae import Autoencoder, AutoencoderWarning
+import skae
+from skae import Autoencoder, AutoencoderWarning, LinearAutoencoder
 from skae.metrics import explained_variance
+from skae.training import _checkpoint
 
 SHORT = {"max_iter": 4, "early_stopping": False, "random_state": 0}
 
@@ -49,6 +54,15 @@ def test_a_callback_can_stop_the_fit(sheet):
     assert model.n_iter_ == 2
 
 
+def test_a_fit_that_was_stopped_stays_so_in_its_checkpoint(sheet, tmp_path, monkeypatch):
+    monkeypatch.setattr(_checkpoint, "INTERVAL", 0)
+    model = Autoencoder(2, checkpoint=tmp_path / "c", **SHORT)
+    codes = model.set_callbacks(Recorder(stop_after=2)).fit_transform(sheet)
+    model.set_callbacks().fit(sheet)
+    assert model.n_iter_ == 2
+    assert np.array_equal(model.transform(sheet), codes)
+
+
 def test_callbacks_are_taken_leave_of_when_a_fit_fails(sheet):
     recorder = Recorder()
     model = Autoencoder(2, learning_rate=1e6, **SHORT).set_callbacks(recorder)
@@ -56,6 +70,36 @@ def test_callbacks_are_taken_leave_of_when_a_fit_fails(sheet):
         model.fit(sheet)
     assert recorder.told[-1] == "teardown"
     assert not [name for name in vars(model) if name.endswith("_") or "callback_fit" in name]
+
+
+class Taker(Recorder):
+    """A callback that takes each fitted estimator it is shown, in several ways."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+        self.taken = []
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator, X):
+        skae.save(fitted_estimator, self.path)
+        again = pickle.loads(pickle.dumps(fitted_estimator))
+        self.taken.append((copy.deepcopy(fitted_estimator), again, skae.load(self.path)))
+
+
+@pytest.mark.parametrize("kind", [Autoencoder, LinearAutoencoder])
+def test_what_callbacks_are_shown_is_fitted_in_every_way(sheet, tmp_path, kind):
+    gaps = np.where(np.random.default_rng(0).random(sheet.shape) < 0.1, np.nan, sheet)
+    taker = Taker(tmp_path / "model")
+    model = kind(2, schedule="constant", **SHORT).set_callbacks(taker).fit(gaps)
+    assert [m[0].n_iter_ for m in taker.taken] == [1, 2, 3, 4, 4]
+    shorter = kind(2, schedule="constant", **SHORT | {"max_iter": 2}).fit(gaps)
+    whole = shorter.partial_fit(gaps)
+    for copied in taker.taken[1]:
+        assert set(vars(copied)) - {"_skl_callbacks"} == set(vars(whole)), "as a fit leaves it"
+        on = copied.set_callbacks().partial_fit(gaps)
+        assert np.array_equal(on.transform(gaps), whole.transform(gaps))
+    for copied in taker.taken[-1]:
+        assert np.array_equal(copied.transform(gaps), model.transform(gaps))
 
 
 def test_scoring_monitor_sees_the_score_of_each_epoch(sheet):
@@ -88,6 +132,8 @@ def test_skorchs_callbacks_by_net_params(sheet):
     plain = fit(schedule="constant").transform(sheet)
     halved = fit(LRScheduler("StepLR", step_size=1, gamma=0.5), schedule="constant")
     assert not np.array_equal(halved.transform(sheet), plain)
+    with pytest.raises(ValueError, match="'cosine' and the LRScheduler in .*='constant'"):
+        fit(LRScheduler("StepLR", step_size=1))
     clipped = fit(GradientNormClipping(1e-9), learning_rate=1e-3, schedule="constant")
     start = PCA(2).fit(sheet)
     assert not np.array_equal(clipped.transform(sheet), plain)
@@ -95,3 +141,11 @@ def test_skorchs_callbacks_by_net_params(sheet):
     with pytest.warns(AutoencoderWarning, match="Interrupted after 2 of 9 epochs"):
         stopping = fit(EarlyStopping(monitor="train_loss", patience=1, threshold=0.99), max_iter=9)
     assert stopping.n_iter_ == 2
+
+
+def test_skorchs_callbacks_can_be_disabled(sheet, capsys):
+    recorder = Recorder()
+    model = Autoencoder(2, verbose=1, net_params={"callbacks": "disable"}, **SHORT)
+    model.set_callbacks(recorder).fit(sheet)
+    assert capsys.readouterr().out == ""
+    assert recorder.told.count("epoch ends") == 4, "scikit-learn's are not"

@@ -1,19 +1,23 @@
 """A fit that is killed goes on to the same bits."""
 
+import copy
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 from sklearn.base import clone
+from skorch.callbacks import Callback
+from torch import nn
 
 import skae
-from skae import MLP, Autoencoder
+from skae import MLP, Autoencoder, Networks
 from skae.training import _checkpoint
 
 FIT = """
@@ -44,6 +48,7 @@ def result(folder, name):
         return dict(file)
 
 
+SHORT = {"max_iter": 3, "early_stopping": False, "random_state": 0}
 KILLS = int(os.environ.get("SKAE_KILLS", "2"))
 
 
@@ -86,14 +91,20 @@ def test_a_finished_fit_is_taken_as_it_is(sheet, tmp_path):
 @pytest.mark.usefixtures("every_epoch")
 def test_the_file_of_another_fit_is_refused(sheet, tmp_path):
     path = tmp_path / "c"
-    model = Autoencoder(2, max_iter=5, early_stopping=False, checkpoint=str(path))
-    model.fit(sheet)
+    model = Autoencoder(
+        2, max_iter=5, early_stopping=False, random_state=0, checkpoint=str(path)
+    ).fit(sheet)
     for other, rows in [
         (Autoencoder(2, max_iter=6, early_stopping=False, checkpoint=str(path)), sheet),
         (Autoencoder(3, max_iter=5, early_stopping=False, checkpoint=str(path)), sheet),
         (clone(model).set_params(hidden_layer_sizes=(5,)), sheet),
         (clone(model).set_params(architecture=MLP(activation="tanh")), sheet),
+        (clone(model).set_params(random_state=1), sheet),
+        (clone(model).set_params(net_params={"optimizer": "SGD"}), sheet),
+        (clone(model).set_params(net_params={"optimizer__betas": (0.5, 0.9)}), sheet),
         (model, sheet[::-1]),
+        (model, sheet + 1),
+        (model, 2 * sheet),
     ]:
         with pytest.raises(ValueError, match="belongs to a fit with other parameters or other ro"):
             other.fit(rows)
@@ -110,6 +121,76 @@ def test_the_file_of_another_fit_is_refused(sheet, tmp_path):
         model.fit(sheet)
     path.unlink()
     model.fit(sheet)
+
+
+@pytest.mark.usefixtures("every_epoch")
+def test_a_hole_is_not_the_mean(sheet, tmp_path):
+    first = Autoencoder(2, warm_start=True, **SHORT).fit(sheet)
+    first.set_params(checkpoint=tmp_path / "c")
+    second = copy.deepcopy(first)
+    holed = sheet.copy()
+    holed[7, 0] = first.mean_[0]
+    first.fit(holed)
+    holed[7, 0] = np.nan
+    with pytest.raises(ValueError, match="other rows"):
+        second.fit(holed)
+
+
+@pytest.mark.usefixtures("every_epoch")
+def test_fits_that_go_on_are_told_apart_by_what_they_go_on_from(sheet, tmp_path):
+    first, second = (
+        Autoencoder(2, learning_rate=rate, **SHORT)
+        .fit(sheet)
+        .set_params(learning_rate=3e-3, warm_start=True, checkpoint=tmp_path / "c")
+        for rate in (3e-3, 1e-3)
+    )
+    first.fit(sheet)
+    with pytest.raises(ValueError, match="belongs to a fit with other parameters"):
+        second.fit(sheet)
+
+
+class Counting(Callback):
+    pass
+
+
+@pytest.mark.usefixtures("every_epoch")
+@pytest.mark.parametrize("random_state", [None, np.random.RandomState(3)])
+def test_what_does_not_make_another_fit(sheet, tmp_path, random_state):
+    """Neither a generator, which the file remembers, nor callbacks, nor how a recipe is given."""
+    factory = partial(network, width=3)
+    networks = Networks(encoder=factory, decoder=factory)
+    model = Autoencoder(2, architecture=networks, **SHORT | {"random_state": random_state})
+    model.set_params(checkpoint=tmp_path / "c", net_params={"callbacks": [Counting()]})
+    codes = model.fit_transform(sheet)
+    model.set_params(verbose=0, net_params={"callbacks": [Counting(), Counting()]})
+    assert np.array_equal(model.fit_transform(sheet), codes)
+    model.set_params(architecture__encoder=partial(network, width=4))
+    with pytest.raises(ValueError, match="belongs to a fit with other parameters"):
+        model.fit(sheet)
+
+
+def network(n_in, n_out, width):
+    return nn.Sequential(nn.Linear(n_in, width), nn.Tanh(), nn.Linear(width, n_out))
+
+
+@pytest.mark.parametrize(
+    ("place", "match"),
+    [
+        ("", "checkpoint='' is no name of a file"),
+        (".", "checkpoint='.*' is no name of a file"),
+        ("no/such/c", "cannot be written: there is no folder '.*no/such'"),
+    ],
+)
+def test_a_place_without_room_for_a_file_is_refused_at_once(sheet, tmp_path, place, match):
+    model = Autoencoder(2, **SHORT, checkpoint=place and str(tmp_path / place))
+    model.set_params(net_params={"callbacks": [Unreachable()]})
+    with pytest.raises(ValueError, match=match):
+        model.fit(sheet)
+
+
+class Unreachable(Callback):
+    def on_train_begin(self, net, **_):
+        raise AssertionError("training began")
 
 
 def test_written_about_once_a_second_at_most(sheet, tmp_path):

@@ -4,10 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import save_file
+from sklearn import config_context
 from sklearn.decomposition import PCA
+from sklearn.utils.metadata_routing import get_routing_for_object
 
 import skae
 from skae import MLP, Autoencoder, LinearAutoencoder
+from skae._files import _digest
 
 
 @pytest.mark.parametrize(
@@ -34,6 +37,17 @@ def test_round_trip_is_equal_to_the_bit(model, sheet, tmp_path):
         assert np.array_equal(*on)
 
 
+def test_metadata_requests_and_paths_survive(tmp_path):
+    with config_context(enable_metadata_routing=True):
+        model = Autoencoder(3, checkpoint=tmp_path / "c")
+        model.set_fit_request(sample_weight=True).set_score_request(sample_weight="w")
+        skae.save(model, tmp_path / "model")
+        again = skae.load(tmp_path / "model")
+        assert str(get_routing_for_object(again)) == str(get_routing_for_object(model))
+        assert get_routing_for_object(again).score.requests == {"sample_weight": "w"}
+    assert again.checkpoint == str(tmp_path / "c")
+
+
 def test_unfitted_and_device(tmp_path):
     skae.save(Autoencoder(3), tmp_path / "model")
     again = skae.load(tmp_path / "model", device="cpu")
@@ -54,6 +68,35 @@ def test_what_cannot_be_written_is_named_and_the_former_file_stays(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
+def written(path, structure):
+    """Write a file as `skae.save` would, but with any structure."""
+    text = json.dumps(structure)
+    metadata = {"skae": "1", "kind": "estimator", "structure": text, "digest": _digest(text, {})}
+    save_file({}, path, metadata=metadata)
+
+
+def test_a_flipped_bit_is_noticed_wherever_it_is(tmp_path, sheet):
+    path = tmp_path / "model"
+    skae.save(LinearAutoencoder(2).fit(sheet), path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for at in [*range(0, 400, 7), *rng.integers(400, len(whole), size=300)]:
+        flipped = bytearray(whole)
+        flipped[at] ^= 1 << rng.integers(8)
+        path.write_bytes(flipped)
+        with pytest.raises(ValueError, match="cannot be read as estimator|is no estimator of"):
+            skae.load(path)
+    with pytest.raises(FileNotFoundError):
+        skae.load(tmp_path / "none")
+
+
+def test_what_fails_to_be_written_leaves_nothing_behind(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder"):
+        skae.save(Autoencoder(3), tmp_path / "folder")
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
 def test_what_is_not_its_own_is_refused(tmp_path, sheet):
     path = tmp_path / "model"
     skae.save(LinearAutoencoder(2).fit(sheet), path)
@@ -65,7 +108,6 @@ def test_what_is_not_its_own_is_refused(tmp_path, sheet):
     save_file({"a": np.zeros(3)}, path)
     with pytest.raises(ValueError, match="model is no estimator of skae"):
         skae.load(path)
-    foreign = json.dumps({"class": "PCA", "state": {"dict": []}})
-    save_file({}, path, metadata={"skae": "1", "kind": "estimator", "structure": foreign})
+    written(path, {"class": "PCA", "state": {"dict": []}, "requests": {}})
     with pytest.raises(ValueError, match="'PCA', which is not a type of skae"):
         skae.load(path)

@@ -1,13 +1,15 @@
 """partial_fit and warm_start: the same module, conditioning and moments, on new rows."""
 
+import copy
 import pickle
 
 import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 
-from skae import Autoencoder, LinearAutoencoder
+from skae import MLP, Autoencoder, LinearAutoencoder, Networks
 from tests.conftest import curve
 
 PLAIN = {"schedule": "constant", "early_stopping": False, "random_state": 0}
@@ -54,10 +56,47 @@ def test_moments_go_on(sheet, how):
     model.fit(sheet)
     pickled = pickle.loads(pickle.dumps(model))
     forgetful = pickle.loads(pickle.dumps(model))
-    forgetful._optimizer = {"optimizer": "AdamW", "moments": {}}
+    forgetful._optimizer["moments"] = {}
     codes = [getattr(m, go_on)(sheet).transform(sheet) for m in (model, pickled, forgetful)]
     assert np.array_equal(codes[0], codes[1])
     assert not np.allclose(codes[0], codes[2], atol=1e-4)
+
+
+SGD = {"optimizer": "SGD", "optimizer__momentum": 0.9}
+GROUPS = {"optimizer__param_groups": [("decoder*", {"lr": 1e-3})]}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kept"),
+    [
+        (None, GROUPS, True),  # which puts the weights in another order
+        (GROUPS, None, True),
+        (SGD, SGD | {"optimizer__lr": 1e-3}, True),
+        (None, {"optimizer__amsgrad": True}, False),
+        ({"optimizer": "SGD"}, SGD, False),
+        (SGD, {"optimizer": "SGD"}, False),
+        (None, SGD, False),
+        ({"optimizer": "LBFGS"}, {"optimizer": "LBFGS"}, True),
+    ],
+)
+def test_moments_follow_their_weights_or_start_anew(sheet, before, after, kept):
+    """Those of another optimiser are as good as none."""
+    model = Autoencoder(2, max_iter=1, net_params=before, warm_start=True, **PLAIN)
+    model = pickle.loads(pickle.dumps(model.fit(sheet).set_params(net_params=after)))
+    forgetful = pickle.loads(pickle.dumps(model))
+    forgetful._optimizer["moments"] = {}
+    codes, without = (m.fit(sheet).transform(sheet) for m in (model, forgetful))
+    assert np.isfinite(codes).all()
+    assert np.array_equal(codes, without) != kept
+
+
+def test_moments_of_a_group_go_to_the_same_weights(sheet):
+    """Groups that differ in nothing but their order change nothing but rounding."""
+    model = Autoencoder(2, max_iter=2, warm_start=True, **PLAIN).fit(sheet)
+    codes = pickle.loads(pickle.dumps(model)).fit(sheet).transform(sheet)
+    grouped = {"optimizer__param_groups": [("*bias", {}), ("decoder*", {})]}
+    regrouped = model.set_params(net_params=grouped).fit(sheet).transform(sheet)
+    np.testing.assert_allclose(regrouped, codes, atol=1e-5)
 
 
 def test_order_of_the_rows_differs_from_pass_to_pass(sheet):
@@ -103,7 +142,37 @@ def test_linear_goes_on_as_if_its_code_had_not_been_turned(sheet, init):
         model.partial_fit(gaps)
     at_once = LinearAutoencoder(2, max_iter=8, **hyper).fit(gaps)
     np.testing.assert_allclose(model.loss_curve_, at_once.loss_curve_, rtol=1e-5)
-    np.testing.assert_allclose(model.components_, at_once.components_, atol=1e-4)
+    planes = [m.components_.T @ m.components_ for m in (model, at_once)]
+    np.testing.assert_allclose(*planes, atol=1e-4)
+
+
+def test_linear_reports_all_rows_of_a_stream(rng):
+    """The last chunk, which varies along the second axis alone, must not come to be the first."""
+    X = rng.normal(size=(1000, 2)) * [3, 1] @ rng.normal(size=(2, 8))
+    X += 0.01 * rng.normal(size=X.shape)
+    pca = PCA(2).fit(X)
+    last = pca.mean_ + 2 * rng.normal(size=(50, 1)) * pca.components_[1]
+    model = LinearAutoencoder(2, learning_rate=1e-4, random_state=0)
+    for chunk in [*np.split(X, 10), last]:
+        model.partial_fit(chunk, sample_weight=np.full(len(chunk), rng.uniform(1, 9)))
+    expected = PCA(2).fit(np.vstack([X, last]))
+    np.testing.assert_allclose(model.components_, expected.components_, atol=0.05)
+    np.testing.assert_allclose(model.explained_variance_, expected.explained_variance_, rtol=0.05)
+    np.testing.assert_allclose(
+        model.explained_variance_ratio_, expected.explained_variance_ratio_, rtol=0.05
+    )
+    anew = clone(model).fit(X).explained_variance_
+    np.testing.assert_allclose(model.fit(X).explained_variance_, anew)
+
+
+@pytest.mark.parametrize("how", ["partial_fit", "fit"])
+def test_linear_goes_on_with_a_row_at_the_mean(sheet, how):
+    model = LinearAutoencoder(2, warm_start=True, max_iter=1, random_state=0).fit(sheet)
+    before = model.explained_variance_
+    getattr(model, how)(model.mean_[None])
+    assert np.isfinite(model.explained_variance_ratio_).all()
+    if how == "partial_fit":
+        np.testing.assert_allclose(model.explained_variance_, before, rtol=0.02)
 
 
 def test_training_dtype_is_kept(sheet):
@@ -118,13 +187,71 @@ def test_training_dtype_is_kept(sheet):
 
 
 @pytest.mark.parametrize(
-    "changed", [{"n_components": 3}, {"loss": "absolute_error"}, {"linear_shortcut": False}]
+    ("name", "changed"),
+    [
+        ("n_components", {"n_components": 3}),
+        ("loss", {"loss": "absolute_error"}),
+        ("linear_shortcut", {"linear_shortcut": False}),
+        ("architecture__hidden_layer_sizes", {"hidden_layer_sizes": (5,)}),
+        ("architecture__activation", {"activation": "tanh"}),
+        ("architecture__activation", {"architecture": MLP(activation="tanh")}),
+        ("architecture", {"architecture": Networks()}),
+    ],
 )
-def test_what_the_module_was_built_for_cannot_change(sheet, changed):
+def test_what_the_module_was_built_for_cannot_change(sheet, name, changed):
     model = Autoencoder(2, max_iter=2, warm_start=True, **PLAIN).fit(sheet)
-    name = next(iter(changed))
     model.set_params(**changed)
     for go_on in (model.fit, model.partial_fit):
-        with pytest.raises(ValueError, match=f"goes on from a fit with {name}=.* start anew"):
+        with pytest.raises(ValueError, match=f"goes on from a fit with {name}=.* start anew") as e:
             go_on(sheet)
+        assert "\n" not in str(e.value)
     model.set_params(warm_start=False).fit(sheet)
+    model.set_params(warm_start=True).fit(sheet)
+
+
+def test_the_same_architecture_may_be_given_in_another_way(sheet):
+    model = Autoencoder(2, hidden_layer_sizes=[5], max_iter=2, warm_start=True, **PLAIN).fit(sheet)
+    model.set_params(hidden_layer_sizes=None, architecture=MLP((np.int64(5),))).fit(sheet)
+    assert model.n_iter_ == 4
+
+
+def test_a_row_at_the_mean_is_no_divergence(sheet):
+    """Beside its loss by the mean, which is zero, any loss is infinitely large."""
+    model = Autoencoder(2, init="random", linear_shortcut=False, learning_rate=1e-9, **PLAIN)
+    model.partial_fit(sheet)
+    for _ in range(2):
+        model.partial_fit(model.mean_[None])
+    assert np.isfinite(model.loss_curve_).all()
+    with pytest.raises(ValueError, match="diverged"):
+        model.set_params(learning_rate=1e6).partial_fit(sheet).partial_fit(sheet)
+
+
+def test_curves_and_best_epoch_count_from_the_first_fit(sheet):
+    model = Autoencoder(2, max_iter=5, random_state=0, warm_start=True, schedule="constant")
+    first = copy.deepcopy(model.fit(sheet))
+    assert len(first.validation_loss_curve_) == 5
+    model.fit(sheet)
+    assert model.validation_loss_curve_[:5] == first.validation_loss_curve_
+    assert len(model.loss_curve_) == len(model.validation_loss_curve_) == model.n_iter_ == 10
+    assert model.best_epoch_ > 5
+    best = model.validation_loss_curve_[model.best_epoch_ - 1]
+    assert best == min(model.validation_loss_curve_[5:])
+    model.partial_fit(sheet)
+    assert (model.best_epoch_, len(model.validation_loss_curve_)) == (11, 11)
+    assert np.isnan(model.validation_loss_curve_[10])
+    model.set_params(learning_rate=1e-12, tol=0.5, n_iter_no_change=1).fit(sheet)
+    assert len(model.validation_loss_curve_) == len(model.loss_curve_) == 12
+
+
+def test_a_fit_that_goes_on_to_nothing_better_keeps_the_best_epoch(sheet):
+    model = Autoencoder(2, max_iter=30, random_state=0, warm_start=True).fit(sheet)
+    best = model.best_epoch_
+    model.set_params(learning_rate=0.03, max_iter=1).fit(sheet)
+    assert (model.best_epoch_, model.n_iter_) == (best, 31)
+
+
+def test_held_out_losses_of_epochs_that_had_none_are_nan(sheet):
+    model = Autoencoder(2, max_iter=2, warm_start=True, **PLAIN).fit(sheet)
+    assert model.validation_loss_curve_ is None
+    model.set_params(early_stopping=True).fit(sheet)
+    assert np.isnan(model.validation_loss_curve_).tolist() == [True, True, False, False]

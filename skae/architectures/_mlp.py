@@ -34,6 +34,8 @@ ACTIVATION = one_of(*ACTIVATIONS)
 class Transposed(nn.Module):
     """A linear layer with the weights of another, transposed, and a bias of its own."""
 
+    borrows_weights = True
+
     def __init__(self, layer: nn.Linear):
         super().__init__()
         self.layer = (layer,)  # in a tuple, so that it is not registered a second time

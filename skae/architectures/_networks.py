@@ -54,6 +54,8 @@ class Networks(BaseEstimator):
         "torch.nn:Linear", callable, str, doc="The same for the decoder."
     )
 
+    _functions = ("encoder", "decoder")  # parameters that may name code
+
     def build(
         self, n_inputs: int, n_code: int, n_components: int, n_outputs: int
     ) -> tuple[nn.Module, nn.Module]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import torch
 from sklearn.utils.extmath import svd_flip
+from torch import Tensor
 
 from skae._params import POSITIVE, POSITIVE_INT, hyperparameters, one_of, param
 from skae.base import BaseAutoencoder
@@ -33,7 +34,8 @@ class LinearAutoencoder(BaseAutoencoder):
         ``(X - mean_) @ components_.T / scale_``.
     explained_variance_ : ndarray of shape (n_components,)
         Variance of the training rows along each axis: the weighted mean square times
-        n / (n - 1), n being the number of rows.
+        n / (n - 1), n being the number of rows. After ``partial_fit``, of all rows so far, those
+        of former calls as their projections on the subspace of then.
     explained_variance_ratio_ : ndarray of shape (n_components,)
         Its share of the columns' total variance.
     {attributes}
@@ -101,26 +103,36 @@ class LinearAutoencoder(BaseAutoencoder):
     def _finish(self, module: AutoencoderModule, rows: Rows) -> None:
         encoder, decoder = module.input_axes, module.output_axes
         basis = torch.linalg.qr(decoder.double()).Q  # (d, k)
-        weight = rows.weight.double() / rows.weight.double().sum()
-        total = torch.zeros((), dtype=torch.float64)
-        covariance = torch.zeros((self.n_components,) * 2, dtype=torch.float64)
+        seen, total, covariance = self._seen_before(basis)
+        weight = rows.weight.double() / rows.weight.double().mean()
         for piece in rows.pieces():
             x = rows.values(piece)[0].double()
             along = x @ basis
             total += weight[piece] @ x.square().sum(1)
             covariance += (along * weight[piece, None]).T @ along
-        variances, rotation = torch.linalg.eigh(covariance)
+        n = seen + len(rows)
+        variances, rotation = torch.linalg.eigh(covariance / n)
         _, axes = svd_flip(None, (basis @ rotation.flip(1)).T.numpy(), u_based_decision=False)
         # Training goes on in the coordinates that the optimiser's moments belong to.
         self._trained = encoder.numpy().copy(), decoder.numpy().copy()
         # The same map in other coordinates: B A = axes' (axes B A).
         encoder.copy_(torch.from_numpy(axes) @ decoder.double() @ encoder.double())
         decoder.copy_(torch.from_numpy(axes.T))
-        n = len(rows)
         variances = variances.flip(0).clamp_min(0).numpy()
         self.components_ = axes
         self.explained_variance_ = variances * self.scale_**2 * n / max(n - 1, 1)
-        self.explained_variance_ratio_ = variances / float(total)
+        # Rows that a fit goes on with may all be at the mean.
+        self.explained_variance_ratio_ = n * variances / (float(total) or 1.0)
+        self._seen = n, float(total), n * variances
+
+    def _seen_before(self, basis: Tensor) -> tuple[int, Tensor, Tensor]:
+        """Return number and sums of squares of a stream's former rows: of x, and along a basis."""
+        if not self._one_pass or not hasattr(self, "_seen"):
+            k = basis.shape[1]
+            return 0, basis.new_zeros(()), basis.new_zeros(k, k)
+        n, total, squares = self._seen
+        turned = basis.T @ torch.from_numpy(self.components_.T)
+        return n, basis.new_tensor(total), turned * torch.from_numpy(squares) @ turned.T
 
     def _go_on(self, module: AutoencoderModule) -> None:
         encoder, decoder = map(torch.tensor, self._trained)

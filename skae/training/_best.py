@@ -45,7 +45,7 @@ class BestEpoch:
         n_errors: float,
     ):
         self.module = module
-        self.weight = (weight / weight.sum()).double()
+        self.weight = weight.double() / weight.double().sum()
         self.start_losses = start.double()
         self.patience = patience
         self.tol = tol

@@ -6,20 +6,25 @@ import hashlib
 import json
 import os
 import time
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from skae._files import read, write
-from skae.training._state import load_optimizer, state_of_optimizer
+from skae._files import check_place, read, write
+from skae._params import described
+from skae.training._optimizer import load_optimizer, state_of_optimizer
+from skae.training._state import state_of
 
 if TYPE_CHECKING:
     from skae.base import BaseAutoencoder
     from skae.training._net import Net
+    from skae.training._table import Table
 
 INTERVAL = 1.0  # seconds between two writes, at least
-FREE = ("checkpoint", "verbose", "net_params", "random_state")  # the last is in the file
+FREE = ("checkpoint", "verbose")
 
 
 class Checkpoint:
@@ -29,14 +34,28 @@ class Checkpoint:
     ----------
     path : str or path
         Where it is, or will be.
+    fit : str
+        Which fit this is, see `identity`.
+
+    Raises
+    ------
+    ValueError
+        If there cannot be a file, or there is one that is damaged or of another fit.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str], fit: str):
         self.path = path
+        self.fit = fit
         self.written = time.monotonic()
         self.state: dict[str, Any] | None = None
+        check_place(path, "checkpoint")
         if os.path.exists(path):
             self.state = read(path, "checkpoint")
+            if self.state["fit"] != fit:
+                raise ValueError(
+                    f"checkpoint={os.fspath(path)!r} belongs to a fit with other parameters or "
+                    "other rows; remove the file or choose another."
+                )
 
     def random_state(self, random_state: np.random.RandomState) -> np.random.RandomState:
         """Return the generator that the fit began with."""
@@ -48,32 +67,6 @@ class Checkpoint:
             random_state.set_state(self.began)
         return random_state
 
-    def identify(self, estimator: BaseAutoencoder, conditioned: Any, n_before: int) -> None:
-        """Note what fit this is; refuse the file of another one.
-
-        Raises
-        ------
-        ValueError
-            If the file belongs to a fit of other parameters or other rows.
-        """
-        parameters = {
-            name: _described(value)
-            for name, value in estimator.get_params().items()
-            if name not in FREE
-        }
-        described = json.dumps([type(estimator).__name__, parameters])
-        digest = hashlib.sha256(described.encode())
-        digest.update(str(n_before).encode())
-        for piece in conditioned.pieces():
-            digest.update(conditioned.values(piece)[0].numpy().tobytes())
-        digest.update(conditioned.weight.numpy().tobytes())
-        self.fit = digest.hexdigest()
-        if self.state is not None and self.state["fit"] != self.fit:
-            raise ValueError(
-                f"checkpoint={os.fspath(self.path)!r} belongs to a fit with other parameters or "
-                "other rows; remove the file or choose another."
-            )
-
     def resume(self, net: Net, order: torch.Generator) -> None:
         """Bring a net, about to run its first epoch, to where the file says it was."""
         if self.state is None:
@@ -81,8 +74,9 @@ class Checkpoint:
         state = self.state
         modules = {name: torch.tensor(value) for name, value in state["module"].items()}
         net.module_.load_state_dict(modules)
-        load_optimizer(net.optimizer_, state["optimizer"])
+        load_optimizer(net, state["optimizer"])
         net.n_steps_, net.n_epochs_ = state["n_steps"], len(state["history"])
+        net.stop_ = state["stop"]
         for epoch in state["history"]:
             net.history.new_epoch()
             net.history[-1].update(epoch)
@@ -104,8 +98,9 @@ class Checkpoint:
                 "fit": self.fit,
                 "began": self.began,
                 "module": module,
-                "optimizer": state_of_optimizer(net.optimizer_),
+                "optimizer": state_of_optimizer(net),
                 "n_steps": net.n_steps_,
+                "stop": net.stop_,
                 "history": [{k: e[k] for k in kept if k in e} for e in net.history],
                 "best": None if net.best_ is None else net.best_.state(),
                 "order": order.get_state().numpy(),
@@ -115,10 +110,22 @@ class Checkpoint:
         self.written = time.monotonic()
 
 
-def _described(value: Any) -> str:
-    """Return a text that is the same in another process."""
-    if hasattr(value, "get_params"):
-        return type(value).__name__
-    if callable(value):
-        return f"{value.__module__}:{value.__qualname__}"
-    return repr(value)
+def identity(estimator: BaseAutoencoder, table: Table, weight: NDArray, resume: bool) -> str:
+    """Return a text that no other fit has: of parameters, rows and what it goes on from."""
+    parameters = {k: v for k, v in estimator.get_params(deep=False).items() if k not in FREE}
+    if not isinstance(parameters["random_state"], Integral):
+        del parameters["random_state"]  # what it drew is in the file
+    # Callbacks may be anything, and change from run to run, as a progress bar does.
+    further = (parameters["net_params"] or {}).items()
+    parameters["net_params"] = {k: v for k, v in further if k.split("__")[0] != "callbacks"}
+    digest = hashlib.sha256(
+        json.dumps([described(type(estimator)), described(parameters)]).encode()
+    )
+    for piece in table.pieces():
+        digest.update(table[piece].tobytes())
+    digest.update(weight.tobytes())
+    if resume:
+        fitted = [estimator.mean_, np.float64(estimator.scale_), np.int64(estimator._n_steps)]
+        for value in (*fitted, *state_of(estimator.module_)["values"].values()):
+            digest.update(value.tobytes())
+    return digest.hexdigest()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypedDict, cast
 
 import torch
@@ -139,7 +140,7 @@ class AutoencoderModule(nn.Module):
             return
         for network in (self.encoder, self.decoder):
             if network is not None:
-                for parameter in _last_layer(network):
+                for parameter in _silencing(network):
                     parameter.zero_()
         self._check_silent()
         rank, d = axes.shape
@@ -158,7 +159,8 @@ class AutoencoderModule(nn.Module):
             ("decoder", self.decoder, self.output_axes),
         ):
             if network is not None:
-                answer = network(torch.ones_like(axes[:1]))
+                with _evaluating(network):
+                    answer = network(torch.ones_like(axes[:1]))
                 if answer.count_nonzero():
                     raise ValueError(
                         f"The {name} does not answer zero when its last layer is zero, so that "
@@ -178,6 +180,12 @@ def build(
 ) -> AutoencoderModule:
     """Build an untrained module from a recipe, or from linear shortcuts alone."""
     encoder, decoder = (None, None) if architecture is None else architecture.build(**widths)
+    for name, network, n_in, n_out in (
+        ("encoder", encoder, widths["n_inputs"], widths["n_code"]),
+        ("decoder", decoder, widths["n_components"], widths["n_outputs"]),
+    ):
+        if network is not None:
+            _check_widths(name, network, n_in, n_out)
     return AutoencoderModule(
         encoder,
         decoder,
@@ -189,18 +197,53 @@ def build(
     )
 
 
-def _last_layer(network: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters of the layer that ends a recipe's network."""
-    parameters = list(network[-1].parameters()) if isinstance(network, nn.Sequential) else []
-    if parameters and not getattr(cast(nn.Sequential, network)[-1], "starts_at_zero", True):
-        raise ValueError(
-            "A start at PCA sets the last layers to zero, which unit_norm forbids; set "
-            "unit_norm=None or use init='random'."
-        )
+@torch.no_grad()
+def _check_widths(name: str, network: nn.Module, n_in: int, n_out: int) -> None:
+    """Raise ValueError where a network does not map rows of one width to rows of the other."""
+    weight = next(network.parameters(), torch.empty(0))
+    rows = torch.zeros(2, n_in, dtype=weight.dtype, device=weight.device)
+    with _evaluating(network):
+        try:
+            answer = network(rows)
+        except (RuntimeError, ValueError) as error:
+            reason = f"fails on two rows ({str(error).splitlines()[0]})"
+        else:
+            shape = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+            if shape == (2, n_out):
+                return
+            reason = f"answers two rows by {shape}"
+    raise ValueError(
+        f"The {name} that the architecture builds must take rows of width {n_in} and answer rows "
+        f"of width {n_out}, but it {reason}; use the widths that it is built with."
+    )
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Set a network to evaluation for a while, where one row is enough and nothing is drawn."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _silencing(network: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters of a recipe's network that are zero for it to answer zero."""
+    last = network[-1] if isinstance(network, nn.Sequential) else None
+    parameters = [] if last is None else list(last.parameters())
     if not parameters:
         raise ValueError(
             "A start at PCA sets the last layer of both networks to zero, so an architecture must "
             "build two nn.Sequential that end in a layer with weights, such as nn.Linear; got "
             f"{type(network).__name__}. Change it, or use init='random'."
         )
-    return parameters
+    if not getattr(last, "starts_at_zero", True):
+        raise ValueError(
+            "A start at PCA sets the last layers to zero, which unit_norm forbids; set "
+            "unit_norm=None or use init='random'."
+        )
+    # Where the last weights are the encoder's, zero must come from the layers before.
+    return list(network.parameters()) if getattr(last, "borrows_weights", False) else parameters

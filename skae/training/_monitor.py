@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import torch
 from skorch.callbacks import Callback
 
 if TYPE_CHECKING:
     from skae.base import BaseAutoencoder
-    from skae.training._module import AutoencoderModule
+    from skae.training._rows import Rows
 
 
 class Monitor(Callback):
@@ -26,10 +30,13 @@ class Monitor(Callback):
         self.estimator = estimator
         self.data = data
 
-    def begin(self, n_epochs: int, module: AutoencoderModule, fitted: dict[str, Any]) -> None:
-        """Announce the fit, of so many epochs at most."""
-        self.module = module
-        self.fitted = fitted
+    def begin(self, n_epochs: int, rows: Rows, so_far: Callable[[Any], dict[str, Any]]) -> None:
+        """Announce the fit, of so many epochs at most.
+
+        `so_far` tells the fitted attributes, but for the module, of a net after an epoch.
+        """
+        self.rows = rows
+        self.so_far = so_far
         self.context = self.estimator._init_callback_context(max_subtasks=n_epochs)
         self.context.call_on_fit_task_begin(estimator=self.estimator, **self.data)
 
@@ -41,21 +48,30 @@ class Monitor(Callback):
     def on_epoch_end(self, net: Any, **_: Any) -> None:
         """Tell that an epoch is over, and stop if a callback says so."""
         net.stop_ = net.stop_ or self.epoch.call_on_fit_task_end(
-            estimator=self.estimator, reconstruction_attributes=self._as_fitted, **self.data
+            estimator=self.estimator,
+            reconstruction_attributes=partial(self._as_fitted, net),
+            **self.data,
         )
 
     def end(self) -> None:
-        """Tell that the fit is over."""
+        """Tell that the fit is over: the estimator has all its attributes."""
         self.context.call_on_fit_task_end(
-            estimator=self.estimator, reconstruction_attributes=self._as_fitted, **self.data
+            estimator=self.estimator, reconstruction_attributes={}, **self.data
         )
-        del self.data, self.module
+        del self.data, self.rows, self.so_far
 
-    def _as_fitted(self) -> dict[str, Any]:
+    def _as_fitted(self, net: Any) -> dict[str, Any]:
         """Return the fitted attributes, as if training had ended now."""
-        objective, self.module.objective = self.module.objective, None
+        module = net.module_
+        objective, module.objective = module.objective, None
         try:
-            module = copy.deepcopy(self.module).eval()
+            copied = copy.deepcopy(module).cpu().eval()
         finally:
-            self.module.objective = objective
-        return {**self.fitted, "module_": module}
+            module.objective = objective
+        before = vars(self.estimator)
+        fitted = object.__new__(type(self.estimator))
+        fitted.__dict__ = before | self.so_far(net) | {"module_": copied}
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is amiss now need not be at the end
+            fitted._finish(copied, self.rows)
+        return {k: v for k, v in vars(fitted).items() if k not in before or v is not before[k]}

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from skorch import NeuralNet
-from skorch.callbacks import EpochTimer, PrintLog
+from skorch.callbacks import EpochTimer, LRScheduler, PrintLog
 from torch import Tensor, nn
 
 from skae.exceptions import AutoencoderWarning
 from skae.training._best import BestEpoch
 from skae.training._checkpoint import Checkpoint
+from skae.training._optimizer import options_of
 from skae.training._rng import seeded
 from skae.training._rows import Batches, Rows
 from skae.training._schedules import SCHEDULES
@@ -43,9 +44,7 @@ class HoldOut:
 
     def __call__(self, rows: Rows) -> tuple[Rows, Rows]:
         kept = np.setdiff1d(np.arange(len(rows)), self.held_out)
-        device = rows.weight.device
-        train, held_out = (torch.from_numpy(i).to(device) for i in (kept, self.held_out))
-        return rows.take(train), rows.take(held_out)
+        return rows.take(torch.from_numpy(kept)), rows.take(torch.from_numpy(self.held_out))
 
 
 class Net(NeuralNet):
@@ -98,11 +97,25 @@ class Net(NeuralNet):
     def _default_callbacks(self) -> list:
         return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
 
+    def initialize_optimizer(self, *args: Any, **kwargs: Any) -> Net:
+        """Initialise the optimiser, and note what it is before schedules and callbacks act."""
+        super().initialize_optimizer(*args, **kwargs)
+        self.options_ = options_of(self)
+        self.rates_ = [group["lr"] for group in self.optimizer_.param_groups]
+        return self
+
     def train(self, rows: Rows) -> None:
         """Run the epochs, or as many as there is patience for, and restore the best one."""
         self.n_steps_ = self.n_epochs_ = 0
         self.stop_ = False
         self.best_: BestEpoch | None = None
+        if self.schedule != "constant" and any(
+            isinstance(c, LRScheduler) for _, c in self.callbacks_
+        ):
+            raise ValueError(
+                f"Both schedule={self.schedule!r} and the LRScheduler in net_params set the "
+                "learning rate; set schedule='constant'."
+            )
         try:
             self.notify("on_train_begin", X=rows)
             self.fit_loop(rows)
@@ -120,15 +133,15 @@ class Net(NeuralNet):
 
     def fit_loop(self, X: Rows, y: None = None, epochs: int | None = None, **_: Any) -> Net:
         """Run the epochs."""
-        train, held_out = self.get_split_datasets(X.to(self.device))
-        batches = self.get_iterator(train, training=True)
+        train, held_out = self.get_split_datasets(X)
+        batches = self.get_iterator(train, training=True).to(self.device)
         epochs = self.max_epochs if epochs is None else epochs
         self.n_steps_planned_ = max(1, epochs * len(batches))
         if held_out is not None:
-            looks = self.get_iterator(held_out, training=False)
+            looks = self.get_iterator(held_out, training=False).to(self.device)
             self.best_ = BestEpoch(
                 self.module_,
-                held_out.weight,
+                held_out.weight.to(self.device),
                 self._losses(looks),
                 patience=self.patience,
                 tol=self.tol,
@@ -149,9 +162,9 @@ class Net(NeuralNet):
                 self.history.record("valid_loss_best", self.best_.epoch == epoch)
             self.history[-1]["batches"].clear()
             self.n_epochs_ = epoch
-            if self.checkpoint is not None:
-                self.checkpoint.note(self, batches.generator)
             self.notify("on_epoch_end", **told)
+            if self.checkpoint is not None:  # after callbacks, which stop the fit or draw
+                self.checkpoint.note(self, batches.generator)
         return self
 
     def run_single_epoch(
@@ -171,8 +184,8 @@ class Net(NeuralNet):
             progress = self.n_steps_ / self.n_steps_planned_
             iterator.progress.fill_(progress)
             if self.schedule != "constant":
-                for group in self.optimizer_.param_groups:
-                    group["lr"] = self.lr * anneal(progress)
+                for group, rate in zip(self.optimizer_.param_groups, self.rates_, strict=True):
+                    group["lr"] = rate * anneal(progress)
             step = step_fn(batch)
             total = total + step["loss"].detach() * len(batch.x)
             self.n_steps_ += 1

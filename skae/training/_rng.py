@@ -5,6 +5,7 @@ There is one generator for all threads, so one thread at a time has it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import RLock
@@ -12,6 +13,16 @@ from threading import RLock
 import torch
 
 LOCK = RLock()
+
+
+def _renew_lock() -> None:
+    """Give a forked child a lock of its own: the thread that holds the parent's is not in it."""
+    global LOCK
+    LOCK = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 @contextmanager

@@ -25,6 +25,11 @@ class Batch(NamedTuple):
     progress: Tensor  # (), the share of the training that is done
     level: Tensor | None = None  # (n, 1), of the noise in x, where the encoder is told
 
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the batch on a device; from pinned memory, copied while others compute."""
+        moved = (None if t is None else t.to(device, non_blocking=True) for t in self)
+        return Batch(*moved)  # type: ignore[arg-type]
+
 
 @dataclass(frozen=True)
 class Conditioning:
@@ -194,7 +199,8 @@ class Batches:
     batch_size : int
     generator : torch.Generator or None
     **loading : object
-        Arguments of torch's DataLoader, such as ``num_workers``, which then reads the batches.
+        Arguments of torch's DataLoader, such as ``num_workers``, which then reads the batches
+        from rows that stay in the memory where they are.
     """
 
     def __init__(
@@ -208,7 +214,15 @@ class Batches:
         self.loading = loading
         self.batch_size = batch_size
         self.generator = generator
-        self.progress = torch.zeros((), dtype=rows.dtype, device=rows.weight.device)
+        self.device: torch.device | str = rows.weight.device
+        self.progress = torch.zeros((), dtype=rows.dtype, device=self.device)
+
+    def to(self, device: torch.device | str) -> Batches:
+        """Give batches on a device."""
+        self.device, self.progress = device, self.progress.to(device)
+        if not self.loading:
+            self.rows = self.rows.to(device)
+        return self
 
     def __len__(self) -> int:
         return -(-len(self.rows) // self.batch_size)
@@ -217,7 +231,7 @@ class Batches:
         which = list(self._indices())
         if self.loading:
             for batch in DataLoader(self.rows, batch_size=None, sampler=which, **self.loading):
-                yield batch._replace(progress=self.progress)
+                yield batch.to(self.device)._replace(progress=self.progress)
         else:
             for index in which:
                 yield self.rows.batch(index, self.progress)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -36,33 +35,3 @@ def restore(
             module.register_buffer(name, values[name])
     module.load_state_dict(values, assign=True)
     return module.eval()
-
-
-def state_of_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return an optimiser's moments as arrays, by the position of the weight they belong to."""
-    state = optimizer.state_dict()["state"]
-    moments = {
-        int(position): {name: _to_array(value) for name, value in values.items()}
-        for position, values in state.items()
-    }
-    return {"optimizer": type(optimizer).__name__, "moments": moments}
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Give an optimiser the moments of a former one of its kind; another kind starts anew."""
-    if state["optimizer"] != type(optimizer).__name__:
-        return
-    whole = optimizer.state_dict()
-    whole["state"] = {
-        position: {name: _to_tensor(value) for name, value in values.items()}
-        for position, values in state["moments"].items()
-    }
-    optimizer.load_state_dict(whole)
-
-
-def _to_array(value: Any) -> Any:
-    return value.detach().cpu().numpy().copy() if isinstance(value, torch.Tensor) else value
-
-
-def _to_tensor(value: Any) -> Any:
-    return torch.tensor(value) if isinstance(value, np.ndarray) else value

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils.sparsefuncs import min_max_axis
 
-from skae._validation import slices
+from skae._validation import below_one, slices
 
 CELLS = 2**22  # of a table that are looked at together
 PIECE = 4096  # rows that are looked at together, at most
@@ -35,6 +35,9 @@ class Table:
     """
 
     def __init__(self, X: Any, in_file: bool = False, index: NDArray | None = None):
+        if sparse.issparse(X) and not X.has_canonical_format:
+            X = X.copy()  # the user's stays as it is
+            X.sum_duplicates()
         self.X = X
         self.in_file = in_file
         self.index = index
@@ -99,7 +102,9 @@ class Table:
 
 def known_rows(table: Table, weight: NDArray, at_least: int = 2) -> tuple[Table, NDArray]:
     """Drop rows of weight 0 or with nothing observed, and bring weights into (0, 1)."""
-    keep = np.flatnonzero((weight > 0) & ~table.blank_rows())
+    weight = below_one(weight)
+    # Beside the largest, less than this is nothing in the precision of training.
+    keep = np.flatnonzero((weight > np.finfo(np.float32).tiny) & ~table.blank_rows())
     if len(keep) < at_least:
         raise ValueError(
             f"X has n_samples = {len(keep)} with a weight above 0 and an observed value, while a "
@@ -107,5 +112,4 @@ def known_rows(table: Table, weight: NDArray, at_least: int = 2) -> tuple[Table,
         )
     if len(keep) < len(table):
         table, weight = table.take(keep), weight[keep]
-    # A power of two changes no bit, so that weights remain repetitions.
-    return table, np.ldexp(weight, -np.frexp(weight.max())[1])
+    return table, below_one(weight)

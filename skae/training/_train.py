@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-import inspect
+import math
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,18 +14,19 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
+from skae._params import described
 from skae.exceptions import AutoencoderWarning
 from skae.training import _budget as budget
-from skae.training._checkpoint import Checkpoint
+from skae.training._checkpoint import Checkpoint, identity
 from skae.training._device import check_precision, device_of
 from skae.training._module import AutoencoderModule, build
 from skae.training._moments import Moments, principal_axes
 from skae.training._monitor import Monitor
 from skae.training._net import HoldOut, Net, WeightedMean
+from skae.training._optimizer import load_optimizer, state_of_optimizer, with_optimizer
 from skae.training._pretrain import pretrain
 from skae.training._rng import seeded
 from skae.training._rows import Batches, Rows
-from skae.training._state import load_optimizer, state_of_optimizer
 from skae.training._table import CELLS, PIECE, Table
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class Start:
     rows: Rows
     at_pca: bool
     fitted: dict[str, Any]  # attributes that training does not change
+    mean_loss: float = 0.0  # of the rows of the first fit, where this one goes on
 
 
 def train(
@@ -85,7 +88,8 @@ def train(
     n_before = estimator._n_steps if resume else 0
     checkpoint = None
     if estimator.checkpoint is not None and not one_pass:
-        checkpoint = Checkpoint(estimator.checkpoint)
+        fit = identity(estimator, table, weight, resume)
+        checkpoint = Checkpoint(estimator.checkpoint, fit)
         random_state = checkpoint.random_state(random_state)
     seed, noise_seed, order_seed = (
         int(s) + n_before for s in random_state.randint(2**31 - 1, size=3)
@@ -94,37 +98,50 @@ def train(
         start = (resumed if resume else fresh)(estimator, table, weight, random_state)
         module = start.module
         net = make_net(estimator, start, random_state, noise_seed, order_seed, one_pass)
-        monitor.begin(net.max_epochs, module, start.fitted)
-        if checkpoint is not None:
-            checkpoint.identify(estimator, start.rows, n_before)
-        callbacks = [*(net.callbacks or []), ("monitor", monitor)]
-        net.set_params(checkpoint=checkpoint, callbacks=callbacks)
+        so_far = partial(fitted_so_far, estimator, start, resume=resume, one_pass=one_pass)
+        monitor.begin(net.max_epochs, start.rows, so_far)
+        net.set_params(checkpoint=checkpoint)
         module.objective = estimator._objective
         module.equal_weights = bool((start.rows.weight == start.rows.weight[0]).all())
         try:
             initialize(net, device)
+            net.callbacks_.append(("monitor", monitor))  # where others are disabled, too
             if resume:
-                load_optimizer(net.optimizer_, estimator._optimizer)
+                load_optimizer(net, estimator._optimizer)
             net.train(start.rows)
         finally:
             module.objective = None
     module.cpu().eval()
-    best, curves = net.best_, list(net.history)
+    best = net.best_
     if start.at_pca and best is not None and net.n_epochs_:
         warn_if_still_pca(estimator, best.epoch, best.loss)
-    former = dict(vars(estimator)) if resume else {}
-    losses = [epoch["train_loss"] for epoch in curves]
-    held_out_losses = None if best is None else [epoch["valid_loss"] for epoch in curves]
+    return so_far(net) | {"module_": module}, start.rows
+
+
+def fitted_so_far(
+    estimator: BaseAutoencoder, start: Start, net: Net, *, resume: bool, one_pass: bool
+) -> dict[str, Any]:
+    """Return the fitted attributes that belong to the epochs run so far, but for the module."""
+    former = vars(estimator) if resume else {}
+    curve = former.get("loss_curve_", [])
+    held_out = former.get("validation_loss_curve_")
+    best, best_epoch = net.best_, len(curve) + net.n_epochs_
+    if best is not None:
+        best_epoch = len(curve) + best.epoch if best.epoch else former.get("best_epoch_", 0)
+    if best is not None or held_out is not None:
+        nothing = [math.nan] * len(curve)
+        held_out = (held_out or nothing) + [e.get("valid_loss", math.nan) for e in net.history]
     return {
         **start.fitted,
-        "module_": module,
         "n_iter_": former.get("n_iter_", 0) + max(1, net.n_epochs_),
-        "best_epoch_": net.n_epochs_ if best is None else best.epoch,
-        "loss_curve_": former.get("loss_curve_", []) + losses,
-        "validation_loss_curve_": held_out_losses,
-        "_n_steps": n_before + net.n_steps_,
-        "_optimizer": state_of_optimizer(net.optimizer_),
-    }, start.rows
+        "best_epoch_": best_epoch,
+        "loss_curve_": curve + [epoch["train_loss"] for epoch in net.history],
+        "validation_loss_curve_": held_out,
+        "_one_pass": one_pass,
+        "_mean_loss": former.get("_mean_loss", net.mean_loss),
+        "_n_steps": former.get("_n_steps", 0) + net.n_steps_,
+        "_optimizer": state_of_optimizer(net),
+    }
 
 
 def fresh(
@@ -181,6 +198,13 @@ def spec_of(estimator: BaseAutoencoder, n_features: int) -> dict[str, Any]:
     }
 
 
+def described_architecture(architecture: Any) -> dict[str, Any]:
+    """Return what a recipe is and its parameters, by the names that errors give them."""
+    parameters = {} if architecture is None else architecture.get_params()
+    named = {f"architecture__{name}": value for name, value in parameters.items()}
+    return {"architecture": type(architecture).__name__} | named
+
+
 def resumed(
     estimator: BaseAutoencoder,
     table: Table,
@@ -189,14 +213,17 @@ def resumed(
 ) -> Start:
     """Go on with a copy of the fitted module, on rows conditioned as those it was fitted to."""
     asked, had = (
-        spec["widths"] | {name: spec[name] for name in spec if name != "widths"}
-        for spec in (spec_of(estimator, table.shape[1]), estimator._spec)
+        {**spec["widths"], **spec, **described_architecture(architecture)}
+        for spec, architecture in (
+            (spec_of(estimator, table.shape[1]), estimator._architecture()),
+            (estimator._spec, estimator.architecture_),
+        )
     )
     for name in ("n_components", *had):
-        if asked[name] != had[name]:
+        if described(asked.get(name)) != described(had[name]):
             raise ValueError(
                 f"{type(estimator).__name__} goes on from a fit with "
-                f"{name}={had[name]!r}, but is asked for {asked[name]!r}; set it back, or "
+                f"{name}={had[name]!r}, but is asked for {asked.get(name)!r}; set it back, or "
                 "start anew: clone the estimator, or fit with warm_start=False."
             )
     module = copy.deepcopy(estimator.module_).cpu()
@@ -206,7 +233,9 @@ def resumed(
     module.loss.check(*table.ranges(), names, estimator._loss_parameter)
     dtype = module.output_bias.dtype
     rows = Rows.of(table, weight, estimator._conditioning, dtype, not table.has_holes())
-    return Start(module, rows, False, {"_fitted_with": estimator._own_parameters()})
+    return Start(
+        module, rows, False, {"_fitted_with": estimator._own_parameters()}, estimator._mean_loss
+    )
 
 
 def make_net(
@@ -241,7 +270,8 @@ def make_net(
         "schedule": "constant" if one_pass else estimator.schedule,
         "precision": estimator.precision,
         "noise_seed": noise_seed,
-        "mean_loss": loss_of_the_mean(start.module, rows),
+        # Rows that a fit goes on with may all be at the mean.
+        "mean_loss": max(loss_of_the_mean(start.module, rows), start.mean_loss),
         "warm_up": estimator._warm_up(),
         "patience": or_auto(estimator.n_iter_no_change, budget.patience(epochs)),
         "tol": estimator.tol,
@@ -254,29 +284,6 @@ def initialize(net: Net, device: torch.device) -> None:
     """Initialise a net on a device; torch's first optimiser adds a warnings filter."""
     with warnings.catch_warnings():
         net.set_params(device=device).initialize()
-
-
-def with_optimizer(params: dict[str, Any], estimator: BaseAutoencoder) -> dict[str, Any]:
-    """Return a net's parameters with the optimiser as a class, fused where it can be."""
-    optimizer = params["optimizer"]
-    if isinstance(optimizer, str):
-        named = getattr(torch.optim, optimizer, None)
-        if not (isinstance(named, type) and issubclass(named, torch.optim.Optimizer)):
-            raise ValueError(
-                f"net_params['optimizer'] = {optimizer!r} is not the name of a class in "
-                "torch.optim, such as 'AdamW' or 'SGD'."
-            )
-        optimizer = named
-    takes = inspect.signature(optimizer).parameters
-    if "fused" in takes:
-        params = {"optimizer__fused": True} | params
-    if "weight_decay" in takes:
-        params = {"optimizer__weight_decay": estimator.weight_decay} | params
-    elif estimator.weight_decay:
-        raise ValueError(
-            f"The optimiser {optimizer.__name__} knows no weight_decay; set weight_decay=0."
-        )
-    return params | {"optimizer": optimizer}
 
 
 def how_many_to_hold_out(estimator: BaseAutoencoder, n_rows: int) -> int:
@@ -296,7 +303,7 @@ def how_many_to_hold_out(estimator: BaseAutoencoder, n_rows: int) -> int:
 
 def or_auto(value: Any, auto: int) -> int:
     """Return a parameter's value, or what 'auto' stands for."""
-    return auto if value == "auto" else value
+    return auto if value == "auto" else int(value)  # torch refuses numpy's integers
 
 
 @torch.no_grad()

@@ -7,6 +7,8 @@ from torch import nn
 
 import skae
 from skae import MLP, Autoencoder, Networks
+from skae.training import seeded
+from skae.training._module import _check_widths
 
 SHORT = {"max_iter": 3, "early_stopping": False, "random_state": 0}
 
@@ -36,7 +38,22 @@ def test_networks_are_what_the_functions_return(sheet, factory, tmp_path):
     assert np.array_equal(pickle.loads(pickle.dumps(model)).transform(sheet), codes)
     if factory == HERE:
         skae.save(model, tmp_path / "model")
-        assert np.array_equal(skae.load(tmp_path / "model").transform(sheet), codes)
+        loaded = skae.load(tmp_path / "model", trusted=[HERE])
+        assert np.array_equal(loaded.transform(sheet), codes)
+
+
+@pytest.mark.parametrize("fitted", [True, False])
+@pytest.mark.parametrize("role", ["encoder", "decoder"])
+def test_a_file_has_no_function_called_that_is_not_trusted(sheet, tmp_path, fitted, role):
+    model = Autoencoder(2, architecture=Networks(**{role: HERE}), **SHORT)
+    skae.save(model.fit(sheet) if fitted else model, tmp_path / "model")
+    for trusted in ((), HERE, ["torch.nn:Bilinear"]):
+        with pytest.raises(ValueError, match=rf"names the function '{HERE}', which .* trusted=\["):
+            skae.load(tmp_path / "model", trusted=trusted)
+    linear = Autoencoder(2, architecture=Networks(), **SHORT).fit(sheet)
+    skae.save(linear, tmp_path / "model")
+    again = skae.load(tmp_path / "model")
+    assert np.array_equal(again.transform(sheet), linear.transform(sheet))
 
 
 def test_any_module_will_do_from_random_weights(sheet):
@@ -59,6 +76,56 @@ def test_any_module_will_do_from_random_weights(sheet):
 def test_what_is_no_factory_is_refused(sheet, factory, error, match):
     with pytest.raises(error, match=match):
         Autoencoder(2, architecture=Networks(encoder=factory), **SHORT).fit(sheet)
+
+
+def to_one(n_in, n_out):
+    return nn.Linear(n_in, 1)
+
+
+def from_nine(n_in, n_out):
+    return nn.Sequential(nn.Linear(9, n_out))
+
+
+class Pair(Custom):
+    def forward(self, x):
+        return self.layer(x), x
+
+
+@pytest.mark.parametrize("init", ["auto", "random"])
+@pytest.mark.parametrize("role", ["encoder", "decoder"])
+@pytest.mark.parametrize(
+    ("factory", "reason"),
+    [
+        (to_one, r"answers two rows by \(2, 1\)"),
+        (from_nine, r"fails on two rows \(mat1 and mat2"),
+        (Pair, "answers two rows by tuple"),
+    ],
+)
+def test_networks_of_other_widths_are_refused(sheet, init, role, factory, reason):
+    n_in, n_out = (6, 2) if role == "encoder" else (2, 6)
+    model = Autoencoder(2, architecture=Networks(**{role: factory}), init=init, **SHORT)
+    match = f"The {role} .* of width {n_in} and .* of width {n_out}, but it {reason}.*use the width"
+    with pytest.raises(ValueError, match=match) as caught:
+        model.fit(sheet)
+    assert "\n" not in str(caught.value)
+
+
+def normalised(n_in, n_out):
+    return nn.Sequential(
+        nn.Linear(n_in, 7), nn.BatchNorm1d(7), nn.Dropout(0.5), nn.Tanh(), nn.Linear(7, n_out)
+    )
+
+
+def test_networks_that_differ_in_training_are_looked_at_in_evaluation(sheet):
+    model = Autoencoder(2, architecture=Networks(encoder=normalised, decoder=normalised), **SHORT)
+    codes = model.fit_transform(sheet)
+    assert np.array_equal(pickle.loads(pickle.dumps(model)).transform(sheet), codes)
+    with seeded(0):
+        network = normalised(6, 2)
+    network[2].eval()
+    _check_widths("encoder", network, 6, 2)
+    assert [layer.training for layer in network] == [True, True, False, True, True]
+    assert network[1].num_batches_tracked == 0
 
 
 def test_tied_weights_are_one(sheet):

@@ -1,6 +1,9 @@
 import copy
 import gc
+import os
 import pickle
+import subprocess
+import sys
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -55,7 +58,8 @@ def test_schedules_start_at_the_learning_rate_and_stay_below(name):
 def recorder(seen):
     class Recorder(Callback):
         def on_batch_end(self, net, batch=None, training=True, **_):
-            seen.append((net.optimizer_.param_groups[0]["lr"], float(batch.progress)))
+            rates = [group["lr"] for group in net.optimizer_.param_groups]
+            seen.append((rates[0] if len(rates) == 1 else rates, float(batch.progress)))
 
     return Recorder()
 
@@ -74,6 +78,19 @@ def test_learning_rate_and_progress_follow_the_steps(sheet):
     assert [lr for lr, _ in seen] == pytest.approx(
         [0.005 * (1 + np.cos(np.pi * t / 16)) for t in range(16)]
     )
+
+
+def test_each_group_follows_the_schedule_from_a_learning_rate_of_its_own(sheet):
+    seen = []
+    net_params = {
+        "callbacks": [recorder(seen)],
+        "optimizer__lr": 0.01,
+        "optimizer__param_groups": [("decoder*", {"lr": 0.002})],
+    }
+    whole = {"max_iter": 4, "batch_size": 400, "early_stopping": False}
+    Autoencoder(2, schedule="linear", net_params=net_params, **whole).fit(sheet)
+    expected = [[0.002 * left, 0.01 * left] for left in (1, 0.75, 0.5, 0.25)]
+    np.testing.assert_allclose([rates for rates, _ in seen], expected)
 
 
 def test_seeded_gives_the_generator_back():
@@ -205,3 +222,36 @@ def test_threads_take_turns_and_get_the_same_bits(sheet):
         threaded = list(pool.map(fit, [0, 1]))
     for seed, model in enumerate(threaded):
         assert np.array_equal(model.transform(sheet), fit(seed).transform(sheet))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_forked_while_another_thread_fits_can_fit():
+    """In a process of its own, since a fork of many threads makes Python warn."""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], timeout=60, check=False)
+    assert done.returncode == 0
+
+
+FORK = """
+import os, signal, threading, time
+from skae.training import seeded
+
+held, release = threading.Event(), threading.Event()
+
+def fit():
+    with seeded(0):
+        held.set()
+        release.wait()
+
+thread = threading.Thread(target=fit)
+thread.start()
+held.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(5)
+    with seeded(1):
+        os._exit(0)
+_, status = os.waitpid(child, 0)
+release.set()
+thread.join()
+raise SystemExit(os.waitstatus_to_exitcode(status))
+"""

@@ -26,9 +26,20 @@ def test_optimisers_by_name_and_by_class(sheet):
         fit(sheet, {"optimizer": "Adamant"})
 
 
+def test_integers_may_be_numpys(sheet):
+    codes = fit(sheet, batch_size=16, max_iter=2, n_iter_no_change=3).transform(sheet)
+    numbers = {"batch_size": np.int64(16), "max_iter": np.int32(2), "n_iter_no_change": np.int8(3)}
+    assert np.array_equal(fit(sheet, **numbers).transform(sheet), codes)
+
+
 def test_fused_changes_nothing_but_time(sheet):
     plain = fit(sheet, {"optimizer__fused": False}).transform(sheet)
     np.testing.assert_allclose(fit(sheet).transform(sheet), plain, atol=1e-4)
+
+
+def test_foreach_excludes_fused(sheet):
+    foreach = fit(sheet, {"optimizer__foreach": True}).transform(sheet)
+    np.testing.assert_allclose(foreach, fit(sheet).transform(sheet), atol=1e-4)
 
 
 def test_weight_decay_makes_weights_smaller(sheet):
@@ -68,6 +79,13 @@ def test_gpu_agrees_with_the_cpu_and_models_move(sheet):
     moved = on_gpu.set_params(device="cpu")
     np.testing.assert_allclose(moved.transform(sheet), codes, atol=1e-10)
     assert clone(moved).device == "cpu"
+
+
+@pytest.mark.gpu
+def test_rows_reach_the_gpu_by_workers_and_pinned_memory(sheet):
+    loading = {"iterator_train__num_workers": 1, "iterator_train__pin_memory": True}
+    loaded = fit(sheet, loading, device="cuda").transform(sheet)
+    np.testing.assert_allclose(loaded, fit(sheet, device="cuda").transform(sheet), atol=1e-5)
 
 
 def test_float64_is_refused_where_a_device_has_none():

@@ -71,8 +71,9 @@ def test_a_deep_saturating_network_learns_that_otherwise_does_not(sheet):
     assert scores[1] > 0.9 * scores[0]
 
 
-def test_the_start_is_still_pca_and_the_same_each_time(sheet):
-    model = Autoencoder(2, architecture=MLP((9,), pretraining_epochs=5), **SHORT)
+@pytest.mark.parametrize("architecture", [MLP((9,)), MLP((9, 7)), MLP((9, 7, 5), tied=True)])
+def test_the_start_is_still_pca_and_the_same_each_time(sheet, architecture):
+    model = Autoencoder(2, architecture=architecture.set_params(pretraining_epochs=5), **SHORT)
     model.set_params(learning_rate=1e-12).fit(sheet)
     assert model.score(sheet) == pytest.approx(
         neg_reconstruction_error(PCA(2).fit(sheet), sheet), rel=1e-4

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from skae import Autoencoder
-from skae.training import Batches, Conditioning, Rows, StoredRows, Table
+from skae.training import Batches, Conditioning, Rows, StoredRows, Table, seeded
 
 
 @pytest.fixture
@@ -50,6 +50,21 @@ def test_each_row_once_an_epoch_in_an_order_of_its_own():
     assert flat[0] != flat[1]
     assert sorted(flat[0]) == sorted(flat[1]) == list(range(10))
     assert [b.weight.tolist() for b in Batches(rows, 4)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+@pytest.mark.parametrize("loading", [{}, {"num_workers": 0}])
+def test_rows_that_torchs_loader_reads_stay_where_they_are(loading):
+    """The device 'meta' stands for a GPU; workers cannot read rows that are on one."""
+    rows = StoredRows(torch.zeros(6, 3), torch.ones(6, 3), torch.ones(6))
+    batches = Batches(rows, 4, torch.Generator().manual_seed(0), **loading).to("meta")
+    assert batches.rows.weight.device.type == ("cpu" if loading else "meta")
+    assert batches.rows.x.device == batches.rows.observed.device == batches.rows.weight.device
+    with seeded(0):
+        seen = list(batches)
+    assert [len(batch.x) for batch in seen] == [4, 2]
+    for batch in seen:
+        assert {t.device.type for t in batch if t is not None} == {"meta"}
+        assert batch.progress is batches.progress
 
 
 def test_torchs_loader_gives_the_same_batches(sheet):

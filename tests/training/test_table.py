@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.base import clone
 
 from skae import Autoencoder, LinearAutoencoder
 from skae.training import Table, _moments, _table, known_rows
@@ -113,3 +114,17 @@ def test_known_rows_of_a_table_that_stays_are_an_index(counts):
     assert table.shape == (299, 8)
     np.testing.assert_array_equal(table[np.array([0, 5])], counts[[1, 6]])
     assert weight.max() < 1
+
+
+@MODELS
+def test_entries_of_a_sparse_matrix_that_share_a_cell_add_up(model, counts):
+    once = sparse.csr_array(counts)
+    halves = sparse.csr_array(
+        (np.repeat(once.data / 2, 2), np.repeat(once.indices, 2), 2 * once.indptr), once.shape
+    )
+    model = clone(model).set_params(early_stopping=False)
+    expected = clone(model).fit(once)
+    model.fit(halves)
+    assert halves.nnz == 2 * once.nnz, "the matrix given is not changed"
+    np.testing.assert_array_equal(model.mean_, expected.mean_)
+    np.testing.assert_array_equal(model.transform(halves), expected.transform(once))
