@@ -12,6 +12,7 @@ import argparse
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -57,13 +58,16 @@ class Graph(nn.Module):
 
 
 class Turns(Callback):
-    """Before each epoch of a fit, time one of the hand-written loop."""
+    """Before each epoch of a fit, time one of a hand-written loop.
 
-    def __init__(self, X: torch.Tensor, batch_size: int, shortcut: bool):
+    `loss` maps rows to a number; `parameters` are what it trains.
+    """
+
+    def __init__(self, X: torch.Tensor, batch_size: int, parameters: Iterable, loss: Callable):
         self.X = X
         self.batch_size = batch_size
-        self.model = Graph(shortcut)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3, fused=True)
+        self.loss = loss
+        self.optimizer = torch.optim.Adam(parameters, lr=1e-3, fused=True)
         self.times: dict[str, list[float]] = {"loop": [], "fit": []}
 
     def on_epoch_begin(self, net, **_) -> None:
@@ -72,7 +76,7 @@ class Turns(Callback):
         x = self.X[torch.randperm(len(self.X))]
         total = 0.0
         for i in range(0, len(x), self.batch_size):
-            loss = self.model(x[i : i + self.batch_size]).mean()
+            loss = self.loss(x[i : i + self.batch_size])
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -85,11 +89,21 @@ class Turns(Callback):
         """Note how long the fit took for its epoch."""
         self.times["fit"].append(time.perf_counter() - self.start)
 
+    def medians(self) -> dict:
+        """Return median seconds of an epoch of each, and their ratio; the first is warm-up."""
+        loop, fit = (self.times[name][1:] for name in ("loop", "fit"))
+        return {
+            "loop_seconds": median(loop),
+            "fit_seconds": median(fit),
+            "ratio": median(f / b for f, b in zip(fit, loop, strict=True)),
+        }
+
 
 def epochs(n_rows: int, batch_size: int, shortcut: bool, n_epochs: int) -> dict:
-    """Return median seconds of an epoch of each, and their ratio; the first epoch is warm-up."""
+    """Return what an epoch of the fit and of the loop take."""
     X = torch.rand(n_rows, WIDTHS[0])
-    turns = Turns(X, batch_size, shortcut)
+    graph = Graph(shortcut)
+    turns = Turns(X, batch_size, graph.parameters(), lambda x: graph(x).mean())
     Autoencoder(
         WIDTHS[-1],
         hidden_layer_sizes=WIDTHS[1:-1],
@@ -99,12 +113,7 @@ def epochs(n_rows: int, batch_size: int, shortcut: bool, n_epochs: int) -> dict:
         early_stopping=False,
         net_params={"callbacks": [turns]},
     ).fit(X.numpy())
-    loop, fit = (turns.times[name][1:] for name in ("loop", "fit"))
-    return {
-        "loop_seconds": median(loop),
-        "fit_seconds": median(fit),
-        "ratio": median(f / b for f, b in zip(fit, loop, strict=True)),
-    }
+    return turns.medians()
 
 
 def transform(n_rows: int, n: int) -> dict:

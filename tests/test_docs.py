@@ -7,6 +7,7 @@ import pkgutil
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import skae
@@ -46,7 +47,7 @@ def test_public_classes_and_methods_are_documented(thing):
             assert "Returns\n-------" in described
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/extending.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/extending.md", "docs/variants.md"])
 def test_python_in_the_pages_compiles_and_runs(page, sheet):
     names = {"X": sheet}
     for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S):
@@ -54,6 +55,10 @@ def test_python_in_the_pages_compiles_and_runs(page, sheet):
             compile(block.replace("Autoencoder(8)", "Autoencoder(2, max_iter=2)"), page, "exec"),
             names,
         )
+    if page == "docs/variants.md":
+        assert names["share_of_zeros"] > 0.5
+        assert np.abs(names["new_rows"].mean(0) - sheet.mean(0)).max() < 0.3
+        assert np.median(names["dimension"]) < 3
     if page == "docs/extending.md":
         small = names["SmallCode"](2, alpha=10.0, max_iter=30, random_state=0).fit(sheet)
         plain = skae.Autoencoder(2, max_iter=30, random_state=0).fit(sheet)

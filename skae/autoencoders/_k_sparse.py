@@ -10,15 +10,15 @@ from skae.training import AutoencoderModule, Batch, Rows
 REVIVAL = 1 / 32  # weight of the auxiliary loss (Gao et al. 2024)
 
 
-def top(h: Tensor, k: int) -> Tensor:
-    """Keep the k entries of each row that are largest in absolute value."""
-    index = h.abs().topk(k, dim=1, sorted=False).indices
+def top(h: Tensor, k: int, positive: bool = False) -> Tensor:
+    """Keep the k entries of each row that are largest, in absolute value or as they are."""
+    index = (h if positive else h.abs()).topk(k, dim=1, sorted=False).indices
     return torch.zeros_like(h).scatter(1, index, h.gather(1, index))
 
 
-def weighted_top(h: Tensor, k: int, weight: Tensor) -> Tensor:
+def weighted_top(h: Tensor, k: int, weight: Tensor, positive: bool = False) -> Tensor:
     """Keep the largest entries of all rows, k a row on average, a row counting by its weight."""
-    order = h.abs().flatten().argsort(descending=True)
+    order = (h if positive else h.abs()).flatten().argsort(descending=True)
     share = weight[:, None].expand_as(h).flatten()[order].double().cumsum(0)
     keep = share <= k * weight.double().sum() * (1 + 1e-6)  # rounding
     mask = torch.zeros_like(keep).scatter(0, order, keep).reshape(h.shape)
@@ -54,7 +54,8 @@ class KSparseAutoencoder(DictionaryAutoencoder):
     n_dead_ : int
         Units that are kept in no training row.
     threshold_ : float
-        Absolute value from which entries are kept; with ``selection="batch"`` only.
+        From which absolute value (or value, for a positive code) entries are kept; with
+        ``selection="batch"`` only.
     {attributes}
 
     See Also
@@ -89,6 +90,14 @@ class KSparseAutoencoder(DictionaryAutoencoder):
         Entries of the code that are kept in each row. None is a tenth of the number of features,
         and at least one.""",
     )
+    positive_code: bool = param(
+        False,
+        "boolean",
+        doc="""
+        Whether entries that are largest count, not those largest in absolute value: a unit then
+        stands for one pattern, not for it and its opposite. Costs reconstruction, and makes better
+        features.""",
+    )
     selection: str = param(
         "row",
         one_of("row", "batch"),
@@ -111,24 +120,26 @@ class KSparseAutoencoder(DictionaryAutoencoder):
 
     def _code(self, module: AutoencoderModule, h: Tensor) -> Tensor:
         if self.selection == "batch":
-            return torch.where(h.abs() >= module.get_buffer("threshold"), h, 0)
-        return top(h, self._n_kept(len(module.output_bias), h.shape[1]))
+            size = h if self.positive_code else h.abs()
+            return torch.where(size >= module.get_buffer("threshold"), h, 0)
+        return top(h, self._n_kept(len(module.output_bias), h.shape[1]), self.positive_code)
 
     def _objective(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         h = module.encode(self._inputs(self._corrupt(module, batch)))
         k = self._n_kept(batch.x.shape[1], h.shape[1])
         if self.selection == "row":
-            z = top(h, k)
+            z = top(h, k, self.positive_code)
         elif module.equal_weights:
-            z = top(h.reshape(1, -1), k * len(h)).reshape(h.shape)
+            z = top(h.reshape(1, -1), k * len(h), self.positive_code).reshape(h.shape)
         else:
-            z = weighted_top(h, k, batch.weight)
-        output = module.decode(z)
+            z = weighted_top(h, k, batch.weight, self.positive_code)
         # What silent units could add, were the rest to stay as it is.
-        silent = torch.where((z != 0).any(0), 0.0, h)
-        spare = top(silent, k)
-        added = module.decode(spare) - module.decode(torch.zeros_like(spare[:1]))
-        revival = module.reconstruction_loss(output.detach() + added, batch)
+        spare = top(torch.where((z != 0).any(0), 0.0, h), k, self.positive_code)
+        n = len(z)
+        output, more, nothing = module.decode(torch.cat([z, spare, torch.zeros_like(z[:1])])).split(
+            [n, n, 1]
+        )
+        revival = module.reconstruction_loss(output.detach() + more - nothing, batch)
         return module.reconstruction_loss(output, batch) + REVIVAL * revival
 
     def _finish(self, module: AutoencoderModule, rows: Rows) -> None:
@@ -137,8 +148,9 @@ class KSparseAutoencoder(DictionaryAutoencoder):
             k = self._n_kept(rows.n_features, self.n_components_)
             threshold = torch.zeros((), dtype=torch.float64)
             for piece, h in self._encoded(module, rows):
-                kept = weighted_top(h, k, rows.weight[piece]).abs()
-                threshold += weight[piece].sum() * kept[kept > 0].min()
+                kept = weighted_top(h, k, rows.weight[piece], self.positive_code)
+                size = kept if self.positive_code else kept.abs()
+                threshold += weight[piece].sum() * size[kept != 0].min()
             module.register_buffer("threshold", threshold.to(module.scale))
             self.threshold_ = float(threshold)
         frequency = torch.zeros(self.n_components_, dtype=torch.float64)

@@ -87,9 +87,10 @@ class Swap(Noise):
     """Put the value that the column has in another row of the batch, drawn by weight."""
 
     def instead(self, batch: Batch, columns: Columns) -> Tensor:
-        n, d = batch.x.shape
-        rows = torch.multinomial(batch.weight, n * d, replacement=True).reshape(n, d)
-        return batch.x.gather(0, rows)
+        # Uniform draws from rows that were drawn by weight.
+        pool = torch.multinomial(batch.weight, len(batch.x), replacement=True)
+        rows = torch.randint(len(pool), batch.x.shape, device=batch.x.device)
+        return batch.x[pool].gather(0, rows)
 
     def instead_moments(self, columns: Columns) -> tuple[Tensor, Tensor]:
         return torch.zeros_like(columns.std), columns.variance

@@ -30,6 +30,22 @@ def test_exactly_k_are_kept_the_largest_in_absolute_value(sheet, k):
     assert (Z < 0).any()
 
 
+@pytest.mark.parametrize("selection", ["row", "batch"])
+def test_a_positive_code_keeps_the_largest_as_they_are(digits, selection):
+    model = KSparseAutoencoder(
+        n_nonzero_coefs=5, positive_code=True, selection=selection, max_iter=9, **PLAIN
+    ).fit(digits)
+    Z = model.transform(digits)
+    assert (Z >= 0).all()
+    assert (Z != 0).sum(1).mean() == pytest.approx(5, abs=0.01)
+    with torch.no_grad():
+        x = torch.from_numpy((digits - model.mean_) / model.scale_)
+        h = model._module_in(np.dtype(np.float64)).encode(x).numpy()
+    assert (h < -Z.max(axis=1, keepdims=True)).any()  # which the absolute value would have kept
+    if selection == "row":
+        assert (np.where(Z != 0, h, np.inf).min(1) >= np.where(Z != 0, -np.inf, h).max(1)).all()
+
+
 def test_default_is_a_tenth_of_the_features(digits):
     model = KSparseAutoencoder(max_iter=1, **PLAIN).fit(digits)
     assert model.transform(digits).shape[1] == 128
