@@ -52,7 +52,6 @@ NARROW = [
     (DenoisingAutoencoder, {"noise": "masking"}),
     (ContractiveAutoencoder, {"alpha": 0}),
     (ContractiveAutoencoder, {}),
-    (ContractiveAutoencoder, {"alpha": 0.01}),
     (VariationalAutoencoder, {}),
 ]
 WIDE = [
@@ -62,8 +61,9 @@ WIDE = [
     (SparseAutoencoder, {"penalty": "kl"}),
     (KSparseAutoencoder, {}),
     (KSparseAutoencoder, {"selection": "batch"}),
+    (KSparseAutoencoder, {"positive_code": True}),
 ]
-SIZES = {"digits": (16, 128), "mnist": (32, 1000)}
+SIZES = {"digits": (8, 128), "mnist": (32, 1000)}
 CORRUPTIONS = ("gaussian", "masking", "salt_and_pepper")
 QUALITIES = ("error", "probe", "knn", "precision_at_10", "trustworthiness", "zeros", "seconds")
 ROBUSTNESS = [f"{c}_{what}" for c in CORRUPTIONS for what in ("error", "probe")] + ["displacement"]

@@ -51,7 +51,7 @@ def squared_jacobian(f: Callable[[Tensor], Tensor], x: Tensor, n_code: int) -> T
 class ContractiveAutoencoder(Autoencoder):
     r"""Autoencoder whose code changes little where the rows do not go.
 
-    .. math:: \min \sum_i w_i \Bigl( \frac{1}{d} \lVert \hat x_i - x_i \rVert^2
+    .. math:: \min \sum_i w_i \frac{1}{d} \Bigl( \lVert \hat x_i - x_i \rVert^2
               + \alpha \Bigl\lVert \frac{\partial z_i}{\partial x_i} \Bigr\rVert_F^2 \Bigr)
 
     with x centred and divided by the root of its columns' mean variance, :math:`z = f(x) + A x`
@@ -96,7 +96,13 @@ class ContractiveAutoencoder(Autoencoder):
     (1797, 16)
     """
 
-    alpha: float = param(1e-3, NON_NEGATIVE, doc="Weight of the penalty.")
+    alpha: float = param(
+        0.5,
+        NON_NEGATIVE,
+        doc="""
+        Weight of the penalty: about the variance, beside the columns' mean variance of 1, below
+        which the code no longer follows a direction.""",
+    )
     tied: bool = param(
         True,
         "boolean",
@@ -125,4 +131,5 @@ class ContractiveAutoencoder(Autoencoder):
         self, module: AutoencoderModule, batch: Batch, h: Tensor, output: Tensor
     ) -> Tensor:
         x = self._inputs(batch)
-        return self.alpha * squared_jacobian(module.encode, x, h.shape[1])
+        penalty = squared_jacobian(module.encode, x, h.shape[1])
+        return self.alpha / batch.x.shape[1] * penalty

@@ -41,7 +41,7 @@ class KSparseAutoencoder(DictionaryAutoencoder):
 
     With ``selection="batch"``, k entries a row are kept on average over a batch. After training,
     entries of at least ``threshold_`` are, which keeps k on average over the training rows, so
-    that a row's code does not depend on its neighbours.
+    that a row's code does not depend on its neighbours; rows unlike those may keep more.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from skae._params import NON_NEGATIVE, POSITIVE, hyperparameters, one_of, param
 from skae.architectures._mlp import UnitLinear
+from skae.autoencoders._deep import Autoencoder
 from skae.autoencoders._dictionary import DictionaryAutoencoder, layers_of
 from skae.exceptions import AutoencoderWarning
 from skae.training import AutoencoderModule, Batch, Rows
@@ -61,8 +62,9 @@ class SparseAutoencoder(DictionaryAutoencoder):
     Warns
     -----
     AutoencoderWarning
-        If the architecture's decoder is free to grow, so that the penalty may shrink the code
-        instead of making it sparse; if the fit was interrupted.
+        If nothing keeps a wide code from copying X, as with ``alpha=0``; if the architecture's
+        decoder is free to grow, so that the penalty may shrink the code instead of making it
+        sparse; if the fit was interrupted.
 
     See Also
     --------
@@ -118,6 +120,8 @@ class SparseAutoencoder(DictionaryAutoencoder):
 
     def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
         super()._setup(module, rows)
+        if self.alpha == 0:
+            Autoencoder._setup(self, module, rows)
         target = self._target()
         last = layers_of(module.encoder)[-1]
         if self.penalty == "kl" and isinstance(last, nn.Linear) and target is not None:

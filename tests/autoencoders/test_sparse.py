@@ -42,6 +42,10 @@ class Logistic(Rectified):
         return torch.sigmoid(h)
 
 
+overcomplete = pytest.mark.filterwarnings("ignore:n_components=.* is more than")
+
+
+@overcomplete
 @pytest.mark.parametrize(
     ("penalty", "plain"), [("l1", Rectified), ("l2", Rectified), ("kl", Logistic)]
 )
@@ -109,6 +113,7 @@ def test_columns_of_the_decoder_keep_their_size(digits):
     np.testing.assert_allclose((written**2).sum(1), model.scale_**2, rtol=1e-5)
 
 
+@overcomplete
 @pytest.mark.parametrize("penalty", ["l1", "l2"])
 def test_the_penalty_makes_codes_sparse_and_not_just_small(digits, penalty):
     light, heavy = (
@@ -123,6 +128,7 @@ def test_the_penalty_makes_codes_sparse_and_not_just_small(digits, penalty):
     assert sizes[1] > 0.5 * sizes[0]
 
 
+@overcomplete
 def test_kl_draws_activations_to_the_target(digits):
     free, drawn = (
         SparseAutoencoder(
@@ -142,6 +148,12 @@ def test_a_decoder_that_is_free_to_grow_is_warned_of(sheet):
         free.fit(sheet)
     held = MLP((8,), unit_norm="l2")
     SparseAutoencoder(9, architecture=held, **PLAIN).fit(sheet)
+
+
+def test_a_wide_code_without_penalty_is_warned_of(sheet):
+    with pytest.warns(AutoencoderWarning, match="nothing keeps the code from copying X"):
+        SparseAutoencoder(alpha=0.0, **PLAIN).fit(sheet)
+    SparseAutoencoder(**PLAIN).fit(sheet)
 
 
 def test_bad_parameters_are_named(sheet):

@@ -72,7 +72,7 @@ def test_tangents_of_a_circle(rng):
     J = jacobian(model, X[:200])
     assert J.shape == (200, 2, 2)
     contractive = ContractiveAutoencoder(
-        2, alpha=0.1, init="random", early_stopping=False, random_state=0
+        2, alpha=0.2, init="random", early_stopping=False, random_state=0
     ).fit(X)
     along = np.column_stack([-np.sin(angle), np.cos(angle)])
     cosine = np.abs((tangent_basis(contractive, X, 1)[:, 0] * along).sum(1))
