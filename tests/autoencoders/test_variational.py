@@ -7,7 +7,7 @@ from sklearn.decomposition import PCA
 from torch.distributions import Normal, kl_divergence
 
 from skae import MLP, AutoencoderWarning, VariationalAutoencoder
-from skae.autoencoders._variational import arc, kl_from_normal, standard_draws
+from skae.autoencoders._normal import arc, kl_from_normal, standard_draws
 from skae.training import Batch, seeded
 
 PLAIN = {"early_stopping": False, "random_state": 0, "max_iter": 5}
