@@ -1,0 +1,95 @@
+"""Normal distributions: their divergence, fixed draws, and probabilistic principal components."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skae.training import AutoencoderModule, Rows
+
+FLOOR = 1e-6  # of the noise variance, in units of the columns' mean variance
+N_DRAWS = 64  # where no number is given
+
+
+def kl_from_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    r"""Return :math:`\tfrac12 (\mu^2 + \sigma^2 - 1 - \log \sigma^2)`, elementwise.
+
+    The divergence of :math:`N(\mu, \sigma^2)` from :math:`N(0, 1)`.
+    """
+    return 0.5 * (mean.square() + log_variance.expm1() - log_variance)
+
+
+def start_at_ppca(
+    module: AutoencoderModule, rows: Rows, noise: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    r"""Turn a start at PCA into one at probabilistic PCA (Tipping and Bishop 1999).
+
+    With axes :math:`v_i`, variances :math:`\lambda_i` and noise :math:`\sigma^2`, the mean of
+    those that are left out: :math:`W_i = \sqrt{\lambda_i - \sigma^2}\, v_i`, posterior mean
+    :math:`W_i^\top x / \lambda_i` and variance :math:`\sigma^2 / \lambda_i`. At least one
+    direction is left to the noise.
+
+    Parameters
+    ----------
+    module : AutoencoderModule
+        At PCA.
+    rows : Rows
+    noise : Tensor or None
+        :math:`\sigma^2`, if it is given.
+
+    Returns
+    -------
+    noise : Tensor of shape ()
+    log_variance : Tensor of shape (k,)
+        Of the posterior.
+    """
+    axes = module.output_axes.detach().double()  # (d, k)
+    d, k = axes.shape
+    weight = rows.weight.double() / rows.weight.double().sum()
+    variance, total = torch.zeros(k, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    for piece in rows.pieces():
+        x = rows.values(piece)[0].double()
+        variance += weight[piece] @ (x @ axes).square()
+        total += weight[piece] @ x.square().sum(1)
+    rank = int((axes != 0).any(0).sum())
+    q = min(k, rank if rank < d and total - variance.sum() > 1e-9 * total else rank - 1)
+    if noise is None:
+        noise = ((total - variance[:q].sum()) / (d - q)).clamp_min(2 * FLOOR)
+    kept = torch.where(torch.arange(k) < q, variance, 0).clamp_min(noise)
+    amplitude = (kept - noise).sqrt()
+    with torch.no_grad():
+        module.output_axes.mul_(amplitude.to(module.shift))
+        module.input_axes[:q].mul_((amplitude / kept)[:q, None].to(module.shift))
+        module.input_axes[k:] = 0
+    return noise, (noise / kept).log()
+
+
+def standard_draws(n: int | None, like: Tensor) -> Tensor:
+    """Return draws from N(0, I), (L, 1, k), the same at each call.
+
+    n of them; or, for None, 64 in opposite pairs, each component with variance 1 exactly.
+    """
+    generator = torch.Generator().manual_seed(0)
+    k = like.shape[1]
+    if n is None:
+        draws = torch.randn(N_DRAWS // 2, k, generator=generator, dtype=torch.float64)
+        draws /= draws.square().mean(0).sqrt()
+        draws = torch.cat([draws, -draws])
+    else:
+        draws = torch.randn(n, k, generator=generator, dtype=torch.float64)
+    return draws[:, None].to(like)
+
+
+def arc(start: NDArray, end: NDArray, t: NDArray) -> NDArray:
+    """Return points on the arc from one vector to another (slerp)."""
+    cosine = start @ end / max(np.linalg.norm(start) * np.linalg.norm(end), 1e-300)
+    angle = np.arccos(np.clip(cosine, -1, 1))
+    if np.pi - angle < 1e-6:
+        raise ValueError(
+            "There is no one arc between codes that are opposite; use method='linear'."
+        )
+    if angle < 1e-6:
+        return (1 - t) * start + t * end
+    return (np.sin((1 - t) * angle) * start + np.sin(t * angle) * end) / np.sin(angle)
