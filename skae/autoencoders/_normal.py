@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from torch import Tensor
 from skae.training import AutoencoderModule, Rows
 
 FLOOR = 1e-6  # of the noise variance, in units of the columns' mean variance
+NARROW = 64  # columns up to which the encoder sees rows as they are
 N_DRAWS = 64  # where no number is given
 
 
@@ -19,6 +22,15 @@ def kl_from_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     The divergence of :math:`N(\mu, \sigma^2)` from :math:`N(0, 1)`.
     """
     return 0.5 * (mean.square() + log_variance.expm1() - log_variance)
+
+
+def input_gain(n_features: int) -> float:
+    """Return what the encoder's input is multiplied by.
+
+    A step of Adam moves every weight alike, and with it a unit's answer by as much as its inputs
+    sum to: on wide rows, too much for the noise of a bound by one draw.
+    """
+    return min(1.0, math.sqrt(NARROW / n_features))
 
 
 def start_at_ppca(
@@ -61,7 +73,8 @@ def start_at_ppca(
     amplitude = (kept - noise).sqrt()
     with torch.no_grad():
         module.output_axes.mul_(amplitude.to(module.shift))
-        module.input_axes[:q].mul_((amplitude / kept)[:q, None].to(module.shift))
+        to_mean = amplitude / kept / input_gain(d)
+        module.input_axes[:q].mul_(to_mean[:q, None].to(module.shift))
         module.input_axes[k:] = 0
     return noise, (noise / kept).log()
 

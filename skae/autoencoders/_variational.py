@@ -18,6 +18,7 @@ from skae.autoencoders._deep import DeepAutoencoder
 from skae.autoencoders._normal import (
     FLOOR,
     arc,
+    input_gain,
     kl_from_normal,
     standard_draws,
     start_at_ppca,
@@ -80,8 +81,9 @@ class VariationalAutoencoder(DeepAutoencoder):
     -----
     The loss curves are in nats per feature, for x in conditioned units where the likelihood is
     Gaussian. The variance of a Gaussian likelihood does not fall below 1e-6 times the columns'
-    mean variance. Rows that a Bernoulli likelihood is asked about may be anything in [0, 1], those
-    of a Poisson likelihood anything of at least 0.
+    mean variance. The encoder sees rows of more than 64 columns divided by the root of d / 64,
+    without which its steps would grow with their width. Rows that a Bernoulli likelihood is asked
+    about may be anything in [0, 1], those of a Poisson likelihood anything of at least 0.
 
     References
     ----------
@@ -164,6 +166,9 @@ class VariationalAutoencoder(DeepAutoencoder):
 
     def _warm_up(self) -> float:
         return self.warm_up
+
+    def _inputs(self, batch: Batch) -> Tensor:
+        return batch.x * input_gain(batch.x.shape[1])
 
     def _widths(self, n_features: int) -> Widths:
         widths = super()._widths(n_features)

@@ -62,6 +62,16 @@ def test_from_random_weights_a_linear_one_becomes_probabilistic_pca(name):
     assert vae.score(X) == pytest.approx(PCA(4).fit(X).score(X), abs=0.01 * X.shape[1])
 
 
+def test_rows_of_more_columns_start_there_too():
+    """Beyond 64 columns, the encoder sees rows at another scale."""
+    image = load_sample_image("china.jpg").astype(float)
+    corners = [(i, j) for i in range(0, 300, 8) for j in range(0, 600, 20)]
+    X = np.array([image[i : i + 6, j : j + 6].ravel() for i, j in corners])
+    vae, pca = VariationalAutoencoder(5, **STILL).fit(X), PCA(5).fit(X)
+    assert X.shape[1] == 108
+    assert vae.score(X) == pytest.approx(pca.score(X), abs=1e-3 * 108)
+
+
 def exact_score(vae, X):
     """Return log p(x) of a linear decoder by the formula of a normal distribution."""
     k, d = vae.n_components_, X.shape[1]
