@@ -68,11 +68,8 @@ def test_tangents_of_a_circle(rng):
     """The leading direction at a point of a circle is at a right angle to its radius."""
     angle = rng.uniform(0, 2 * np.pi, size=1500)
     X = np.column_stack([np.cos(angle), np.sin(angle)]) + 0.02 * rng.normal(size=(1500, 2))
-    model = DenoisingAutoencoder(noise_level=0.3, early_stopping=False, random_state=0).fit(X)
-    J = jacobian(model, X[:200])
-    assert J.shape == (200, 2, 2)
     contractive = ContractiveAutoencoder(
-        2, alpha=0.2, init="random", early_stopping=False, random_state=0
+        2, alpha=0.2, init="random", early_stopping=False, max_iter=60, random_state=0
     ).fit(X)
     along = np.column_stack([-np.sin(angle), np.cos(angle)])
     cosine = np.abs((tangent_basis(contractive, X, 1)[:, 0] * along).sum(1))
