@@ -150,7 +150,8 @@ class KSparseAutoencoder(DictionaryAutoencoder):
             for piece, h in self._encoded(module, rows):
                 kept = weighted_top(h, k, rows.weight[piece], self.positive_code)
                 size = kept if self.positive_code else kept.abs()
-                threshold += weight[piece].sum() * size[kept != 0].min()
+                if kept.any():
+                    threshold += weight[piece].sum() * size[kept != 0].min()
             module.register_buffer("threshold", threshold.to(module.scale))
             self.threshold_ = float(threshold)
         frequency = torch.zeros(self.n_components_, dtype=torch.float64)

@@ -1,0 +1,90 @@
+"""What every variant inherits: files, streams, sparse rows, checkpoints, parameters after a fit."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.base import clone
+from skops.io import dumps, get_untrusted_types, loads
+
+import skae
+
+SHORT = {"max_iter": 3, "early_stopping": False, "random_state": 0}
+VARIANTS = [
+    skae.SparseAutoencoder(8, **SHORT),
+    skae.SparseAutoencoder(8, penalty="kl", **SHORT),
+    skae.KSparseAutoencoder(8, n_nonzero_coefs=2, **SHORT),
+    skae.KSparseAutoencoder(8, n_nonzero_coefs=2, selection="batch", positive_code=True, **SHORT),
+    skae.DenoisingAutoencoder(noise_level=(0.1, 0.5), **SHORT),
+    skae.DenoisingAutoencoder(3, noise="salt_and_pepper", **SHORT),
+    skae.ContractiveAutoencoder(3, **SHORT),
+    skae.VariationalAutoencoder(2, variance="feature", warm_up=0.2, **SHORT),
+    skae.VariationalAutoencoder(2, variance=0.5, objective="iwae", n_importance=3, **SHORT),
+]
+every = pytest.mark.parametrize("model", VARIANTS, ids=lambda m: type(m).__name__)
+
+
+def answers(model, X):
+    return model.transform(X), model.reconstruct(X), model.score_samples(X)
+
+
+def assert_same(model, other, X):
+    for ours, theirs in zip(answers(model, X), answers(other, X), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+@every
+def test_files_hold_all_of_it(model, sheet, tmp_path):
+    fitted = clone(model).fit(sheet)
+    skae.save(fitted, tmp_path / "model")
+    assert_same(fitted, skae.load(tmp_path / "model"), sheet)
+    file = dumps(fitted)
+    types = get_untrusted_types(data=file)
+    assert all(name.startswith("skae.") for name in types)
+    assert_same(fitted, loads(file, trusted=types), sheet)
+
+
+@every
+def test_what_is_loaded_goes_on_as_what_was_saved(model, sheet, tmp_path):
+    fitted = clone(model).partial_fit(sheet[:200])
+    skae.save(fitted, tmp_path / "model")
+    again = skae.load(tmp_path / "model").partial_fit(sheet[200:])
+    fitted.partial_fit(sheet[200:])
+    assert_same(fitted, again, sheet)
+    assert fitted.n_iter_ == 2
+
+
+@every
+def test_sparse_rows_are_dense_rows(model, sheet):
+    X = np.where(np.abs(sheet) < 0.3, 0, sheet)
+    dense, rows = clone(model).fit(X), clone(model).fit(sparse.csr_array(X))
+    for ours, theirs in zip(answers(dense, X), answers(rows, sparse.csr_array(X)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@every
+def test_a_checkpoint_goes_on_to_the_same_bits(model, sheet, tmp_path, monkeypatch):
+    monkeypatch.setattr("skae.training._checkpoint.INTERVAL", 0)
+    whole = clone(model).fit(sheet)
+    half = clone(model).set_params(checkpoint=str(tmp_path / "fit"))
+    half.fit(sheet)
+    assert_same(whole, half, sheet)
+    assert_same(whole, clone(half).fit(sheet), sheet)
+
+
+@every
+def test_what_is_set_after_the_fit_waits_for_the_next(model, sheet):
+    fitted = clone(model).fit(sheet)
+    before = answers(fitted, sheet)
+    other = type(model)().get_params(deep=False)
+    fitted.set_params(**{name: other[name] for name in fitted._fitted_with})
+    for was, now in zip(before, answers(fitted, sheet), strict=True):
+        assert np.array_equal(was, now)
+
+
+@every
+def test_holes_are_data(model, sheet, rng):
+    holed = np.where(rng.random(sheet.shape) < 0.2, np.nan, sheet)
+    holed[0] = np.nan
+    fitted = clone(model).fit(holed)
+    assert all(np.isfinite(answer).all() for answer in answers(fitted, holed))
+    assert fitted.score_samples(holed[:1])[0] == 0
