@@ -17,29 +17,25 @@ from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from skae._hooks import Hooks
 from skae._params import hyperparameters
 from skae._sklearn import _fit_context
 from skae._training_parameters import TrainingParameters
 from skae._validation import below_one, finite, weights, what_is_wrong
-from skae.losses import LOSSES, Loss
 from skae.training import (
     AutoencoderModule,
     Batch,
     Conditioning,
     Monitor,
-    Rows,
     Table,
-    Widths,
     check_precision,
     device_of,
     known_rows,
-    or_auto,
     pieces,
     restore,
     state_of,
     train,
 )
-from skae.training import _budget as budget
 
 FLOATS = [np.float64, np.float32]
 CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
@@ -51,97 +47,19 @@ class BaseAutoencoder(
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    TrainingParameters,
+    Hooks,
     BaseEstimator,
 ):
     r"""Base of the autoencoders: training, and everything that scikit-learn expects.
 
-    A variant declares its hyperparameters and changes some of the hooks below; ``fit``,
-    ``transform``, ``inverse_transform``, ``reconstruct``, ``score_samples`` and ``score`` are
-    these, for all. Hooks take and return tensors in conditioned units, a batch of rows at a time,
-    without reducing over rows; they draw randomness from torch's generator only, read numbers
-    from ``self``, and have no side effects.
+    A variant declares its hyperparameters and changes some of the hooks of `skae._hooks.Hooks`;
+    ``fit``, ``transform``, ``inverse_transform``, ``reconstruct``, ``score_samples`` and ``score``
+    are these, for all.
 
     Parameters
     ----------
     {parameters}
     """
-
-    # ---------------------------------------------------------------------------------- hooks
-
-    _start = "PCA"  # what training starts from, as users are told
-    _loss_parameter = "loss"  # by which users choose it
-
-    def _widths(self, n_features: int) -> Widths:
-        """Return the widths of what the networks see and answer."""
-        k = self.n_components
-        return Widths(n_inputs=n_features, n_code=k, n_components=k, n_outputs=n_features)
-
-    def _architecture(self) -> Any:
-        """Return the recipe of the networks, or None for linear shortcuts alone."""
-        return None
-
-    def _loss(self) -> Loss:
-        """Return the reconstruction loss."""
-        return LOSSES["squared_error"]
-
-    def _starts_from_pca(self) -> bool:
-        """Tell whether training starts from the principal components."""
-        return True
-
-    def _linear_shortcut(self) -> bool:
-        """Tell whether there is a linear path beside the networks."""
-        return True
-
-    def _tied(self) -> bool:
-        """Tell whether the decoder's linear path is the encoder's, transposed."""
-        return False
-
-    def _warm_up(self) -> float:
-        """Return the share of the training before which no epoch counts as the best."""
-        return 0.0
-
-    def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
-        """Add parameters and buffers to the module, once before training."""
-
-    def _corrupt(self, module: AutoencoderModule, batch: Batch) -> Batch:
-        """Return what the encoder is given in training."""
-        return batch
-
-    def _inputs(self, batch: Batch) -> Tensor:
-        """Return the encoder's input, (n, n_inputs)."""
-        return batch.x
-
-    def _code(self, module: AutoencoderModule, h: Tensor) -> Tensor:
-        """Return the deterministic code, (n, n_components), for the encoder's output."""
-        return h
-
-    def _sample(self, module: AutoencoderModule, h: Tensor) -> Tensor:
-        """Return the code that training decodes, possibly stochastic."""
-        return self._code(module, h)
-
-    def _penalty(
-        self, module: AutoencoderModule, batch: Batch, h: Tensor, output: Tensor
-    ) -> Tensor | float:
-        """Return what is added to the loss of each row, (n,)."""
-        return 0.0
-
-    def _objective(self, module: AutoencoderModule, batch: Batch) -> Tensor:
-        """Return what training minimises, for each row, (n,)."""
-        h = module.encode(self._inputs(self._corrupt(module, batch)))
-        output = module.decode(self._sample(module, h))
-        return module.reconstruction_loss(output, batch) + self._penalty(module, batch, h, output)
-
-    def _score(self, module: AutoencoderModule, batch: Batch) -> Tensor:
-        """Return the score of each row in X's units, (n,)."""
-        output = module.decode(self._encode(module, batch))
-        return -module.reconstruction_loss(output, batch) * module.scale**module.loss.power
-
-    def _finish(self, module: AutoencoderModule, rows: Rows) -> None:
-        """Set further fitted attributes, once after training; may change the module."""
-
-    def _go_on(self, module: AutoencoderModule) -> None:
-        """Undo what `_finish` changed in the module, before training goes on."""
 
     # -------------------------------------------------------------------------------- fitting
 
@@ -227,10 +145,6 @@ class BaseAutoencoder(
                 self._finish(self.module_, rows)
             monitor.end()
         return self
-
-    def _n_epochs(self, rows: Rows, steps_per_epoch: int, at_pca: bool) -> int:
-        """Return how many epochs to train for, at most."""
-        return or_auto(self.max_iter, budget.max_iter(steps_per_epoch))
 
     # ------------------------------------------------------------------------ what is learned
 
@@ -335,11 +249,6 @@ class BaseAutoencoder(
         weight = below_one(weights(sample_weight, len(scores)))
         return float(np.average(scores, weights=weight))
 
-    def _encoded(self, module: AutoencoderModule, rows: Rows) -> Iterator[tuple[slice, Tensor]]:
-        """Give the encoder's output for pieces of the training rows, with which rows they are."""
-        for piece in rows.pieces():
-            yield piece, module.encode(self._inputs(rows[piece]))
-
     def _own_parameters(self) -> dict[str, Any]:
         """Return the hyperparameters that hooks may read: all but those of training."""
         training = {field.name for field in fields(TrainingParameters)} | {"architecture"}
@@ -350,15 +259,6 @@ class BaseAutoencoder(
         fitted = object.__new__(type(self))
         fitted.__dict__ = vars(self) | self._fitted_with
         return fitted
-
-    def _encode(self, module: AutoencoderModule, batch: Batch) -> Tensor:
-        return self._code(module, module.encode(self._inputs(batch)))
-
-    def _decode(self, module: AutoencoderModule, z: Tensor) -> Tensor:
-        return module.loss.link(module.decode(z))
-
-    def _reconstruct(self, module: AutoencoderModule, batch: Batch) -> Tensor:
-        return self._decode(module, self._encode(module, batch))
 
     def _in_units(self, x_hat: NDArray) -> NDArray:
         return self._conditioning.undo(x_hat) if self.module_.loss.power else x_hat

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from skae._params import POSITIVE_INT, hyperparameters, one_of, param
 from skae._sklearn import Interval
+from skae.architectures._recipe import Recipe
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
@@ -66,7 +66,7 @@ class UnitLinear(nn.Linear):
 
 
 @hyperparameters
-class MLP(BaseEstimator):
+class MLP(Recipe):
     r"""Dense encoder and decoder, the decoder mirroring the encoder.
 
     With the encoder's layers of widths :math:`n_1, \dots, n_L`, the encoder is
@@ -149,24 +149,6 @@ class MLP(BaseEstimator):
     def build(
         self, n_inputs: int, n_code: int, n_components: int, n_outputs: int
     ) -> tuple[nn.Module, nn.Module]:
-        """Build an encoder and a decoder.
-
-        Parameters
-        ----------
-        n_inputs : int
-            Width of what the encoder sees.
-        n_code : int
-            Width of what the encoder answers.
-        n_components : int
-            Width of what the decoder sees.
-        n_outputs : int
-            Width of what the decoder answers.
-
-        Returns
-        -------
-        encoder, decoder : torch.nn.Sequential
-            Each ends in the linear layer that a start from principal components sets to zero.
-        """
         widths = self._widths("hidden_layer_sizes")
         encoder = self._stack([n_inputs, *widths, n_code])
         if self.tied:

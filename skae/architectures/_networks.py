@@ -4,14 +4,14 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from sklearn.base import BaseEstimator
 from torch import nn
 
 from skae._params import hyperparameters, param
+from skae.architectures._recipe import Recipe
 
 
 @hyperparameters
-class Networks(BaseEstimator):
+class Networks(Recipe):
     """Encoder and decoder from functions of the user's.
 
     Parameters
@@ -26,7 +26,9 @@ class Networks(BaseEstimator):
     -----
     A start at PCA needs networks that are an `nn.Sequential` ending in a layer with weights; any
     other takes ``init="random"``. Functions must be importable for a fitted estimator to be
-    pickled, and given by name for `skae.save`.
+    pickled, and given by name for `skae.save`. ``fit`` raises ValueError where one cannot be
+    imported, and TypeError where one returns no module; a single linear layer becomes an
+    `nn.Sequential` of one.
 
     Examples
     --------
@@ -59,31 +61,6 @@ class Networks(BaseEstimator):
     def build(
         self, n_inputs: int, n_code: int, n_components: int, n_outputs: int
     ) -> tuple[nn.Module, nn.Module]:
-        """Build an encoder and a decoder.
-
-        Parameters
-        ----------
-        n_inputs : int
-            Width of what the encoder sees.
-        n_code : int
-            Width of what the encoder answers.
-        n_components : int
-            Width of what the decoder sees.
-        n_outputs : int
-            Width of what the decoder answers.
-
-        Returns
-        -------
-        encoder, decoder : torch.nn.Module
-            What the functions return; a single layer as an `nn.Sequential` of one.
-
-        Raises
-        ------
-        ValueError
-            If a function cannot be imported.
-        TypeError
-            If a function returns no module.
-        """
         return (
             _call("encoder", self.encoder, n_inputs, n_code),
             _call("decoder", self.decoder, n_components, n_outputs),

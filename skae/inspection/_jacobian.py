@@ -49,7 +49,7 @@ def jacobian(estimator: BaseAutoencoder, X: ArrayLike) -> NDArray:
     >>> jacobian(model, X).shape
     (150, 2, 4)
     """
-    return _map(estimator, X, lambda J, decoder, scale: J / scale)
+    return _map(estimator, X, lambda J: J) / estimator.scale_
 
 
 def tangent_basis(estimator: BaseAutoencoder, X: ArrayLike, n_directions: int) -> NDArray:
@@ -95,7 +95,7 @@ def tangent_basis(estimator: BaseAutoencoder, X: ArrayLike, n_directions: int) -
     (150, 1, 4)
     """
 
-    def leading(J: Tensor, decoder: Tensor | None, scale: Tensor) -> Tensor:
+    def leading(J: Tensor) -> Tensor:
         most = min(J.shape[1:])
         if not 1 <= n_directions <= most:
             raise ValueError(
@@ -146,10 +146,9 @@ def intrinsic_dimension(estimator: BaseAutoencoder, X: ArrayLike) -> NDArray:
     array([3., 3.])
     """
 
-    def participation(J: Tensor, decoder: Tensor | None, scale: Tensor) -> Tensor:
+    def participation(J: Tensor, D: Tensor) -> Tensor:
         # Of D J through the code: D = Q R and J' = Q S leave the singular values of R S'.
-        assert decoder is not None
-        R = torch.linalg.qr(decoder, mode="r").R
+        R = torch.linalg.qr(D, mode="r").R
         S = torch.linalg.qr(J.mT, mode="r").R
         squares = torch.linalg.svdvals(R @ S.mT).square()
         total = squares.sum(1)
@@ -161,7 +160,7 @@ def intrinsic_dimension(estimator: BaseAutoencoder, X: ArrayLike) -> NDArray:
 def _map(
     estimator: BaseAutoencoder,
     X: ArrayLike,
-    answer: Callable[[Tensor, Tensor | None, Tensor], Tensor],
+    answer: Callable[..., Tensor],
     *,
     with_decoder: bool = False,
 ) -> NDArray:
@@ -190,10 +189,11 @@ def _map(
             J = vmap(jacrev(encode))(x)
             if batch.observed is not None:
                 J = J * batch.observed[i : i + at_once, None]
-            D = None
             if with_decoder:
-                D = vmap(jacrev(decode))(fitted._encode(module, batch._replace(x=x, observed=None)))
-            answers.append(answer(J, D, module.scale))
+                z = fitted._encode(module, batch._replace(x=x, observed=None))
+                answers.append(answer(J, vmap(jacrev(decode))(z)))
+            else:
+                answers.append(answer(J))
         return torch.cat(answers)
 
     return estimator._map(estimator._fitted_table(X), at)
