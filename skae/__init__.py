@@ -12,11 +12,13 @@ from skae.autoencoders import (
     VariationalAutoencoder,
 )
 from skae.exceptions import AutoencoderWarning
+from skae.tasks import AutoencoderOutlierDetector
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Autoencoder",
+    "AutoencoderOutlierDetector",
     "AutoencoderWarning",
     "ContractiveAutoencoder",
     "DenoisingAutoencoder",

@@ -13,7 +13,7 @@ Parameters
         {parameters}
         \"\"\"
 
-        alpha: float = param(1.0, NON_NEGATIVE, doc="Weight of the penalty.")
+        alpha: float = param(NON_NEGATIVE, default=1.0, doc="Weight of the penalty.")
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ def one_of(*names: str) -> StrOptions:
     return StrOptions(set(names))
 
 
-def param(default: Any, *constraints: Any, doc: str, positional: bool = False) -> Any:
+def param(*constraints: Any, default: Any, doc: str, positional: bool = False) -> Any:
     """Declare a hyperparameter inside a class decorated by `hyperparameters`.
 
     Parameters
     ----------
-    default : object
-        An immutable default.
     *constraints : object
         Alternatives, each as in scikit-learn's ``_parameter_constraints``.
+    default : object
+        An immutable default; by name, for type checkers to see that there is one.
     doc : str
         What the parameter does, as it stands in the docstring.
     positional : bool, default=False

@@ -58,46 +58,46 @@ class TrainingParameters:
     _doc_parts = {"attributes": FITTED}  # noqa: RUF012
 
     n_components: int = param(
-        2,
         POSITIVE_INT,
+        default=2,
         positional=True,
         doc="Width of the code: the number of columns that ``transform`` returns.",
     )
     max_iter: int | str = param(
-        "auto",
         POSITIVE_INT,
         one_of("auto"),
+        default="auto",
         doc="""
         Epochs: passes over the training rows, at most. 'auto' takes as many as make about 4,000
         gradient steps, and at least 20.""",
     )
     batch_size: int | str = param(
-        "auto",
         POSITIVE_INT,
         one_of("auto"),
+        default="auto",
         doc="""
         Rows per gradient step. 'auto' is a sixteenth of the training rows, at least 16 and at
         most 128.""",
     )
-    learning_rate: float = param(3e-3, POSITIVE, doc="Step size of the optimiser (Adam).")
+    learning_rate: float = param(POSITIVE, default=3e-3, doc="Step size of the optimiser (Adam).")
     schedule: str = param(
-        "cosine",
         one_of(*SCHEDULES),
+        default="cosine",
         doc="""
         Course of the learning rate over ``max_iter`` epochs: 'cosine' falls to zero along half a
         cosine, 'linear' along a line, 'warm_up_cosine' rises over the first tenth before it does;
         'constant' stays.""",
     )
     weight_decay: float = param(
-        0.0,
         NON_NEGATIVE,
+        default=0.0,
         doc="""
         Share of every weight, times the learning rate, that each step takes away (AdamW).""",
     )
     early_stopping: bool | str = param(
-        "auto",
         "boolean",
         one_of("auto"),
+        default="auto",
         doc="""
         Whether to hold out rows, keep the epoch whose loss on them is lowest, and stop when it no
         longer falls. After a start at PCA, an epoch is kept only if its gain is more than three
@@ -105,70 +105,70 @@ class TrainingParameters:
         run and the last is kept.""",
     )
     validation_fraction: float = param(
-        0.1,
         FRACTION,
+        default=0.1,
         doc="""
         Share of the rows to hold out; 64 rows if that is more, but at most a quarter of them.""",
     )
     n_iter_no_change: int | str = param(
-        "auto",
         POSITIVE_INT,
         one_of("auto"),
+        default="auto",
         doc="""
         Epochs in a row without improvement on the held-out rows after which to stop. 'auto' is
         30 % of ``max_iter``.""",
     )
     tol: float = param(
-        1e-4,
         NON_NEGATIVE,
+        default=1e-4,
         doc="""
         Share of the lowest held-out loss by which a loss must be lower to count as improvement
         for ``n_iter_no_change``.""",
     )
     random_state: Any = param(
-        None,
         "random_state",
+        default=None,
         doc="""
         Determines the initial weights, the rows held out, their order and any noise. Pass an int
         for the same result, to the bit, at each call on one machine with one number of threads.
         None is different at each call, and leaves numpy's global generator alone.""",
     )
     warm_start: bool = param(
-        False,
         "boolean",
+        default=False,
         doc="""
         Whether ``fit`` goes on from where the last fit ended: its weights, its conditioning and
         the optimiser's moments.""",
     )
-    verbose: int = param(0, "verbose", doc="1 prints a line per epoch.")
+    verbose: int = param("verbose", default=0, doc="1 prints a line per epoch.")
     device: str = param(
-        "auto",
         str,
+        default="auto",
         doc="""
         Where to train and answer: 'cpu', 'cuda', 'cuda:1', 'mps' or another of torch's. 'auto' is
         'cuda' where there is one, else 'cpu'.""",
     )
     precision: str = param(
-        "full",
         one_of("full", "bf16"),
+        default="full",
         doc="""
         Of training: 'full' is torch's default dtype, 'bf16' computes layers in bfloat16 by
         autocast and keeps weights in full.""",
     )
     checkpoint: str | os.PathLike[str] | None = param(
-        None,
         str,
         os.PathLike,
         None,
+        default=None,
         doc="""
         File in which ``fit`` notes its state, about once a second, and from which the same fit of
         the same rows goes on if it was killed: to the same bits, on one machine with one number
         of threads. ``partial_fit`` does not use it.""",
     )
     net_params: Mapping[str, Any] | None = param(
-        None,
         Mapping,
         None,
+        default=None,
         doc="""
         Further arguments of ``skorch.NeuralNet``, such as ``callbacks``, ``optimizer`` (a class,
         or a name in ``torch.optim``) or ``optimizer__betas``; they win over skae's own.""",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -90,6 +91,18 @@ def finite(result: NDArray, name: str) -> NDArray:
             f"{result.dtype}; remove it or check its units."
         )
     return result
+
+
+@contextmanager
+def unchanged_on_error(estimator: Any, but: tuple[str, ...] = ()) -> Iterator[None]:
+    """Leave an estimator as it was where something fails, but for some attributes."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        kept = {name: vars(estimator)[name] for name in but if name in vars(estimator)}
+        estimator.__dict__ = before | kept
+        raise
 
 
 def slices(n_rows: int, size: int) -> Iterator[slice]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, Self
 
@@ -14,15 +13,16 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import Tags, check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skae._hooks import Hooks
 from skae._params import hyperparameters
 from skae._sklearn import _fit_context
 from skae._training_parameters import TrainingParameters
-from skae._validation import below_one, finite, weights, what_is_wrong
+from skae._validation import below_one, finite, unchanged_on_error, weights
 from skae.training import (
+    FLOATS,
     AutoencoderModule,
     Batch,
     Conditioning,
@@ -32,12 +32,13 @@ from skae.training import (
     device_of,
     known_rows,
     pieces,
+    read_table,
     restore,
     state_of,
     train,
 )
 
-FLOATS = [np.float64, np.float32]
+# What scikit-learn needs to take leave of its callbacks.
 CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
 TORCH_DTYPE = {np.dtype(np.float64): torch.float64, np.dtype(np.float32): torch.float32}
 
@@ -128,8 +129,8 @@ class BaseAutoencoder(
         resume: bool,
         one_pass: bool = False,
     ) -> Self:
-        with self._unchanged_on_error():
-            table = self._table(X, reset=not resume, ensure_min_samples=1 if resume else 2)
+        with unchanged_on_error(self, but=CALLBACK_STATE):
+            table = read_table(self, X, reset=not resume, at_least=1 if resume else 2)
             weight = weights(sample_weight, len(table))
             metadata = None if sample_weight is None else {"sample_weight": sample_weight}
             monitor = Monitor(self, X=X, y=y, metadata=metadata)
@@ -265,7 +266,7 @@ class BaseAutoencoder(
 
     def _fitted_table(self, X: ArrayLike) -> Table:
         check_is_fitted(self)
-        return self._table(X, reset=False)
+        return read_table(self, X, reset=False)
 
     def _map(self, table: Table, function: Callable[[AutoencoderModule, Batch], Tensor]) -> NDArray:
         """Apply a function of module and batch to all rows of a table, in its precision."""
@@ -303,38 +304,6 @@ class BaseAutoencoder(
         return self.n_components_
 
     # ------------------------------------------------------------------------- bookkeeping
-
-    def _table(self, X: ArrayLike, *, reset: bool, ensure_min_samples: int = 1) -> Table:
-        # A conversion would copy a whole file; rows of one are converted when they are read.
-        in_file = isinstance(X, np.memmap) and X.dtype.kind in "biufc"
-        try:
-            validated = validate_data(
-                self,
-                X,
-                reset=reset,
-                accept_sparse="csr",
-                dtype=None if in_file else FLOATS,
-                order=None if in_file else "C",
-                ensure_all_finite="allow-nan",
-                ensure_min_samples=ensure_min_samples,
-            )
-        except (ValueError, TypeError) as error:
-            if sentence := what_is_wrong(X):
-                kind = TypeError if isinstance(error, TypeError) else ValueError
-                raise kind(sentence) from error
-            raise
-        return Table(validated, in_file)
-
-    @contextmanager
-    def _unchanged_on_error(self) -> Iterator[None]:
-        before = vars(self).copy()
-        try:
-            yield
-        except BaseException:
-            # What scikit-learn needs to take leave of its callbacks stays.
-            kept = {name: vars(self)[name] for name in CALLBACK_STATE if name in vars(self)}
-            self.__dict__ = before | kept
-            raise
 
     def __getstate__(self) -> dict[str, Any]:
         state = {k: v for k, v in super().__getstate__().items() if k not in CALLBACK_STATE}

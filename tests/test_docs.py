@@ -42,12 +42,14 @@ def test_public_classes_and_methods_are_documented(thing):
             described = inspect.getdoc(method)
             for parameter in list(inspect.signature(method).parameters)[1:]:
                 assert re.search(
-                    rf"(^|[ ,]){parameter}(, \w+)* : |, {parameter} : ", described, re.M
+                    rf"(^|[ ,*]){parameter}(, \w+)* : |, {parameter} : ", described, re.M
                 )
             assert "Returns\n-------" in described
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/extending.md", "docs/variants.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/extending.md", "docs/outliers.md", "docs/variants.md"]
+)
 def test_python_in_the_pages_compiles_and_runs(page, sheet, monkeypatch):
     monkeypatch.setattr(_budget, "STEPS", 1000)
     names = {"X": sheet}
@@ -60,6 +62,9 @@ def test_python_in_the_pages_compiles_and_runs(page, sheet, monkeypatch):
         assert names["share_of_zeros"] > 0.5
         assert np.abs(names["new_rows"].mean(0) - sheet.mean(0)).max() < 0.4
         assert np.median(names["dimension"]) < 3
+    if page == "docs/outliers.md":
+        assert names["share"].shape == sheet.shape
+        assert len(names["p"]) == 5
     if page == "docs/extending.md":
         small = names["SmallCode"](2, alpha=10.0, max_iter=30, random_state=0).fit(sheet)
         plain = skae.Autoencoder(2, max_iter=30, random_state=0).fit(sheet)

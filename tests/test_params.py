@@ -17,8 +17,8 @@ class Parent(BaseEstimator):
     {parameters}
     """
 
-    size: int = param(2, POSITIVE_INT, positional=True, doc="How many.")
-    kind: str = param("a", one_of("a", "b"), None, doc="Which.")
+    size: int = param(POSITIVE_INT, default=2, positional=True, doc="How many.")
+    kind: str = param(one_of("a", "b"), None, default="a", doc="Which.")
 
 
 @hyperparameters
@@ -30,10 +30,10 @@ class Child(Parent):
     {parameters}
     """
 
-    kind: str = param("b", one_of("b"), doc="Which now.")
+    kind: str = param(one_of("b"), default="b", doc="Which now.")
     alpha: float = param(
-        0.5,
         NON_NEGATIVE,
+        default=0.5,
         doc="""
         How much, and
         a second line.""",

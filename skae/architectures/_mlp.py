@@ -105,41 +105,41 @@ class MLP(Recipe):
     """
 
     hidden_layer_sizes: Sequence[int] | int = param(
-        (128, 64),
         *HIDDEN_LAYER_SIZES,
+        default=(128, 64),
         positional=True,
         doc="""
         Width of each hidden layer of the encoder, from the input on; the decoder mirrors them.
         ``()`` makes both linear.""",
     )
-    activation: str = param("silu", ACTIVATION, doc="Function after each hidden layer.")
+    activation: str = param(ACTIVATION, default="silu", doc="Function after each hidden layer.")
     decoder_hidden_layer_sizes: Sequence[int] | int | None = param(
-        None,
         *HIDDEN_LAYER_SIZES,
         None,
+        default=None,
         doc="""
         Width of each hidden layer of the decoder, from the code on; ``()`` makes it linear. None
         is the encoder's in reverse order.""",
     )
     unit_norm: str | None = param(
-        None,
         one_of("l2", "rms"),
         None,
+        default=None,
         doc="""
         Holds each column of the decoder's weights at Euclidean norm 1 ('l2') or root mean square
         1 ('rms'), so that a small code is not made up for by a large decoder. Not for a start at
         PCA.""",
     )
     tied: bool = param(
-        False,
         "boolean",
+        default=False,
         doc="""
         Whether the decoder's weights are the encoder's, transposed; its biases, which start at
         zero, are its own.""",
     )
     pretraining_epochs: int = param(
-        0,
         Interval(Integral, 0, None, closed="left"),
+        default=0,
         doc="""
         Epochs for which each hidden layer in turn is trained as a shallow autoencoder of what the
         layer before it answers (Bengio et al. 2007), before the whole is trained. A start at PCA

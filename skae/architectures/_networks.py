@@ -45,15 +45,15 @@ class Networks(Recipe):
     """
 
     encoder: Callable[[int, int], nn.Module] | str = param(
-        "torch.nn:Linear",
         callable,
         str,
+        default="torch.nn:Linear",
         doc="""
         Function of the widths of input and output that returns a new encoder, or where to import
         it from: 'package.module:function'.""",
     )
     decoder: Callable[[int, int], nn.Module] | str = param(
-        "torch.nn:Linear", callable, str, doc="The same for the decoder."
+        callable, str, default="torch.nn:Linear", doc="The same for the decoder."
     )
 
     _functions = ("encoder", "decoder")  # parameters that may name code

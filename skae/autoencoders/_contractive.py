@@ -97,15 +97,15 @@ class ContractiveAutoencoder(Autoencoder):
     """
 
     alpha: float = param(
-        0.5,
         NON_NEGATIVE,
+        default=0.5,
         doc="""
         Weight of the penalty: about the variance, beside the columns' mean variance of 1, below
         which the code no longer follows a direction.""",
     )
     tied: bool = param(
-        True,
         "boolean",
+        default=True,
         doc="""
         Whether the decoder's weights are the encoder's, transposed: those of the linear shortcut,
         and of the default architecture. One that is given has its own ``tied``.""",

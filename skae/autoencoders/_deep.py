@@ -26,38 +26,38 @@ class DeepAutoencoder(BaseAutoencoder):
     """
 
     hidden_layer_sizes: Sequence[int] | int | None = param(
-        None,
         *HIDDEN_LAYER_SIZES,
         None,
+        default=None,
         doc="""
         Width of each hidden layer of the encoder; the decoder mirrors them. None leaves it to the
         architecture, whose default is (128, 64).""",
     )
     activation: str | None = param(
-        None,
         ACTIVATION,
         None,
+        default=None,
         doc="Function after each hidden layer. None leaves it to the architecture: 'silu'.",
     )
     architecture: Any = param(
-        None,
         HasMethods("build"),
         None,
+        default=None,
         doc="""
         Recipe that builds encoder and decoder, such as `MLP`; None is
         ``MLP(hidden_layer_sizes, activation)``. Give either a recipe or its parameters here.""",
     )
     init: str = param(
-        "auto",
         one_of("auto", "pca", "random"),
+        default="auto",
         doc="""
         What training starts from: 'pca', which needs a squared or absolute error (a Gaussian
         likelihood), a code without activation and the linear shortcut; 'random'; or 'auto', which
         is 'pca' where that exists.""",
     )
     linear_shortcut: bool = param(
-        True,
         "boolean",
+        default=True,
         doc="Whether a linear map runs beside the encoder, and another beside the decoder.",
     )
 
@@ -163,8 +163,8 @@ class Autoencoder(DeepAutoencoder):
     """
 
     loss: str = param(
-        "squared_error",
         one_of(*LOSSES),
+        default="squared_error",
         doc="""
         What a reconstruction costs per cell: 'squared_error', 'absolute_error', 'log_loss' for
         values in [0, 1], or 'poisson' (half the deviance) for values of at least 0.""",

@@ -88,29 +88,29 @@ class DenoisingAutoencoder(Autoencoder):
     """
 
     n_components: Any = param(
-        "auto",
         POSITIVE_INT,
         one_of("auto"),
+        default="auto",
         positional=True,
         doc="""
         Width of the code: the number of columns that ``transform`` returns. 'auto' is the number
         of features: noise, not a narrow code, is what keeps the rows from being copied.""",
     )
     noise: str = param(
-        "gaussian", one_of(*NOISES), doc="How training rows are spoilt, see the list above."
+        one_of(*NOISES), default="gaussian", doc="How training rows are spoilt, see the list above."
     )
     noise_level: float | Sequence[float] = param(
-        0.3,
         NON_NEGATIVE,
         "array-like",
+        default=0.3,
         doc="""
         Standard deviation of gaussian noise, or share of the cells that other noises replace. Two
         numbers are the ends of a range: each row is spoilt at a level drawn from it, the network is
         told the level, and rows that are encoded count as spoilt at the lower end.""",
     )
     per_feature: bool = param(
-        True,
         "boolean",
+        default=True,
         doc="""
         Whether the level of gaussian noise counts in standard deviations of each column; else in
         the units of X.""",

@@ -27,32 +27,32 @@ class DictionaryAutoencoder(Autoencoder):
     """
 
     n_components: Any = param(
-        "auto",
         POSITIVE_INT,
         one_of("auto"),
+        default="auto",
         positional=True,
         doc="""
         Width of the code: the number of columns that ``transform`` returns. 'auto' is twice the
         number of features.""",
     )
     architecture: Any = param(
-        None,
         *Autoencoder._parameter_constraints["architecture"],
+        default=None,
         doc="""
         Recipe that builds encoder and decoder, such as `MLP`; None is ``MLP(hidden_layer_sizes,
         activation, decoder_hidden_layer_sizes=(), unit_norm="l2")``: a decoder of one layer whose
         columns have norm 1. Give either a recipe or its parameters here.""",
     )
     hidden_layer_sizes: Any = param(
-        None,
         *Autoencoder._parameter_constraints["hidden_layer_sizes"],
+        default=None,
         doc="""
         Width of each hidden layer of the encoder; the decoder has none. None leaves it to the
         architecture, whose default here is (): both are one layer.""",
     )
     linear_shortcut: bool = param(
-        False,
         "boolean",
+        default=False,
         doc="Whether a linear map runs beside the encoder, and another beside the decoder.",
     )
 

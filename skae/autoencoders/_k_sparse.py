@@ -83,24 +83,24 @@ class KSparseAutoencoder(DictionaryAutoencoder):
     """
 
     n_nonzero_coefs: int | None = param(
-        None,
         POSITIVE_INT,
         None,
+        default=None,
         doc="""
         Entries of the code that are kept in each row. None is a tenth of the number of features,
         and at least one.""",
     )
     positive_code: bool = param(
-        False,
         "boolean",
+        default=False,
         doc="""
         Whether entries that are largest count, not those largest in absolute value: a unit then
         stands for one pattern, not for it and its opposite. Costs reconstruction, and makes better
         features.""",
     )
     selection: str = param(
-        "row",
         one_of("row", "batch"),
+        default="row",
         doc="Whether so many are kept in each row, or on average over a batch.",
     )
 

@@ -62,24 +62,24 @@ class LinearAutoencoder(BaseAutoencoder):
     """
 
     init: str = param(
-        "pca",
         one_of("pca", "random"),
+        default="pca",
         doc="What training starts from: the principal components, or random weights.",
     )
     # Noise in the gradient is all that keeps the subspace from being exact.
     batch_size: int | str = param(
-        4096,
         POSITIVE_INT,
         one_of("auto"),
+        default=4096,
         doc="""
         Rows per gradient step; all of them where there are fewer. 'auto' is a sixteenth of the
         training rows, at least 16 and at most 128.""",
     )
-    learning_rate: float = param(3e-2, POSITIVE, doc="Step size of the optimiser (Adam).")
+    learning_rate: float = param(POSITIVE, default=3e-2, doc="Step size of the optimiser (Adam).")
     early_stopping: bool | str = param(
-        False,
         "boolean",
         one_of("auto"),
+        default=False,
         doc="""
         Whether to hold out rows and keep the epoch whose loss on them is lowest. Training then
         misses those rows.""",

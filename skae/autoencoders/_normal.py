@@ -79,19 +79,17 @@ def start_at_ppca(
     return noise, (noise / kept).log()
 
 
-def standard_draws(n: int | None, like: Tensor) -> Tensor:
-    """Return draws from N(0, I), (L, 1, k), the same at each call.
+def standard_draws(n: int, like: Tensor, *, paired: bool = False) -> Tensor:
+    """Return n draws from N(0, I), (n, 1, k), the same at each call.
 
-    n of them; or, for None, 64 in opposite pairs, each component with variance 1 exactly.
+    Paired, they are in opposite pairs, each component with variance 1 exactly.
     """
     generator = torch.Generator().manual_seed(0)
     k = like.shape[1]
-    if n is None:
-        draws = torch.randn(N_DRAWS // 2, k, generator=generator, dtype=torch.float64)
+    draws = torch.randn(n // 2 if paired else n, k, generator=generator, dtype=torch.float64)
+    if paired:
         draws /= draws.square().mean(0).sqrt()
         draws = torch.cat([draws, -draws])
-    else:
-        draws = torch.randn(n, k, generator=generator, dtype=torch.float64)
     return draws[:, None].to(like)
 
 

@@ -92,13 +92,15 @@ class SparseAutoencoder(DictionaryAutoencoder):
     """
 
     penalty: str = param(
-        "l1", one_of("l1", "l2", "kl"), doc="What is added to the loss, see the table above."
+        one_of("l1", "l2", "kl"),
+        default="l1",
+        doc="What is added to the loss, see the table above.",
     )
-    alpha: float = param(3e-2, NON_NEGATIVE, doc="Weight of the penalty.")
+    alpha: float = param(NON_NEGATIVE, default=3e-2, doc="Weight of the penalty.")
     target_activation: float | None = param(
-        None,
         POSITIVE,
         None,
+        default=None,
         doc="""
         Mean activation that each unit is drawn to; below 1 for 'kl', where None is 0.05. None
         penalises the activations themselves.""",

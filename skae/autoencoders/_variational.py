@@ -17,6 +17,7 @@ from skae._validation import finite
 from skae.autoencoders._deep import DeepAutoencoder
 from skae.autoencoders._normal import (
     FLOOR,
+    N_DRAWS,
     arc,
     input_gain,
     kl_from_normal,
@@ -113,44 +114,44 @@ class VariationalAutoencoder(DeepAutoencoder):
     """
 
     likelihood: str = param(
-        "gaussian",
         one_of(*LIKELIHOODS),
+        default="gaussian",
         doc="""
         Distribution of x given z: 'gaussian'; 'bernoulli' for values in [0, 1]; 'poisson' for
         counts.""",
     )
     variance: float | str = param(
-        "shared",
         POSITIVE,
         one_of("shared", "feature"),
+        default="shared",
         doc="""
         Of a Gaussian likelihood: 'shared' learns one number, 'feature' one per column; a number is
         the variance in squared units of X.""",
     )
     beta: float = param(
-        1.0, NON_NEGATIVE, doc="Weight of the divergence in training. Scores are at 1."
+        NON_NEGATIVE, default=1.0, doc="Weight of the divergence in training. Scores are at 1."
     )
     warm_up: float = param(
-        0.0,
         Interval(RealNotInt, 0, 1, closed="left"),
+        default=0.0,
         doc="""
         Share of the training over which ``beta`` rises from 0; no epoch of it counts as the best,
         and all epochs are judged at the full ``beta``.""",
     )
     free_bits: float = param(
-        0.0,
         NON_NEGATIVE,
+        default=0.0,
         doc="""
         Nats that each component may say, on average over a batch, at no cost.""",
     )
     n_draws: int = param(
-        1, POSITIVE_INT, doc="Draws per row and step, L; what 'iwae' weighs by importance."
+        POSITIVE_INT, default=1, doc="Draws per row and step, L; what 'iwae' weighs by importance."
     )
-    objective: str = param("elbo", one_of("elbo", "iwae"), doc="What training maximises.")
+    objective: str = param(one_of("elbo", "iwae"), default="elbo", doc="What training maximises.")
     n_importance: int | None = param(
-        None,
         POSITIVE_INT,
         None,
+        default=None,
         doc="""
         How ``score_samples`` bounds log p(x): with so many importance-weighted draws; None is the
         evidence lower bound, by 64 draws in opposite pairs.""",
@@ -293,9 +294,10 @@ class VariationalAutoencoder(DeepAutoencoder):
 
     def _score(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         mean, log_variance = self._posterior(module, module.encode(self._inputs(batch)))
-        draws = standard_draws(self.n_importance, mean)
+        paired = self.n_importance is None
+        draws = standard_draws(self.n_importance or N_DRAWS, mean, paired=paired)
         at_once = max(1, CELLS // batch.x.numel())
-        if self.n_importance is None:
+        if paired:
             std = (0.5 * log_variance).exp()
             surprise = sum(
                 self._surprise(module, mean + std * epsilon, batch).sum(0)

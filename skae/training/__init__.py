@@ -11,16 +11,17 @@ from skae.training._moments import (
 )
 from skae.training._monitor import Monitor
 from skae.training._net import HoldOut, Net, WeightedMean
-from skae.training._rng import seeded
+from skae.training._rng import random_state_of, seeded
 from skae.training._rows import Batch, Batches, Conditioning, Rows, StoredRows
 from skae.training._schedules import SCHEDULES
 from skae.training._state import restore, state_of
-from skae.training._table import CELLS, Table, known_rows, pieces
+from skae.training._table import CELLS, FLOATS, Table, check_known, known_rows, pieces, read_table
 from skae.training._train import or_auto, train
 
 __all__ = [
     "CELLS",
     "EXACT_UP_TO",
+    "FLOATS",
     "SCHEDULES",
     "AutoencoderModule",
     "Batch",
@@ -35,6 +36,7 @@ __all__ = [
     "Table",
     "WeightedMean",
     "Widths",
+    "check_known",
     "check_precision",
     "covariance_of",
     "device_of",
@@ -42,6 +44,8 @@ __all__ = [
     "or_auto",
     "pieces",
     "principal_axes",
+    "random_state_of",
+    "read_table",
     "restore",
     "seeded",
     "state_of",

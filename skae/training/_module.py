@@ -115,13 +115,18 @@ class AutoencoderModule(nn.Module):
             return self.input_axes.T
         return cast(nn.Linear, self.decoder_shortcut).weight
 
-    def reconstruction_loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the loss of each row, (n,): the mean over its observed cells, 0 without any."""
+    def cell_loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """Return the loss of each cell, (n, n_outputs); 0 where nothing is observed."""
         x = batch.x if self.loss.power else torch.addcmul(self.shift, batch.x, self.scale)
         cell = self.loss.cell(output, x)
+        return cell if batch.observed is None else cell * batch.observed
+
+    def reconstruction_loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """Return the loss of each row, (n,): the mean over its observed cells, 0 without any."""
+        cell = self.cell_loss(output, batch)
         if batch.observed is None:
             return cell.mean(1)
-        return (cell * batch.observed).sum(1) / batch.observed.sum(1).clamp_min(1)
+        return cell.sum(1) / batch.observed.sum(1).clamp_min(1)
 
     @torch.no_grad()
     def start(self, bias: NDArray, axes: NDArray | None) -> None:

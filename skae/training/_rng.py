@@ -9,8 +9,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import RLock
+from typing import Any
 
+import numpy as np
 import torch
+from sklearn.utils import check_random_state
 
 LOCK = RLock()
 
@@ -23,6 +26,11 @@ def _renew_lock() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
+
+
+def random_state_of(seed: Any) -> np.random.RandomState:
+    """Return scikit-learn's generator for a seed; None does not draw from numpy's global one."""
+    return check_random_state(np.random.RandomState() if seed is None else seed)
 
 
 @contextmanager

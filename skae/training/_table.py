@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
+from sklearn.base import BaseEstimator
 from sklearn.utils.sparsefuncs import min_max_axis
+from sklearn.utils.validation import validate_data
 
-from skae._validation import below_one, slices
+from skae._validation import below_one, slices, what_is_wrong
 
 CELLS = 2**22  # of a table that are looked at together
+FLOATS = [np.float64, np.float32]
 PIECE = 4096  # rows that are looked at together, at most
 
 
@@ -66,6 +69,11 @@ class Table:
         rows = self.X[which if self.index is None else self.index[which]]
         return np.asarray(rows.toarray() if self.sparse else rows, dtype=self.dtype)
 
+    def columns(self, which: slice) -> NDArray:
+        """Return columns, dense, in the table's dtype."""
+        columns = self.X[:, which] if self.index is None else self.X[self.index, which]
+        return np.asarray(columns.toarray() if self.sparse else columns, dtype=self.dtype)
+
     def has_holes(self) -> bool:
         """Tell whether a value is missing."""
         if self.sparse:
@@ -100,16 +108,44 @@ class Table:
         return Table(self.X[which])
 
 
+def check_known(n_rows: int, at_least: int = 2) -> None:
+    """Raise ValueError where too few rows can be learned from."""
+    if n_rows < at_least:
+        raise ValueError(
+            f"X has n_samples = {n_rows} with a weight above 0 and an observed value, while a "
+            f"minimum of {at_least} is required; pass more rows."
+        )
+
+
 def known_rows(table: Table, weight: NDArray, at_least: int = 2) -> tuple[Table, NDArray]:
     """Drop rows of weight 0 or with nothing observed, and bring weights into (0, 1)."""
     weight = below_one(weight)
     # Beside the largest, less than this is nothing in the precision of training.
     keep = np.flatnonzero((weight > np.finfo(np.float32).tiny) & ~table.blank_rows())
-    if len(keep) < at_least:
-        raise ValueError(
-            f"X has n_samples = {len(keep)} with a weight above 0 and an observed value, while a "
-            f"minimum of {at_least} is required; pass more rows."
-        )
+    check_known(len(keep), at_least)
     if len(keep) < len(table):
         table, weight = table.take(keep), weight[keep]
     return table, below_one(weight)
+
+
+def read_table(estimator: BaseEstimator, X: ArrayLike, *, reset: bool, at_least: int = 1) -> Table:
+    """Validate a user's rows for an estimator, with sentences about what is wrong with them."""
+    # A conversion would copy a whole file; rows of one are converted when they are read.
+    in_file = isinstance(X, np.memmap) and X.dtype.kind in "biufc"
+    try:
+        validated = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            accept_sparse="csr",
+            dtype=None if in_file else FLOATS,
+            order=None if in_file else "C",
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=at_least,
+        )
+    except (ValueError, TypeError) as error:
+        if sentence := what_is_wrong(X):
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(sentence) from error
+        raise
+    return Table(validated, in_file)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
 
 from skae._params import described
 from skae.exceptions import AutoencoderWarning
@@ -25,7 +24,7 @@ from skae.training._monitor import Monitor
 from skae.training._net import HoldOut, Net, WeightedMean
 from skae.training._optimizer import load_optimizer, state_of_optimizer, with_optimizer
 from skae.training._pretrain import pretrain
-from skae.training._rng import seeded
+from skae.training._rng import random_state_of, seeded
 from skae.training._rows import Batches, Rows
 from skae.training._table import CELLS, PIECE, Table
 
@@ -81,10 +80,7 @@ def train(
     """
     device = device_of(estimator.device)
     check_precision(device, torch.get_default_dtype(), "torch's default dtype is")
-    # None must not draw from numpy's global generator.
-    random_state = check_random_state(
-        np.random.RandomState() if estimator.random_state is None else estimator.random_state
-    )
+    random_state = random_state_of(estimator.random_state)
     n_before = estimator._n_steps if resume else 0
     checkpoint = None
     if estimator.checkpoint is not None and not one_pass:

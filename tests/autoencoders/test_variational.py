@@ -262,8 +262,8 @@ def test_arc_keeps_the_length():
 
 
 def test_draws_are_in_opposite_pairs():
-    draws = standard_draws(None, torch.zeros(1, 3, dtype=torch.float64))[:, 0]
-    assert len(draws) >= 64
+    draws = standard_draws(64, torch.zeros(1, 3, dtype=torch.float64), paired=True)[:, 0]
+    assert len(draws) == 64
     torch.testing.assert_close(draws.mean(0), torch.zeros(3, dtype=torch.float64))
     torch.testing.assert_close(draws.square().mean(0), torch.ones(3, dtype=torch.float64))
 

@@ -1,0 +1,371 @@
+"""Outlier detectors on labelled tables, by two protocols, every one at its defaults.
+
+*novelty*: fit on half of the normal rows, score the other half and the anomalies. *mixed*: fit on
+a stratified 70 % with its anomalies, score the other 30 %. At most 10,000 rows of a table
+(stratified), columns standardised on the training part.
+
+    python benchmarks/anomaly.py --data FOLDER --seeds 3      .npz files with X and y, 1 an anomaly
+    python benchmarks/anomaly.py                              tables that scikit-learn ships
+    python benchmarks/anomaly.py --data --ablation            what each ingredient brings
+    python benchmarks/anomaly.py --data --conformal           are p-values and selections valid?
+
+PyOD's detectors take part if it is installed (``pip install pyod``), kNN, PCA and ECOD only then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from scipy.stats import binomtest, false_discovery_control
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine
+from sklearn.ensemble import IsolationForest
+from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.model_selection import train_test_split
+from sklearn.neighbors import LocalOutlierFactor
+from sklearn.preprocessing import StandardScaler
+from tables import add_data_argument, write_json
+
+from skae import AutoencoderOutlierDetector, AutoencoderWarning, DenoisingAutoencoder
+
+PROTOCOLS = ("novelty", "mixed")
+MAX_ROWS = 10_000
+ENOUGH = 20  # anomalies in the test rows, for a table to count by itself
+LEVELS = (0.05, 0.1, 0.2)
+
+
+class Skae:
+    """skae's detector, larger for outliers, as PyOD has it."""
+
+    def __init__(self, seed: int, **params: Any):
+        self.detector = AutoencoderOutlierDetector(random_state=seed, **params)
+
+    def fit(self, X: np.ndarray) -> Skae:
+        """Fit."""
+        self.detector.fit(X)
+        return self
+
+    def decision_function(self, X: np.ndarray) -> np.ndarray:
+        """Score."""
+        return -self.detector.score_samples(X)
+
+
+class Sklearn(Skae):
+    """One of scikit-learn's."""
+
+    def __init__(self, detector: Any):
+        self.detector = detector
+
+
+def detectors() -> dict[str, Callable[[int], Any]]:
+    """Return a maker of each detector, by the seed."""
+    made: dict[str, Callable[[int], Any]] = {"skae": Skae}
+    try:
+        from pyod.models.auto_encoder import AutoEncoder
+        from pyod.models.ecod import ECOD
+        from pyod.models.iforest import IForest
+        from pyod.models.knn import KNN
+        from pyod.models.lof import LOF
+        from pyod.models.pca import PCA
+        from pyod.models.vae import VAE
+    except ImportError:
+        return made | {
+            "isolation forest": lambda seed: Sklearn(IsolationForest(random_state=seed)),
+            "LOF": lambda seed: Sklearn(LocalOutlierFactor(novelty=True)),
+        }
+    return made | {
+        "kNN": lambda seed: KNN(),
+        "PyOD AutoEncoder": lambda seed: AutoEncoder(random_state=seed, verbose=0),
+        "LOF": lambda seed: LOF(),
+        "isolation forest": lambda seed: IForest(random_state=seed),
+        "PyOD VAE": lambda seed: VAE(random_state=seed, verbose=0),
+        "PCA": lambda seed: PCA(random_state=seed),
+        "ECOD": lambda seed: ECOD(),
+    }
+
+
+def ablation() -> dict[str, Callable[[int], Any]]:
+    """Return skae's detector with some of its ingredients."""
+    plain = DenoisingAutoencoder(noise_level=0.3)
+    changes: dict[str, dict[str, Any]] = {
+        "auto": {},
+        "auto, trim=0": {"trim": 0.0},
+        "without tails": {"method": ("denoising", "neighbors")},
+        "without neighbors": {"method": ("denoising", "tails")},
+        "without denoising": {"method": ("tails", "neighbors")},
+        "denoising": {"method": "denoising"},
+        "denoising, one level": {"method": "denoising", "estimator": plain},
+        "reconstruction": {"method": "reconstruction"},
+        "standardized": {"method": "standardized"},
+        "tails": {"method": "tails"},
+        "neighbors": {"method": "neighbors"},
+        "mahalanobis": {"method": "mahalanobis"},
+    }
+    return {n: lambda seed, change=change: Skae(seed, **change) for n, change in changes.items()}
+
+
+def tables(folder: Path | None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield name, rows and labels (1 an anomaly) of each table."""
+    if folder is None:
+        for name, load, rare in (
+            ("breast_cancer", load_breast_cancer, 0),
+            ("wine", load_wine, 2),
+            ("digits", load_digits, 8),
+        ):
+            X, y = load(return_X_y=True)
+            yield name, X.astype(np.float64), (y == rare).astype(int)
+        return
+    found = False
+    for path in sorted(folder.rglob("*.npz")):
+        with np.load(path) as file:
+            if "y" in file:
+                found = True
+                yield path.stem, file["X"].astype(np.float64), file["y"].astype(int)
+    if not found:
+        raise SystemExit(f"no .npz file with X and y below {folder}")
+
+
+def split(
+    X: np.ndarray, y: np.ndarray, protocol: str, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return training rows, test rows and the labels of these."""
+    if len(X) > MAX_ROWS:
+        X, _, y, _ = train_test_split(X, y, train_size=MAX_ROWS, stratify=y, random_state=seed)
+    if protocol == "mixed":
+        train, test, _, labels = train_test_split(
+            X, y, test_size=0.3, stratify=y, random_state=seed
+        )
+    else:
+        train, normal = train_test_split(X[y == 0], test_size=0.5, random_state=seed)
+        test = np.concatenate([normal, X[y == 1]])
+        labels = np.repeat([0, 1], [len(normal), len(test) - len(normal)])
+    scaler = StandardScaler().fit(train)
+    return scaler.transform(train), scaler.transform(test), labels
+
+
+def measure(
+    makers: dict[str, Callable[[int], Any]], data: list[tuple], seeds: int
+) -> list[dict[str, Any]]:
+    """Return a record per table, protocol, seed and detector."""
+    records = []
+    jobs = [(*table, p, s) for table in data for p in PROTOCOLS for s in range(seeds)]
+    for make in makers.values():
+        fit(make(0), np.random.default_rng(0).normal(size=(40, 3)))  # the first fit imports
+    with Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task("fitting", total=len(jobs))
+        for name, X, y, protocol, seed in jobs:
+            progress.update(bar, description=f"{name}, {protocol}")
+            train, test, labels = split(X, y, protocol, seed)
+            for detector, make in makers.items():
+                start = time.perf_counter()
+                model = fit(make(seed), train)
+                fitted = time.perf_counter()
+                with np.errstate(all="ignore"):
+                    # PyOD's PCA may answer infinity.
+                    scores = np.nan_to_num(model.decision_function(test))
+                records.append(
+                    {
+                        "table": name,
+                        "protocol": protocol,
+                        "seed": seed,
+                        "detector": detector,
+                        "n_train": len(train),
+                        "n_features": train.shape[1],
+                        "n_anomalies": int(labels.sum()),
+                        "auroc": roc_auc_score(labels, scores),
+                        "ap": average_precision_score(labels, scores),
+                        "seconds": fitted - start,
+                        "scoring_seconds": time.perf_counter() - fitted,
+                    }
+                )
+            progress.advance(bar)
+    return records
+
+
+def fit(model: Any, X: np.ndarray) -> Any:
+    """Fit without a word."""
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore", AutoencoderWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        model.fit(X)
+    return model
+
+
+def mean(records: list[dict], value: str, **which: Any) -> float:
+    """Return the mean of a value over the records that match."""
+    return float(np.mean([r[value] for r in records if all(r[k] == v for k, v in which.items())]))
+
+
+def show(records: list[dict], detail: bool) -> None:
+    """Print a line per detector, and one per table and protocol."""
+    console = Console(width=140)
+    names = list(dict.fromkeys(r["detector"] for r in records))
+    table = Table(title="Mean over tables and seeds; seconds of all fits", box=None)
+    table.add_column("detector")
+    for protocol in PROTOCOLS:
+        for column in ("AUROC", "AP", "s"):
+            table.add_column(f"{protocol} {column}", justify="right")
+    for name in names:
+        cells = [name]
+        for protocol in PROTOCOLS:
+            which = {"detector": name, "protocol": protocol}
+            cells += [f"{mean(records, v, **which):.3f}" for v in ("auroc", "ap")]
+            n = sum(all(r[k] == v for k, v in which.items()) for r in records)
+            cells.append(f"{mean(records, 'seconds', **which) * n:.0f}")
+        table.add_row(*cells)
+    console.print(table)
+    if detail:
+        each = Table(title="AUROC by table, mean over seeds", box=None)
+        for column in ("table", "protocol", "rows", "columns", "anomalies", *names):
+            each.add_column(column, justify="left" if column in ("table", "protocol") else "right")
+        for (name, protocol), rows in by_table(records).items():
+            first = rows[0]
+            facts = [str(first[k]) for k in ("n_train", "n_features", "n_anomalies")]
+            values = [f"{mean(rows, 'auroc', detector=d):.3f}" for d in names]
+            each.add_row(name, protocol, *facts, *values)
+        console.print(each)
+    for line in summary(records).values():
+        console.print(line, highlight=False)
+
+
+def by_table(records: list[dict]) -> dict[tuple[str, str], list[dict]]:
+    """Group records by table and protocol."""
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for r in records:
+        groups.setdefault((r["table"], r["protocol"]), []).append(r)
+    return groups
+
+
+def summary(records: list[dict]) -> dict[str, str]:
+    """Return how skae's stands beside PyOD's autoencoder, table by table."""
+    rival = "PyOD AutoEncoder"
+    if not any(r["detector"] == rival for r in records):
+        return {}
+    gaps, ratios = {}, []
+    for key, rows in by_table(records).items():
+        ours, theirs = ({"detector": d} for d in ("skae", rival))
+        if rows[0]["n_anomalies"] >= ENOUGH:
+            gaps[key] = mean(rows, "auroc", **ours) - mean(rows, "auroc", **theirs)
+        n = int(np.mean([r["n_train"] for r in rows]))
+        ratios.append((n, mean(rows, "seconds", **ours) / mean(rows, "seconds", **theirs)))
+    worst = min(gaps, key=lambda key: gaps[key])
+    lines = {
+        "worst": f"AUROC less {rival}'s, tables of at least {ENOUGH} test anomalies: worst "
+        f"{gaps[worst]:+.3f} ({worst[0]}, {worst[1]}), better on "
+        f"{sum(g > 0 for g in gaps.values())} of {len(gaps)}"
+    }
+    for low, high in ((0, 500), (500, 2000), (2000, 5000), (5000, 10**9)):
+        some = [r for n, r in ratios if low <= n < high]
+        if some:
+            lines[f"seconds from {low}"] = (
+                f"seconds of a fit / {rival}'s, from {low} training rows"
+                f"{f' to {high}' if high < 10**9 else ''}: median {np.median(some):.2f}, "
+                f"worst {max(some):.2f}, {len(some)} tables"
+            )
+    total = [mean(records, "seconds", detector=d) for d in ("skae", rival)]
+    lines["seconds"] = f"seconds of all fits / {rival}'s: {total[0] / total[1]:.2f}"
+    return lines
+
+
+def conformal(data: list[tuple], n_splits: int) -> list[dict[str, Any]]:
+    """Print how often p-values are below a level, and the false discoveries of a selection.
+
+    The detector is fitted to half of the normal rows once; the other half is split anew each time
+    into rows to calibrate by and one row to test; selections add as many as a tenth of anomalies.
+    """
+    records = []
+    console = Console(width=120)
+    title = f"P(p <= t) over {n_splits} splits of one test row; selection at a rate of 0.1"
+    table = Table(title=title, box=None)
+    for column in ("table", *(f"t = {t}" for t in LEVELS), "valid", "false", "found"):
+        table.add_column(column, justify="left" if column == "table" else "right")
+    for name, X, y in data:
+        train, test, labels = split(X, y, "novelty", 0)
+        detector = fit(Skae(0), train).detector
+        normal, odd = test[labels == 0], test[labels == 1]
+        rng = np.random.default_rng(0)
+        known = detector.score_samples(normal)
+        p = np.empty(n_splits)
+        for i in range(n_splits):
+            order = rng.permutation(len(known))[:1001]
+            p[i] = (1 + (known[order[1:]] <= known[order[0]]).sum()) / len(order)
+        # The same by the public method, once.
+        public = detector.p_values(normal[order[:1]], normal[order[1:]])[0]
+        assert np.isclose(public, p[-1]), (public, p[-1])
+        below = {t: int((p <= t).sum()) for t in LEVELS}
+        valid = all(
+            binomtest(n, n_splits, t, "greater").pvalue > 0.01 / len(LEVELS)
+            for t, n in below.items()
+        )
+        others = detector.score_samples(odd)
+        false, power = [], []
+        for _ in range(n_splits):
+            order = rng.permutation(len(known))
+            half = len(known) // 2
+            tested = known[order[half:]]
+            some = rng.choice(others, size=min(len(others), max(1, len(tested) // 9)))
+            both = np.concatenate([tested, some])
+            reference = np.sort(known[order[:half]])
+            values = (1 + np.searchsorted(reference, both, side="right")) / (1 + half)
+            selected = false_discovery_control(values) <= 0.1
+            false.append(selected[: len(tested)].sum() / max(1, selected.sum()))
+            power.append(selected[len(tested) :].mean())
+        record = {
+            "table": name,
+            "rows": len(normal),
+            **{f"t={t}": below[t] / n_splits for t in LEVELS},
+            "valid": valid,
+            "false": float(np.mean(false)),
+            "found": float(np.mean(power)),
+        }
+        records.append(record)
+        table.add_row(
+            name,
+            *(f"{below[t] / n_splits:.3f}" for t in LEVELS),
+            "yes" if valid else "NO",
+            f"{record['false']:.3f}",
+            f"{record['found']:.3f}",
+        )
+    console.print(table)
+    return records
+
+
+def main() -> None:
+    """Measure, print, and write what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_data_argument(parser)
+    parser.add_argument("--seeds", type=int, default=1, help="splits per table (default 1)")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these detectors")
+    parser.add_argument("--tables", nargs="+", metavar="NAME", help="these tables")
+    parser.add_argument("--ablation", action="store_true", help="skae's ingredients instead")
+    parser.add_argument("--conformal", action="store_true", help="p-values and selections instead")
+    parser.add_argument("--splits", type=int, default=1000, help="of --conformal (default 1000)")
+    parser.add_argument("--detail", action="store_true", help="a line per table too")
+    parser.add_argument("--json", type=Path, help="write every record here")
+    arguments = parser.parse_args()
+    data = list(tables(arguments.data))
+    if arguments.tables:
+        data = [table for table in data if table[0] in arguments.tables]
+    if arguments.conformal:
+        write_json(arguments.json, conformal(data, arguments.splits))
+        return
+    makers = ablation() if arguments.ablation else detectors()
+    if arguments.only:
+        makers = {name: makers[name] for name in arguments.only}
+    records = measure(makers, data, arguments.seeds)
+    show(records, arguments.detail)
+    write_json(arguments.json, records, summary=summary(records))
+
+
+if __name__ == "__main__":
+    main()

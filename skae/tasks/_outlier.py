@@ -1,0 +1,516 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import false_discovery_control
+from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.utils import Tags
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
+from sklearn.utils.validation import check_is_fitted
+
+from skae._params import POSITIVE_INT, hyperparameters, one_of, param
+from skae._sklearn import (
+    Interval,
+    RealNotInt,
+    _fit_context,
+    _raise_for_params,
+    _routing_enabled,
+)
+from skae._validation import finite, unchanged_on_error, weights
+from skae.autoencoders import DenoisingAutoencoder, VariationalAutoencoder
+from skae.base import BaseAutoencoder
+from skae.tasks._measures import LEVELS, MEASURES
+from skae.training import Table, check_known, random_state_of, read_table
+from skae.training import _budget as budget
+
+AUTO = {"denoising": 0.5, "tails": 0.25, "neighbors": 0.25}
+STEPS = 2000  # of the default autoencoder's training, about
+EPOCHS = (10, 250)  # of it, at least and at most
+WHISKER = 1.5  # interquartile ranges beyond the upper quartile
+TINY = np.finfo(np.float64).tiny
+AT_LEAST = 0.01  # share of the training rows that are called outliers
+
+
+@hyperparameters
+class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
+    r"""Outlier detection by any autoencoder.
+
+    The autoencoder learns the training rows; a row is an outlier as far as it is unlike them,
+    which is measured by one or several of
+
+    * ``"reconstruction"``: the mean loss between the row and its reconstruction, in X's units (for
+      a squared error, squared);
+    * ``"standardized"``: the same, each cell's loss divided by its column's mean in training;
+    * ``"denoising"``: the row is spoilt by gaussian noise of five levels, two fixed draws each,
+      and reconstructed. Each cell's mean loss is divided half by the mean in training of its level
+      and half by that of its column and level. Levels are those of the `DenoisingAutoencoder`, or
+      0.1 to 1 standard deviations of each column for any other;
+    * ``"tails"``: :math:`-\log p_j`, the mean over the columns, with :math:`p_j` the two-sided
+      p-value of the cell among the training values of its column;
+    * ``"mahalanobis"``: the squared Mahalanobis distance of the code from the training codes, per
+      component;
+    * ``"neighbors"``: the mean distance of the code to its ``n_neighbors`` nearest training codes;
+    * ``"likelihood"``: minus the bound on log p(x) in nats, of a `VariationalAutoencoder`.
+
+    Several are combined as :math:`-\text{score} = \sum_m c_m s_m(x) / \bar s_m`, each divided by
+    its mean over the training rows, so that a row's score does not depend on the rows it is scored
+    with, and with equal shares :math:`c_m`. ``"auto"`` is half "denoising" and a quarter each of
+    "tails" and "neighbors".
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    estimator_ : autoencoder
+        The fitted autoencoder.
+    offset_ : float
+        ``decision_function`` is ``score_samples`` minus this.
+    support_ : ndarray of shape (n_samples,) of bool
+        The training rows that the autoencoder and the measures were fitted to: those that have a
+        weight and are neither left out (``trim``) nor held out (``calibration_fraction``).
+    calibration_scores_ : ndarray of shape (n_held_out,)
+        Scores of the rows held out, in rising order.
+    n_features_in_ : int
+        Number of columns of the training rows.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if they were all strings.
+
+    Raises
+    ------
+    ValueError
+        By ``fit``, if the table is not fit for an autoencoder (fewer than two rows, nothing that
+        varies, infinity), if no row is left to calibrate by, or if ``method`` needs another
+        autoencoder.
+
+    See Also
+    --------
+    DenoisingAutoencoder : What it trains by default.
+
+    Notes
+    -----
+    Columns count as they are: scale them first where their units differ, as in
+    ``make_pipeline(StandardScaler(), AutoencoderOutlierDetector())``. A column that is constant in
+    training and varies later makes an outlier, by "auto", "standardized", "denoising" and "tails".
+
+    Missing values (NaN) count for nothing: measures are means over the observed cells of a row,
+    and a row with nothing observed scores 0, which no other row exceeds except by likelihood.
+
+    References
+    ----------
+    Vincent, P., Larochelle, H., Lajoie, I., Bengio, Y. and Manzagol, P.-A. (2010). "Stacked
+    denoising autoencoders". Journal of Machine Learning Research 11, 3371-3408.
+
+    Livernoche, V., Jain, V., Hezaveh, Y. and Ravanbakhsh, S. (2024). "On diffusion modeling for
+    anomaly detection". International Conference on Learning Representations.
+
+    Bates, S., Candès, E., Lei, L., Romano, Y. and Sesia, M. (2023). "Testing for outliers with
+    conformal p-values". Annals of Statistics 51, 149-178.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skae import AutoencoderOutlierDetector
+    >>> X = np.random.default_rng(0).normal(size=(300, 4))
+    >>> X[:, 3] = X[:, 0] + X[:, 1]
+    >>> detector = AutoencoderOutlierDetector(random_state=0).fit(X)
+    >>> detector.predict([[1, 1, 0, 2], [1, 1, 0, -2]])
+    array([ 1, -1])
+    """
+
+    estimator: Any = param(
+        BaseAutoencoder,
+        None,
+        default=None,
+        positional=True,
+        doc="""
+        The autoencoder. None is ``DenoisingAutoencoder(noise_level=(0.1, 1.0), max_iter=...,
+        learning_rate=5e-3, early_stopping=False)``, with as many epochs as make about 2,000
+        gradient steps, but at least 10 and at most 250; and ``VariationalAutoencoder()`` for
+        ``method="likelihood"``.""",
+    )
+    method: str | Sequence[str] = param(
+        one_of("auto", *MEASURES),
+        "array-like",
+        default="auto",
+        doc="What outliers are measured by: one of the list above, or several.",
+    )
+    contamination: str | float = param(
+        one_of("auto"),
+        Interval(Real, 0, 0.5, closed="right"),
+        default="auto",
+        doc="""
+        Share of the training rows that ``predict`` calls outliers. 'auto' calls those that stand
+        out: whose measure, in logarithms (but for "likelihood"), is more than 1.5 interquartile
+        ranges above the upper quartile of the training rows; at least the worst hundredth.""",
+    )
+    trim: str | float = param(
+        one_of("auto"),
+        Interval(RealNotInt, 0, 0.5, closed="left"),
+        default="auto",
+        doc="""
+        Share of the training rows to leave out because they are probably outliers themselves: the
+        worst by a first, short fit of one epoch. 'auto' leaves out those that stand out, as for
+        ``contamination``. 0 trains on all, which is better where all are known to be normal.""",
+    )
+    n_neighbors: int = param(
+        POSITIVE_INT, default=5, doc="How many of the nearest codes count, for 'neighbors'."
+    )
+    calibration_fraction: float = param(
+        Interval(RealNotInt, 0, 1, closed="left"),
+        default=0.0,
+        doc="Share of the training rows to hold out for ``p_values``.",
+    )
+    random_state: Any = param(
+        "random_state",
+        default=None,
+        doc="""
+        Seed of the rows held out and of the autoencoder; None leaves the autoencoder the one it
+        has.""",
+    )
+
+    # -------------------------------------------------------------------------------- fitting
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None, **params: Any
+    ) -> Self:
+        """Train the autoencoder and learn what is usual.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training rows, with or without outliers among them. NaN is a value that is missing.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows; a row of weight 0 is as good as absent. None is 1 for all.
+        **params : dict
+            Further metadata for the autoencoder's ``fit``, where metadata routing is enabled.
+
+        Returns
+        -------
+        self : object
+            The fitted detector.
+        """
+        with unchanged_on_error(self):
+            return self._fit(X, sample_weight, self._routed(sample_weight, params))
+
+    def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None, params: dict[str, Any]) -> Self:
+        table = read_table(self, X, reset=True, at_least=2)
+        weight = weights(sample_weight, len(table)) * ~table.blank_rows()
+        check_known(int((weight > 0).sum()))
+        inner = weights(params.pop("sample_weight", None), len(table))
+        random_state = random_state_of(self.random_state)
+        held_out = self._held_out(weight, random_state)
+        weight[held_out] = 0
+        model = clone(self._estimator(int((weight > 0).sum())))
+        if self.random_state is not None:
+            model.set_params(random_state=random_state.randint(np.iinfo(np.int32).max))
+        used = weight
+        if self.trim:
+            # One epoch tells the worst rows, before they are learned by heart.
+            short = clone(model).set_params(max_iter=1, early_stopping=False)
+            how_unlike = self._learn(short, table, weight, inner, params)
+            used = np.where(how_unlike > self._limit(how_unlike, weight, self.trim), 0, weight)
+        how_unlike = self._learn(model, table, used, inner, params)
+        self.support_ = used > 0
+        limit = self._limit(how_unlike, weight, self.contamination)
+        if self.contamination == "auto":
+            limit = min(limit, self._limit(how_unlike, weight, AT_LEAST))
+        self.offset_ = -limit
+        self.calibration_scores_ = np.sort(-self._measure(table.take(held_out)))
+        return self
+
+    def _learn(
+        self,
+        model: BaseAutoencoder,
+        table: Table,
+        weight: NDArray,
+        inner: NDArray,
+        params: dict[str, Any],
+    ) -> NDArray:
+        """Fit autoencoder and measures to rows by their weights; return how unlike each row is."""
+        self.estimator_ = model.fit(table.X, sample_weight=inner * (weight > 0), **params)
+        names = self._names()
+        self._measures = tuple(names)
+        self._states = [
+            MEASURES[name].fit(model, table, weight, self.n_neighbors) for name in self._measures
+        ]
+        parts = self._parts(table)
+        self._shares = np.ones(1)
+        if len(names) > 1:
+            means = parts @ (weight / weight.sum())
+            self._shares = np.array(list(names.values())) / np.maximum(means, TINY)
+        return self._shares @ parts
+
+    def _held_out(self, weight: NDArray, random_state: np.random.RandomState) -> NDArray:
+        """Return which rows are held out to calibrate by."""
+        known = np.flatnonzero(weight > 0)
+        n = int(self.calibration_fraction * len(known))
+        if self.calibration_fraction and not n:
+            raise ValueError(
+                f"calibration_fraction={self.calibration_fraction} of {len(known)} rows is none; "
+                "raise it, or set it to 0."
+            )
+        return np.sort(random_state.permutation(known)[:n])
+
+    def _limit(self, how_unlike: NDArray, weight: NDArray, share: Any) -> float:
+        """Return the measure beyond which a share of the rows is, or those that stand out."""
+        known = weight > 0
+        how_unlike, weight = how_unlike[known], weight[known]
+        if share != "auto":
+            order = np.argsort(how_unlike)
+            upto = weight[order].cumsum() / weight.sum()
+            last = np.searchsorted(upto, 1 - share - 1e-9)
+            return float(how_unlike[order][min(last, len(order) - 1)])
+        log = "likelihood" not in self._names()
+        values = np.log(np.maximum(how_unlike, TINY)) if log else how_unlike
+        low, high = np.quantile(values, [0.25, 0.75], weights=weight, method="inverted_cdf")
+        limit = high + WHISKER * (high - low)
+        return float(np.exp(min(limit, 700.0)) if log else limit)
+
+    def _names(self) -> dict[str, float]:
+        """Return the measures that make up the score, with the share of each."""
+        if isinstance(self.method, str) and self.method == "auto":
+            return AUTO
+        names = (self.method,) if isinstance(self.method, str) else tuple(self.method)
+        unknown = [name for name in names if name not in MEASURES]
+        if not names or unknown or len(set(names)) < len(names):
+            raise ValueError(
+                f"method must be 'auto', one of {sorted(MEASURES)}, or several different of these; "
+                f"got {self.method!r}."
+            )
+        if "likelihood" in names and len(names) > 1:
+            raise ValueError(
+                "method='likelihood' is a logarithm, which does not combine with other measures; "
+                f"use it alone; got {self.method!r}."
+            )
+        return dict.fromkeys(names, 1 / len(names))
+
+    def _estimator(self, n_rows: int = 1) -> BaseAutoencoder:
+        """Return the autoencoder that is asked for, unfitted."""
+        likelihood = "likelihood" in self._names()
+        if self.estimator is None:
+            new: Any = VariationalAutoencoder()
+            if not likelihood:
+                steps_per_epoch = max(1, round(n_rows / budget.batch_size(n_rows)))
+                new = DenoisingAutoencoder(
+                    noise_level=LEVELS,
+                    max_iter=int(np.clip(round(STEPS / steps_per_epoch), *EPOCHS)),
+                    learning_rate=5e-3,
+                    early_stopping=False,
+                )
+            return new.set_fit_request(sample_weight=True) if _routing_enabled() else new
+        if likelihood and not isinstance(self.estimator, VariationalAutoencoder):
+            raise ValueError(
+                "method='likelihood' needs a VariationalAutoencoder, but estimator is a "
+                f"{type(self.estimator).__name__}; change one of them."
+            )
+        return self.estimator
+
+    # -------------------------------------------------------------------------------- scoring
+
+    def score_samples(self, X: ArrayLike) -> NDArray:
+        """Score rows; lower is more unlike the training rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; NaN is a value that is missing.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,), float64
+            Minus the measure; -1 is the training rows' mean where several are combined. 0 for a
+            row with nothing observed.
+        """
+        return -self._measure(self._read(X))
+
+    def decision_function(self, X: ArrayLike) -> NDArray:
+        """Score rows relative to the threshold; negative is an outlier.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; NaN is a value that is missing.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,), float64
+            ``score_samples(X) - offset_``.
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: ArrayLike) -> NDArray:
+        """Tell outliers from inliers.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; NaN is a value that is missing.
+
+        Returns
+        -------
+        is_inlier : ndarray of shape (n_samples,), int
+            -1 for outliers, 1 for inliers.
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def feature_contributions(self, X: ArrayLike) -> NDArray:
+        """Return what each value adds to how unlike the training rows its row is.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; NaN is a value that is missing.
+
+        Returns
+        -------
+        contributions : ndarray of shape (n_samples, n_features), float64
+            Larger is more unusual; 0 for a missing value. Rows sum to ``-score_samples(X)`` for
+            "reconstruction", "standardized", "denoising", "tails" and combinations of these. The
+            share of "neighbors" (a quarter of "auto") and of "mahalanobis" in a combination
+            belongs to no column, and is left out.
+
+        Raises
+        ------
+        ValueError
+            If the method has no part that is a sum over columns.
+        """
+        table = self._read(X)
+        additive = [i for i, name in enumerate(self._measures) if MEASURES[name].additive]
+        if not additive:
+            raise ValueError(
+                f"method={self._measures} is no sum over columns; feature_contributions needs "
+                "'auto', 'reconstruction', 'standardized', 'denoising' or 'tails'."
+            )
+        total = np.zeros(table.shape)
+        for piece in table.pieces():
+            for i in additive:
+                measure, state = MEASURES[self._measures[i]], self._states[i]
+                cells = measure.cells(self.estimator_, table[piece], state)
+                total[piece] += cells * self._shares[i]
+        return finite(total, "X")
+
+    def p_values(self, X: ArrayLike, X_calibration: ArrayLike | None = None) -> NDArray:
+        r"""Return how probable a score as low as a row's is among rows like the training rows.
+
+        .. math:: p(x) = \frac{1 + \#\{i : s(x_i) \le s(x)\}}{1 + n}
+
+        over n rows that the autoencoder was not trained on (split conformal). If they and x come
+        from one distribution, :math:`P(p \le t) \le t`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; NaN is a value that is missing.
+        X_calibration : array-like of shape (n_calibration, n_features), default=None
+            Normal rows that were not trained on. None is the rows held out in ``fit``.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples,)
+            At least 1 / (n + 1).
+
+        Raises
+        ------
+        ValueError
+            If there are no rows to calibrate by.
+        """
+        scores = self.score_samples(X)
+        if X_calibration is not None:
+            known = np.sort(self.score_samples(X_calibration))
+        else:
+            known = self.calibration_scores_
+        if not len(known):
+            raise ValueError(
+                "There are no rows to calibrate by; pass X_calibration, or fit with a "
+                "calibration_fraction above 0."
+            )
+        return (1 + np.searchsorted(known, scores, side="right")) / (1 + len(known))
+
+    def select_outliers(
+        self, X: ArrayLike, fdr: float = 0.1, X_calibration: ArrayLike | None = None
+    ) -> NDArray:
+        """Select outliers, of whom no more than a share is normal on average.
+
+        By Benjamini and Hochberg's procedure on ``p_values``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; NaN is a value that is missing.
+        fdr : float, default=0.1
+            False discovery rate: the expected share of normal rows among those selected.
+        X_calibration : array-like of shape (n_calibration, n_features), default=None
+            Normal rows that were not trained on. None is the rows held out in ``fit``.
+
+        Returns
+        -------
+        selected : ndarray of shape (n_samples,) of bool
+            Which rows are selected.
+
+        Raises
+        ------
+        ValueError
+            If ``fdr`` is not between 0 and 1, or there are no rows to calibrate by.
+        """
+        if not 0 < fdr < 1:
+            raise ValueError(f"fdr must be between 0 and 1; got {fdr!r}.")
+        return false_discovery_control(self.p_values(X, X_calibration)) <= fdr
+
+    def _read(self, X: ArrayLike) -> Table:
+        check_is_fitted(self)
+        return read_table(self, X, reset=False)
+
+    def _measure(self, table: Table) -> NDArray:
+        """Return how unlike the training rows each row is."""
+        if not len(table):
+            return np.empty(0)
+        return self._shares @ self._parts(table)
+
+    def _parts(self, table: Table) -> NDArray:
+        """Return each measure of each row, (M, n)."""
+        results = []
+        for piece in table.pieces():
+            X = table[piece]
+            parts = [
+                MEASURES[name].rows(self.estimator_, X, state)
+                for name, state in zip(self._measures, self._states, strict=True)
+            ]
+            results.append(np.where(np.isnan(X).all(1), 0, parts))
+        return finite(np.concatenate(results, axis=1).T, "X").T
+
+    # ------------------------------------------------------------------------- bookkeeping
+
+    def _routed(self, sample_weight: ArrayLike | None, params: dict[str, Any]) -> dict[str, Any]:
+        """Return the metadata for the autoencoder's fit."""
+        given = {} if sample_weight is None else {"sample_weight": sample_weight}
+        if not _routing_enabled():
+            _raise_for_params(params, self, "fit")
+            return given
+        return dict(process_routing(self, "fit", **given, **params).estimator.fit)
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Return which metadata goes where.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            ``fit`` takes ``sample_weight`` itself, and gives the autoencoder what it requests.
+        """
+        mapping = MethodMapping().add(caller="fit", callee="fit")
+        router = MetadataRouter(owner=self).add_self_request(self)
+        return router.add(estimator=self._estimator(), method_mapping=mapping)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        return tags
