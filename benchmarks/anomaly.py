@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, track
 from rich.table import Table
 from scipy.stats import binomtest, false_discovery_control
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
@@ -36,7 +36,10 @@ from sklearn.neighbors import LocalOutlierFactor
 from sklearn.preprocessing import StandardScaler
 from tables import add_data_argument, write_json
 
-from skae import AutoencoderOutlierDetector, AutoencoderWarning, DenoisingAutoencoder
+from skae import AutoencoderOutlierDetector, AutoencoderWarning
+from skae.tasks._measures import MEASURES
+from skae.tasks._outlier import AUTO
+from skae.training import Table as Rows
 
 PROTOCOLS = ("novelty", "mixed")
 MAX_ROWS = 10_000
@@ -92,26 +95,6 @@ def detectors() -> dict[str, Callable[[int], Any]]:
         "PCA": lambda seed: PCA(random_state=seed),
         "ECOD": lambda seed: ECOD(),
     }
-
-
-def ablation() -> dict[str, Callable[[int], Any]]:
-    """Return skae's detector with some of its ingredients."""
-    plain = DenoisingAutoencoder(noise_level=0.3)
-    changes: dict[str, dict[str, Any]] = {
-        "auto": {},
-        "auto, trim=0": {"trim": 0.0},
-        "without tails": {"method": ("denoising", "neighbors")},
-        "without neighbors": {"method": ("denoising", "tails")},
-        "without denoising": {"method": ("tails", "neighbors")},
-        "denoising": {"method": "denoising"},
-        "denoising, one level": {"method": "denoising", "estimator": plain},
-        "reconstruction": {"method": "reconstruction"},
-        "standardized": {"method": "standardized"},
-        "tails": {"method": "tails"},
-        "neighbors": {"method": "neighbors"},
-        "mahalanobis": {"method": "mahalanobis"},
-    }
-    return {n: lambda seed, change=change: Skae(seed, **change) for n, change in changes.items()}
 
 
 def tables(folder: Path | None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -189,6 +172,49 @@ def measure(
                     }
                 )
             progress.advance(bar)
+    return records
+
+
+def ablation(data: list[tuple], seeds: int) -> list[dict[str, Any]]:
+    """Return the same records of skae's detector with some of its ingredients.
+
+    Of each trimming, one autoencoder is fitted, and all measures to it.
+    """
+    names = [name for name in MEASURES if name != "likelihood"]
+    mixtures = {name: (name,) for name in names} | {
+        "auto": AUTO,
+        "auto and mahalanobis": (*AUTO, "mahalanobis"),
+        **{f"auto without {name}": tuple(n for n in AUTO if n != name) for name in AUTO},
+    }
+    records = []
+    jobs = [(*table, p, s) for table in data for p in PROTOCOLS for s in range(seeds)]
+    for name, X, y, protocol, seed in track(jobs, console=Console(stderr=True)):
+        train, test, labels = split(X, y, protocol, seed)
+        for trim, change in (("", {}), (", trim=0", {"trim": 0.0})):
+            detector = fit(Skae(seed, **change), train).detector
+            weight, model = detector.support_.astype(float), detector.estimator_
+            parts = {}
+            for part in names:
+                measure = MEASURES[part]
+                state = measure.fit(model, Rows(train), weight, detector.n_neighbors)
+                usual = measure.rows(model, train, state)[detector.support_].mean()
+                parts[part] = measure.rows(model, test, state) / usual
+            for mixture, members in mixtures.items():
+                scores = sum(parts[part] for part in members)
+                records.append(
+                    {
+                        "table": name,
+                        "protocol": protocol,
+                        "seed": seed,
+                        "detector": mixture + trim,
+                        "n_train": len(train),
+                        "n_features": train.shape[1],
+                        "n_anomalies": int(labels.sum()),
+                        "auroc": roc_auc_score(labels, scores),
+                        "ap": average_precision_score(labels, scores),
+                        "seconds": 0.0,
+                    }
+                )
     return records
 
 
@@ -359,10 +385,12 @@ def main() -> None:
     if arguments.conformal:
         write_json(arguments.json, conformal(data, arguments.splits))
         return
-    makers = ablation() if arguments.ablation else detectors()
-    if arguments.only:
-        makers = {name: makers[name] for name in arguments.only}
-    records = measure(makers, data, arguments.seeds)
+    if arguments.ablation:
+        records = ablation(data, arguments.seeds)
+    else:
+        makers = detectors()
+        names = arguments.only or list(makers)
+        records = measure({name: makers[name] for name in names}, data, arguments.seeds)
     show(records, arguments.detail)
     write_json(arguments.json, records, summary=summary(records))
 

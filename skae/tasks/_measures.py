@@ -18,7 +18,7 @@ from skae.training import CELLS, AutoencoderModule, Batch, Table
 
 LEVELS = (0.1, 1.0)  # least and largest noise, in standard deviations of each column
 N_LEVELS = 5
-N_DRAWS = 2
+N_DRAWS = 4
 N_ROWS = 1024  # that mean losses are taken over, at most
 N_KNOTS = 256  # of a column's distribution
 N_CODES = 8192  # that neighbours are looked for among, at most

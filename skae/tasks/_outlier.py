@@ -27,10 +27,10 @@ from skae.tasks._measures import LEVELS, MEASURES
 from skae.training import Table, check_known, random_state_of, read_table
 from skae.training import _budget as budget
 
-AUTO = {"denoising": 0.5, "tails": 0.25, "neighbors": 0.25}
+AUTO = ("denoising", "tails", "neighbors")
 STEPS = 2000  # of the default autoencoder's training, about
 EPOCHS = (10, 250)  # of it, at least and at most
-WHISKER = 1.5  # interquartile ranges beyond the upper quartile
+OUTSIDE, FAR_OUT = 1.5, 3.0  # interquartile ranges beyond the upper quartile (Tukey 1977)
 TINY = np.finfo(np.float64).tiny
 AT_LEAST = 0.01  # share of the training rows that are called outliers
 
@@ -45,7 +45,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
     * ``"reconstruction"``: the mean loss between the row and its reconstruction, in X's units (for
       a squared error, squared);
     * ``"standardized"``: the same, each cell's loss divided by its column's mean in training;
-    * ``"denoising"``: the row is spoilt by gaussian noise of five levels, two fixed draws each,
+    * ``"denoising"``: the row is spoilt by gaussian noise of five levels, four fixed draws each,
       and reconstructed. Each cell's mean loss is divided half by the mean in training of its level
       and half by that of its column and level. Levels are those of the `DenoisingAutoencoder`, or
       0.1 to 1 standard deviations of each column for any other;
@@ -56,10 +56,9 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
     * ``"neighbors"``: the mean distance of the code to its ``n_neighbors`` nearest training codes;
     * ``"likelihood"``: minus the bound on log p(x) in nats, of a `VariationalAutoencoder`.
 
-    Several are combined as :math:`-\text{score} = \sum_m c_m s_m(x) / \bar s_m`, each divided by
-    its mean over the training rows, so that a row's score does not depend on the rows it is scored
-    with, and with equal shares :math:`c_m`. ``"auto"`` is half "denoising" and a quarter each of
-    "tails" and "neighbors".
+    Several are combined as :math:`-\text{score} = \frac1M \sum_m s_m(x) / \bar s_m`, each divided
+    by its mean over the training rows, so that a row's score does not depend on the rows it is
+    scored with. ``"auto"`` is ``("denoising", "tails", "neighbors")``.
 
     Parameters
     ----------
@@ -103,6 +102,8 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
 
     References
     ----------
+    Tukey, J. W. (1977). "Exploratory data analysis". Addison-Wesley.
+
     Vincent, P., Larochelle, H., Lajoie, I., Bengio, Y. and Manzagol, P.-A. (2010). "Stacked
     denoising autoencoders". Journal of Machine Learning Research 11, 3371-3408.
 
@@ -155,8 +156,8 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         default="auto",
         doc="""
         Share of the training rows to leave out because they are probably outliers themselves: the
-        worst by a first, short fit of one epoch. 'auto' leaves out those that stand out, as for
-        ``contamination``. 0 trains on all, which is better where all are known to be normal.""",
+        worst by a first, short fit of one epoch. 'auto' leaves out those that stand out by more
+        than 3 interquartile ranges. 0 trains on all, which is better where all are normal.""",
     )
     n_neighbors: int = param(
         POSITIVE_INT, default=5, doc="How many of the nearest codes count, for 'neighbors'."
@@ -217,12 +218,13 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
             # One epoch tells the worst rows, before they are learned by heart.
             short = clone(model).set_params(max_iter=1, early_stopping=False)
             how_unlike = self._learn(short, table, weight, inner, params)
-            used = np.where(how_unlike > self._limit(how_unlike, weight, self.trim), 0, weight)
+            limit = self._limit(how_unlike, weight, self.trim, FAR_OUT)
+            used = np.where(how_unlike > limit, 0, weight)
         how_unlike = self._learn(model, table, used, inner, params)
         self.support_ = used > 0
-        limit = self._limit(how_unlike, weight, self.contamination)
+        limit = self._limit(how_unlike, weight, self.contamination, OUTSIDE)
         if self.contamination == "auto":
-            limit = min(limit, self._limit(how_unlike, weight, AT_LEAST))
+            limit = min(limit, self._limit(how_unlike, weight, AT_LEAST, OUTSIDE))
         self.offset_ = -limit
         self.calibration_scores_ = np.sort(-self._measure(table.take(held_out)))
         return self
@@ -237,16 +239,14 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
     ) -> NDArray:
         """Fit autoencoder and measures to rows by their weights; return how unlike each row is."""
         self.estimator_ = model.fit(table.X, sample_weight=inner * (weight > 0), **params)
-        names = self._names()
-        self._measures = tuple(names)
+        self._measures = self._names()
         self._states = [
             MEASURES[name].fit(model, table, weight, self.n_neighbors) for name in self._measures
         ]
         parts = self._parts(table)
         self._shares = np.ones(1)
-        if len(names) > 1:
-            means = parts @ (weight / weight.sum())
-            self._shares = np.array(list(names.values())) / np.maximum(means, TINY)
+        if len(parts) > 1:
+            self._shares = 1 / len(parts) / np.maximum(parts @ (weight / weight.sum()), TINY)
         return self._shares @ parts
 
     def _held_out(self, weight: NDArray, random_state: np.random.RandomState) -> NDArray:
@@ -260,7 +260,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
             )
         return np.sort(random_state.permutation(known)[:n])
 
-    def _limit(self, how_unlike: NDArray, weight: NDArray, share: Any) -> float:
+    def _limit(self, how_unlike: NDArray, weight: NDArray, share: Any, whisker: float) -> float:
         """Return the measure beyond which a share of the rows is, or those that stand out."""
         known = weight > 0
         how_unlike, weight = how_unlike[known], weight[known]
@@ -272,11 +272,11 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         log = "likelihood" not in self._names()
         values = np.log(np.maximum(how_unlike, TINY)) if log else how_unlike
         low, high = np.quantile(values, [0.25, 0.75], weights=weight, method="inverted_cdf")
-        limit = high + WHISKER * (high - low)
+        limit = high + whisker * (high - low)
         return float(np.exp(min(limit, 700.0)) if log else limit)
 
-    def _names(self) -> dict[str, float]:
-        """Return the measures that make up the score, with the share of each."""
+    def _names(self) -> tuple[str, ...]:
+        """Return the measures that make up the score."""
         if isinstance(self.method, str) and self.method == "auto":
             return AUTO
         names = (self.method,) if isinstance(self.method, str) else tuple(self.method)
@@ -291,7 +291,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
                 "method='likelihood' is a logarithm, which does not combine with other measures; "
                 f"use it alone; got {self.method!r}."
             )
-        return dict.fromkeys(names, 1 / len(names))
+        return names
 
     def _estimator(self, n_rows: int = 1) -> BaseAutoencoder:
         """Return the autoencoder that is asked for, unfitted."""
@@ -375,7 +375,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         contributions : ndarray of shape (n_samples, n_features), float64
             Larger is more unusual; 0 for a missing value. Rows sum to ``-score_samples(X)`` for
             "reconstruction", "standardized", "denoising", "tails" and combinations of these. The
-            share of "neighbors" (a quarter of "auto") and of "mahalanobis" in a combination
+            share of "neighbors" (a third of "auto") and of "mahalanobis" in a combination
             belongs to no column, and is left out.
 
         Raises

@@ -137,13 +137,10 @@ def test_likelihood_is_the_bound(rows):
     assert isinstance(detector("likelihood", None)._estimator(), skae.VariationalAutoencoder)
 
 
-def test_auto_is_half_the_autoencoder(rows):
-    train, test = rows[:150], rows[150:]
-    expected = np.zeros(50)
-    for method, share in (("denoising", 0.5), ("tails", 0.25), ("neighbors", 0.25)):
-        alone = detector(method).fit(train)
-        expected += share * alone.score_samples(test) / -alone.score_samples(train).mean()
-    np.testing.assert_allclose(detector().fit(train).score_samples(test), expected, rtol=1e-6)
+def test_auto_is_a_combination(rows):
+    auto = detector().fit(rows)
+    named = detector(("denoising", "tails", "neighbors")).fit(rows)
+    np.testing.assert_array_equal(auto.score_samples(rows), named.score_samples(rows))
 
 
 @pytest.mark.parametrize(("n", "epochs"), [(100, 250), (4096, 62), (1_000_000, 10)])
@@ -248,7 +245,7 @@ def test_contamination_auto_is_the_fence_of_tukey_or_the_worst_hundredth(rows, r
 
 
 def test_trim_leaves_out_what_stands_out(rows, rng):
-    planted = np.r_[rows, rng.normal(scale=4, size=(20, 5))]
+    planted = np.r_[rows, rng.normal(scale=20, size=(20, 5))]
     for trim, share in (("auto", None), (0.1, 0.1)):
         fitted = detector(estimator=QUICK, trim=trim).fit(planted)
         assert (~fitted.support_[200:]).mean() >= 0.9
