@@ -224,9 +224,7 @@ class BaseAutoencoder(
             (squared units for the squared error); 0 for a row with nothing observed.
         """
         table = self._fitted_table(X)
-        if not self.module_.loss.power:
-            names = getattr(self, "feature_names_in_", None)
-            self.module_.loss.check(*table.ranges(), names, self._loss_parameter)
+        self._check_domain(table)
         return finite(self._map(table, self._as_fitted()._score), "X")
 
     def score(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> float:
@@ -263,6 +261,12 @@ class BaseAutoencoder(
 
     def _in_units(self, x_hat: NDArray) -> NDArray:
         return self._conditioning.undo(x_hat) if self.module_.loss.power else x_hat
+
+    def _check_domain(self, table: Table) -> None:
+        """Raise ValueError where the loss of a value is not defined."""
+        if not self.module_.loss.power:
+            names = getattr(self, "feature_names_in_", None)
+            self.module_.loss.check(*table.ranges(), names, self._loss_parameter)
 
     def _fitted_table(self, X: ArrayLike) -> Table:
         check_is_fitted(self)

@@ -204,7 +204,9 @@ def _losses(model: BaseAutoencoder, X: NDArray, levels: NDArray, std: NDArray) -
             total += module.cell_loss(module.decode(z), batch)
         return total / len(noise)
 
-    return model._map(Table(X), losses).astype(np.float64)
+    table = Table(X)
+    model._check_domain(table)
+    return model._map(table, losses).astype(np.float64)
 
 
 def _noise(model: BaseAutoencoder, table: Table, weight: NDArray) -> tuple[NDArray, NDArray]:
@@ -234,10 +236,10 @@ def _mean_losses(
 ) -> State:
     """Return the mean loss of each level, (L, 1), and of each of its columns, (L, d)."""
     total, known = np.zeros((len(levels), table.shape[1])), np.zeros(table.shape[1])
-    some = table.take(_evenly(np.flatnonzero(weight > 0), N_ROWS))
-    weight = weight[_evenly(np.flatnonzero(weight > 0), N_ROWS)]
+    index = _evenly(np.flatnonzero(weight > 0), N_ROWS)
+    some = table.take(index)
     for piece in some.pieces():
-        X, w = some[piece], weight[piece]
+        X, w = some[piece], weight[index[piece]]
         total += np.tensordot(w, _losses(model, X, levels, std), axes=1)
         known += w @ ~np.isnan(X)
     level = (total.sum(1) / known.sum())[:, None]

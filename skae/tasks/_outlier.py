@@ -216,7 +216,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         used = weight
         if self.trim:
             # One epoch tells the worst rows, before they are learned by heart.
-            short = clone(model).set_params(max_iter=1, early_stopping=False)
+            short = clone(model).set_params(max_iter=1, early_stopping=False, checkpoint=None)
             how_unlike = self._learn(short, table, weight, inner, params)
             limit = self._limit(how_unlike, weight, self.trim, FAR_OUT)
             used = np.where(how_unlike > limit, 0, weight)

@@ -481,6 +481,22 @@ def test_bad_questions(rows):
         detector().predict(rows)
 
 
+@pytest.mark.parametrize("method", ["reconstruction", "auto"])
+def test_values_that_the_loss_is_not_defined_for_are_refused(rng, method):
+    X = (rng.random((60, 4)) < 0.5).astype(float)
+    model = skae.Autoencoder(2, loss="log_loss", max_iter=3, early_stopping=False)
+    fitted = detector(method, model).fit(X)
+    assert np.isfinite(fitted.score_samples(X)).all()
+    with pytest.raises(ValueError, match=r"loss='log_loss' needs values in \[0, 1\]"):
+        fitted.score_samples(X * 2)
+
+
+def test_a_checkpoint_is_the_last_fits(rows, tmp_path):
+    model = clone(QUICK).set_params(checkpoint=tmp_path / "fit")
+    once, again = (detector(estimator=model, trim="auto").fit(rows) for _ in range(2))
+    np.testing.assert_array_equal(once.score_samples(rows), again.score_samples(rows))
+
+
 def test_two_rows_are_enough(rng):
     X = rng.normal(size=(2, 3))
     fitted = AutoencoderOutlierDetector(random_state=0).fit(X)
