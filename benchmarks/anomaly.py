@@ -119,11 +119,11 @@ def tables(folder: Path | None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
 
 
 def split(
-    X: np.ndarray, y: np.ndarray, protocol: str, seed: int
+    X: np.ndarray, y: np.ndarray, protocol: str, seed: int, max_rows: int = MAX_ROWS
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return training rows, test rows and the labels of these."""
-    if len(X) > MAX_ROWS:
-        X, _, y, _ = train_test_split(X, y, train_size=MAX_ROWS, stratify=y, random_state=seed)
+    if len(X) > max_rows:
+        X, _, y, _ = train_test_split(X, y, train_size=max_rows, stratify=y, random_state=seed)
     if protocol == "mixed":
         train, test, _, labels = train_test_split(
             X, y, test_size=0.3, stratify=y, random_state=seed
@@ -137,7 +137,7 @@ def split(
 
 
 def measure(
-    makers: dict[str, Callable[[int], Any]], data: list[tuple], seeds: int
+    makers: dict[str, Callable[[int], Any]], data: list[tuple], seeds: int, max_rows: int
 ) -> list[dict[str, Any]]:
     """Return a record per table, protocol, seed and detector."""
     records = []
@@ -148,7 +148,7 @@ def measure(
         bar = progress.add_task("fitting", total=len(jobs))
         for name, X, y, protocol, seed in jobs:
             progress.update(bar, description=f"{name}, {protocol}")
-            train, test, labels = split(X, y, protocol, seed)
+            train, test, labels = split(X, y, protocol, seed, max_rows)
             for detector, make in makers.items():
                 start = time.perf_counter()
                 model = fit(make(seed), train)
@@ -290,7 +290,7 @@ def summary(records: list[dict]) -> dict[str, str]:
         f"{gaps[worst]:+.3f} ({worst[0]}, {worst[1]}), better on "
         f"{sum(g > 0 for g in gaps.values())} of {len(gaps)}"
     }
-    for low, high in ((0, 500), (500, 2000), (2000, 5000), (5000, 10**9)):
+    for low, high in ((0, 500), (500, 2000), (2000, 5000), (5000, 10_000), (10_000, 10**9)):
         some = [r for n, r in ratios if low <= n < high]
         if some:
             lines[f"seconds from {low}"] = (
@@ -373,6 +373,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="splits per table (default 1)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these detectors")
     parser.add_argument("--tables", nargs="+", metavar="NAME", help="these tables")
+    parser.add_argument("--max-rows", type=int, default=MAX_ROWS, help="of a table (10,000)")
     parser.add_argument("--ablation", action="store_true", help="skae's ingredients instead")
     parser.add_argument("--conformal", action="store_true", help="p-values and selections instead")
     parser.add_argument("--splits", type=int, default=1000, help="of --conformal (default 1000)")
@@ -390,7 +391,8 @@ def main() -> None:
     else:
         makers = detectors()
         names = arguments.only or list(makers)
-        records = measure({name: makers[name] for name in names}, data, arguments.seeds)
+        chosen = {name: makers[name] for name in names}
+        records = measure(chosen, data, arguments.seeds, arguments.max_rows)
     show(records, arguments.detail)
     write_json(arguments.json, records, summary=summary(records))
 
