@@ -38,7 +38,7 @@ from tables import add_data_argument, write_json
 
 from skae import AutoencoderOutlierDetector, AutoencoderWarning
 from skae.tasks._measures import MEASURES
-from skae.tasks._outlier import AUTO
+from skae.tasks._outlier import AUTO, SAME
 from skae.training import Table as Rows
 
 PROTOCOLS = ("novelty", "mixed")
@@ -303,6 +303,12 @@ def summary(records: list[dict]) -> dict[str, str]:
     return lines
 
 
+def p_values(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return what the detector's method does, of scores."""
+    among = np.searchsorted(np.sort(reference), scores + SAME * np.abs(scores))
+    return (1 + among) / (1 + len(reference))
+
+
 def conformal(data: list[tuple], n_splits: int) -> list[dict[str, Any]]:
     """Print how often p-values are below a level, and the false discoveries of a selection.
 
@@ -324,7 +330,7 @@ def conformal(data: list[tuple], n_splits: int) -> list[dict[str, Any]]:
         p = np.empty(n_splits)
         for i in range(n_splits):
             order = rng.permutation(len(known))[:1001]
-            p[i] = (1 + (known[order[1:]] <= known[order[0]]).sum()) / len(order)
+            p[i] = p_values(known[order[:1]], known[order[1:]])[0]
         # The same by the public method, once.
         public = detector.p_values(normal[order[:1]], normal[order[1:]])[0]
         assert np.isclose(public, p[-1]), (public, p[-1])
@@ -341,9 +347,7 @@ def conformal(data: list[tuple], n_splits: int) -> list[dict[str, Any]]:
             tested = known[order[half:]]
             some = rng.choice(others, size=min(len(others), max(1, len(tested) // 9)))
             both = np.concatenate([tested, some])
-            reference = np.sort(known[order[:half]])
-            values = (1 + np.searchsorted(reference, both, side="right")) / (1 + half)
-            selected = false_discovery_control(values) <= 0.1
+            selected = false_discovery_control(p_values(both, known[order[:half]])) <= 0.1
             false.append(selected[: len(tested)].sum() / max(1, selected.sum()))
             power.append(selected[len(tested) :].mean())
         record = {

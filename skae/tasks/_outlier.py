@@ -32,6 +32,7 @@ STEPS = 2000  # of the default autoencoder's training, about
 EPOCHS = (10, 250)  # of it, at least and at most
 OUTSIDE, FAR_OUT = 1.5, 3.0  # interquartile ranges beyond the upper quartile (Tukey 1977)
 TINY = np.finfo(np.float64).tiny
+SAME = 1e-6  # relative difference of scores that are equal
 AT_LEAST = 0.01  # share of the training rows that are called outliers
 
 
@@ -433,7 +434,8 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
                 "There are no rows to calibrate by; pass X_calibration, or fit with a "
                 "calibration_fraction above 0."
             )
-        return (1 + np.searchsorted(known, scores, side="right")) / (1 + len(known))
+        # Equal rows may differ by rounding, and must count as equal.
+        return (1 + np.searchsorted(known, scores + SAME * np.abs(scores))) / (1 + len(known))
 
     def select_outliers(
         self, X: ArrayLike, fdr: float = 0.1, X_calibration: ArrayLike | None = None

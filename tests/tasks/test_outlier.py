@@ -351,6 +351,13 @@ def test_rows_held_out_are_calibrated_by(rows):
     np.testing.assert_array_equal(p, fitted.p_values(rows[:20], rows[~fitted.support_]))
 
 
+def test_equal_rows_are_not_less_usual_than_each_other(rows):
+    fitted = detector("auto", QUICK).fit(rows)
+    same = rows[:1].repeat(99, axis=0)
+    np.testing.assert_array_equal(fitted.p_values(rows[:1], same), [1.0])
+    np.testing.assert_array_equal(fitted.p_values(same, rows[:1]), np.ones(99))
+
+
 def test_selection_holds_its_false_discovery_rate(rng):
     def draw(n, scale=1.0):
         z = rng.normal(size=(n, 2))
