@@ -37,8 +37,9 @@ from sklearn.preprocessing import StandardScaler
 from tables import add_data_argument, write_json
 
 from skae import AutoencoderOutlierDetector, AutoencoderWarning
+from skae.tasks._conformal import SAME
 from skae.tasks._measures import MEASURES
-from skae.tasks._outlier import AUTO, SAME
+from skae.tasks._outlier import AUTO
 from skae.training import Table as Rows
 
 PROTOCOLS = ("novelty", "mixed")
