@@ -1,5 +1,6 @@
 """Estimators around any autoencoder."""
 
+from skae.tasks._holes import make_holes
 from skae.tasks._outlier import AutoencoderOutlierDetector
 
-__all__ = ["AutoencoderOutlierDetector"]
+__all__ = ["AutoencoderOutlierDetector", "make_holes"]
