@@ -1,6 +1,7 @@
 """Estimators around any autoencoder."""
 
 from skae.tasks._holes import make_holes
+from skae.tasks._imputer import AutoencoderImputer
 from skae.tasks._outlier import AutoencoderOutlierDetector
 
-__all__ = ["AutoencoderOutlierDetector", "make_holes"]
+__all__ = ["AutoencoderImputer", "AutoencoderOutlierDetector", "make_holes"]
