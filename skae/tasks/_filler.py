@@ -6,13 +6,14 @@ from typing import Any, Self, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skae._params import POSITIVE_INT, hyperparameters, param
 from skae.architectures._recipe import Recipe
 from skae.base import BaseAutoencoder
 from skae.tasks._gaussian import Gaussian
-from skae.training import AutoencoderModule, Batch, Rows, Widths, or_auto
+from skae.training import AutoencoderModule, Batch, HoldOut, Rows, Widths, or_auto
 
 STEPS = 3000  # of the training, about
 EPOCHS = (10, 500)  # of it, at least and at most
@@ -77,10 +78,15 @@ class Filler(BaseAutoencoder):
     learning_rate: float = param(float, default=2e-3, doc="Step size.")
     weight_decay: float = param(float, default=1e-2, doc="Decay of weights.")
 
-    def start_at(self, gaussian: Gaussian) -> Self:
-        """Take the Gaussian of the rows, in their units, for ``fit`` to start from."""
+    def fit_from(self, gaussian: Gaussian, X: NDArray, weight: NDArray, held_out: NDArray) -> Self:
+        """Train from the Gaussian of the rows, in their units, and on all but some of them."""
         self._gaussian = gaussian
-        return self
+        self.net_params = {"train_split": HoldOut(held_out)}
+        try:
+            return self.fit(X, sample_weight=weight)
+        finally:
+            del self._gaussian
+            self.net_params = None
 
     def _architecture(self) -> Any:
         return Blocks()

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, clone
@@ -13,9 +14,10 @@ from skae._params import hyperparameters, param
 from skae._sklearn import MissingValues, _check_feature_names_in, _fit_context
 from skae._validation import below_one, unchanged_on_error, weights, what_is_wrong
 from skae.base import BaseAutoencoder
+from skae.tasks._draws import LEVELS, draw, errors, spread, tensors
 from skae.tasks._filler import Filler
 from skae.tasks._gaussian import Gaussian, at_once, fit_gaussian
-from skae.training import FLOATS, HoldOut, Table, random_state_of
+from skae.training import FLOATS, Table, random_state_of
 from skae.training import _budget as budget
 
 ENOUGH_ROWS = 32  # for a network to be trained
@@ -190,29 +192,29 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         d = rows.shape[1]
         random_state = random_state_of(self.random_state)
         self.estimator_, self._mean, self._covariance = None, np.zeros(d), np.eye(d)
+        self._quantiles = np.zeros((d, len(LEVELS)))
         if not d or not len(rows):
             return
         X = rows.X[np.linspace(0, len(rows) - 1, min(len(rows), MAX_ROWS)).astype(int)]
         w = weight[np.linspace(0, len(rows) - 1, min(len(rows), MAX_ROWS)).astype(int)]
-        gaussian = fit_gaussian(*_tensors(X), torch.from_numpy(w))
+        gaussian = fit_gaussian(*tensors(X), torch.from_numpy(w))
         self._mean, self._covariance = (t.numpy() for t in gaussian)
         varies = self.low_[self._kept] < self.high_[self._kept]
-        if varies.sum() < 2 or len(rows) < ENOUGH_ROWS:
-            return
-        seed = random_state.randint(np.iinfo(np.int32).max)
-        if self.estimator is not None:
-            model = clone(self.estimator)
-            if self.random_state is not None:
-                model.set_params(random_state=seed)
-        else:
-            held_out = random_state.permutation(len(rows))[: budget.n_held_out(len(rows), 0.1)]
-            model = Filler(random_state=seed, early_stopping=False).start_at(gaussian)
-            model.net_params = {"train_split": HoldOut(np.sort(held_out))}
-        model.fit(rows.X, sample_weight=weight)
-        if self.estimator is None:
-            del model._gaussian
-            model.net_params = None
-        self.estimator_ = model
+        held_out = np.arange(len(rows))
+        if varies.sum() >= 2 and len(rows) >= ENOUGH_ROWS:
+            order = random_state.permutation(len(rows))
+            n_held_out = budget.n_held_out(len(rows), 0.1)
+            held_out, kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
+            seed = random_state.randint(np.iinfo(np.int32).max)
+            if self.estimator is None:
+                self.estimator_ = Filler(random_state=seed, early_stopping=False)
+                self.estimator_.fit_from(gaussian, rows.X, weight, held_out)
+            else:
+                model = clone(self.estimator)
+                if self.random_state is not None:
+                    model.set_params(random_state=seed)
+                self.estimator_ = model.fit(rows.X[kept], sample_weight=weight[kept])
+        self._quantiles = errors(self._fill, gaussian, rows.X[held_out], random_state)
 
     # -------------------------------------------------------------------------------- filling
 
@@ -234,6 +236,115 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         X, holes = self._read(X, reset=False)
         filled = self._completed(X, holes, self._fill(self._standardized(X, holes)))
         return np.hstack([filled, holes[:, self.indicated_].astype(X.dtype)])
+
+    def sample(self, X: ArrayLike, n_imputations: int = 5, random_state: Any = None) -> NDArray:
+        """Draw completed tables: what the holes may hold, given what is observed.
+
+        A drawn value is the filled one and an error. Errors have the distribution that they had,
+        relative to the Gaussian's conditional standard deviation, for cells hidden from rows that
+        were not trained on, and those of one row belong together as the Gaussian says.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, complete or not.
+        n_imputations : int, default=5
+            How many tables.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws.
+
+        Returns
+        -------
+        X_drawn : ndarray of shape (n_imputations, n_samples, n_columns)
+            The tables, observed cells as they are; columns as from ``transform``, but without
+            indicators.
+
+        Raises
+        ------
+        ValueError
+            If ``n_imputations`` is not a positive integer.
+        """
+        check_is_fitted(self)
+        if not (isinstance(n_imputations, (int, np.integer)) and n_imputations >= 1):
+            raise ValueError(f"n_imputations must be a positive integer; got {n_imputations!r}.")
+        X, holes = self._read(X, reset=False)
+        rng = random_state_of(random_state)
+        Z = self._standardized(X, holes)
+        filled, gaussian = self._fill(Z), self._gaussian
+        return np.array(
+            [
+                self._completed(X, holes, filled + draw(gaussian, Z, self._quantiles, rng))
+                for _ in range(n_imputations)
+            ]
+        )
+
+    def over_impute(
+        self,
+        X: ArrayLike,
+        fraction: float = 0.1,
+        coverage: float = 0.9,
+        random_state: Any = None,
+    ) -> pd.DataFrame:
+        """Hide observed cells, fill them, and compare.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows that were not trained on; of those that were, errors come out smaller.
+        fraction : float, default=0.1
+            Share of the observed cells that are hidden, by chance.
+        coverage : float, default=0.9
+            Chance that an interval of the draws' distribution should hold the truth.
+        random_state : int, RandomState instance or None, default=None
+            Seed of what is hidden.
+
+        Returns
+        -------
+        report : DataFrame
+            A row per column that had a value in ``fit``: ``n_cells`` hidden, ``rmse`` of the
+            filled values in units of X, ``rmse_of_means`` of the training mean instead, and
+            ``coverage``, the share of cells that their intervals hold. NaN where none was hidden.
+
+        Raises
+        ------
+        ValueError
+            If ``fraction`` or ``coverage`` is not between 0 and 1.
+        """
+        check_is_fitted(self)
+        for name, value in (("fraction", fraction), ("coverage", coverage)):
+            if not 0 < value < 1:
+                raise ValueError(f"{name} must be between 0 and 1; got {value!r}.")
+        X, holes = self._read(X, reset=False)
+        kept = self._kept
+        Z = self._standardized(X, holes)
+        hidden = ~np.isnan(Z) & (random_state_of(random_state).uniform(size=Z.shape) < fraction)
+        rows = np.where(hidden, np.nan, Z)
+        filled, std = self._fill(rows), spread(self._gaussian, rows)
+        ends = [(1 - coverage) / 2, (1 + coverage) / 2]
+        low, high = (
+            filled + std * np.array([np.interp(end, LEVELS, q) for q in self._quantiles])
+            for end in ends
+        )
+        if self.clip:
+            span = [
+                (bound[kept] - self.mean_[kept]) / self.scale_[kept]
+                for bound in (self.low_, self.high_)
+            ]
+            filled, low, high = (np.clip(values, *span) for values in (filled, low, high))
+        n_cells = hidden.sum(axis=0)
+
+        def mean(values: NDArray) -> NDArray:
+            total = np.where(hidden, values, 0).sum(axis=0)
+            return np.where(n_cells > 0, total / np.maximum(n_cells, 1), np.nan)
+
+        truth = np.where(hidden, Z, 0)
+        report = {
+            "n_cells": n_cells,
+            "rmse": np.sqrt(mean((filled - truth) ** 2)) * self.scale_[kept],
+            "rmse_of_means": np.sqrt(mean(truth**2)) * self.scale_[kept],
+            "coverage": mean((low <= truth) & (truth <= high)),
+        }
+        return pd.DataFrame(report, index=_check_feature_names_in(self)[kept])
 
     def _completed(self, X: NDArray, holes: NDArray, filled: NDArray) -> NDArray:
         """Return rows with values for their holes that are standardised, of columns kept."""
@@ -258,7 +369,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             return filled
         rows = Z[with_holes]
         if self.estimator_ is None:
-            x, observed = _tensors(rows)
+            x, observed = tensors(rows)
             pieces = [self._gaussian.fill(x[p], observed[p]) for p in at_once(*rows.shape)]
             answer = torch.cat(pieces).numpy()
         else:
@@ -326,9 +437,3 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _tensors(Z: NDArray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return rows with 0 in their holes, and which cells are observed."""
-    z = torch.from_numpy(Z)
-    return z.nan_to_num(), (~z.isnan()).double()

@@ -240,3 +240,67 @@ def test_infinity_and_text_are_refused(holed):
 
 def test_the_private_autoencoder_is_not_public():
     assert not hasattr(skae, Filler.__name__)
+
+
+# ----------------------------------------------------------------------------------- uncertainty
+
+
+@pytest.fixture
+def normal(rng):
+    A = rng.normal(size=(5, 5))
+    return rng.multivariate_normal(np.arange(5.0), A @ A.T, size=1200)
+
+
+@pytest.mark.parametrize("fraction", [0.2, 0.5])
+def test_intervals_of_draws_cover(normal, fraction):
+    holed = make_holes(normal, fraction=fraction, random_state=0)
+    imputer = AutoencoderImputer(random_state=0).fit(holed[:600])
+    draws = imputer.sample(holed[600:], 100, random_state=0)
+    holes = np.isnan(holed[600:])
+    np.testing.assert_array_equal(draws[:, ~holes], np.tile(holed[600:][~holes], (100, 1)))
+    low, high = np.quantile(draws, [0.05, 0.95], axis=0)
+    inside = (low <= normal[600:]) & (normal[600:] <= high)
+    assert 0.85 < inside[holes].mean() < 0.95
+    filled = imputer.transform(holed[600:])
+    std = normal.std(0)
+    assert (np.abs(draws.mean(0) - filled) / std)[holes].mean() < 0.15
+
+
+def test_draws_of_a_row_belong_together(rng):
+    x = rng.normal(size=500)
+    X = np.c_[x + 0.05 * rng.normal(size=500), x, rng.normal(size=(500, 2))]
+    imputer = AutoencoderImputer(random_state=0).fit(make_holes(X, random_state=0))
+    both = np.tile([np.nan, np.nan, 0, 0], (300, 1))
+    drawn = imputer.sample(both, 1, random_state=0)[0]
+    assert np.corrcoef(drawn[:, 0], drawn[:, 1])[0, 1] > 0.9
+
+
+def test_draws_follow_their_seed(holed):
+    imputer = AutoencoderImputer(random_state=0).fit(holed)
+    one, other = (imputer.sample(holed, 2, random_state=4) for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+    assert one.shape == (2, *holed.shape)
+    with pytest.raises(ValueError, match="n_imputations must be a positive integer"):
+        imputer.sample(holed, 0)
+
+
+def test_over_impute_reports_what_hiding_by_hand_gives(table):
+    imputer = AutoencoderImputer(random_state=0).fit(table[:300])
+    report = imputer.over_impute(table[300:], 0.3, random_state=0)
+    hidden = np.random.RandomState(0).uniform(size=(100, 4)) < 0.3
+    away = imputer.transform(np.where(hidden, np.nan, table[300:])) - table[300:]
+    expected = np.sqrt((away**2 * hidden).sum(0) / hidden.sum(0))
+    np.testing.assert_array_equal(report["n_cells"], hidden.sum(0))
+    np.testing.assert_allclose(report["rmse"], expected)
+    means = np.sqrt(((table[300:] - imputer.mean_) ** 2 * hidden).sum(0) / hidden.sum(0))
+    np.testing.assert_allclose(report["rmse_of_means"], means)
+    assert report["coverage"].between(0.6, 1).all()
+    with pytest.raises(ValueError, match="fraction must be between 0 and 1"):
+        imputer.over_impute(table, 1.0)
+
+
+def test_reports_name_columns_and_leave_out_empty_ones(holed):
+    frame = pd.DataFrame(np.insert(holed, 1, np.nan, axis=1), columns=list("abcde"))
+    imputer = AutoencoderImputer(random_state=0).fit(frame)
+    assert imputer.over_impute(frame, random_state=0).index.tolist() == list("acde")
+    assert imputer.sample(frame, 2, random_state=0).shape == (2, 400, 4)
