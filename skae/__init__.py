@@ -12,7 +12,7 @@ from skae.autoencoders import (
     VariationalAutoencoder,
 )
 from skae.exceptions import AutoencoderWarning
-from skae.tasks import AutoencoderImputer, AutoencoderOutlierDetector, make_holes
+from skae.tasks import AutoencoderImputer, AutoencoderOutlierDetector, make_holes, pool_estimates
 
 __version__ = "0.1.0"
 
@@ -31,5 +31,6 @@ __all__ = [
     "VariationalAutoencoder",
     "load",
     "make_holes",
+    "pool_estimates",
     "save",
 ]

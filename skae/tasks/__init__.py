@@ -3,5 +3,6 @@
 from skae.tasks._holes import make_holes
 from skae.tasks._imputer import AutoencoderImputer
 from skae.tasks._outlier import AutoencoderOutlierDetector
+from skae.tasks._pool import pool_estimates
 
-__all__ = ["AutoencoderImputer", "AutoencoderOutlierDetector", "make_holes"]
+__all__ = ["AutoencoderImputer", "AutoencoderOutlierDetector", "make_holes", "pool_estimates"]

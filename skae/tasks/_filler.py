@@ -15,10 +15,10 @@ from skae.base import BaseAutoencoder
 from skae.tasks._gaussian import Gaussian
 from skae.training import AutoencoderModule, Batch, HoldOut, Rows, Widths, or_auto
 
-STEPS = 3000  # of the training, about
+STEPS = 2500  # of the training, about
 EPOCHS = (10, 500)  # of it, at least and at most
 HIDE = (0.05, 0.6)  # share of a row's observed cells that training hides
-LOOKS = 4  # patterns of hidden cells that held-out rows are seen with
+LOOKS = 2  # patterns of hidden cells that held-out rows are seen with
 MAX_ROWS = 20_000  # that the bins are of
 
 
@@ -72,7 +72,7 @@ class Filler(BaseAutoencoder):
     {parameters}
     """
 
-    n_components: int = param(POSITIVE_INT, default=256, positional=True, doc="Width.")
+    n_components: int = param(POSITIVE_INT, default=192, positional=True, doc="Width.")
     n_bins: int = param(POSITIVE_INT, default=12, doc="Quantiles of each column.")
     batch_size: int | str = param(POSITIVE_INT, default=128, doc="Rows of a step.")
     learning_rate: float = param(float, default=2e-3, doc="Step size.")

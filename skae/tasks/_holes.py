@@ -63,7 +63,7 @@ def make_holes(
     >>> from skae.tasks import make_holes
     >>> X = make_holes(np.ones((1000, 3)), "monotone", 0.5, random_state=0)
     >>> np.isnan(X).mean(axis=0).round(1)
-    array([0. , 0.7, 0.9])
+    array([0. , 0.6, 0.8])
     """
     if mechanism not in MECHANISMS:
         raise ValueError(f"mechanism must be one of {MECHANISMS}; got {mechanism!r}.")
