@@ -43,7 +43,7 @@ ESTIMATORS = [
     skae.ContractiveAutoencoder(max_iter=3),
     skae.VariationalAutoencoder(max_iter=3),
     skae.VariationalAutoencoder(init="random", objective="iwae", n_importance=5, max_iter=3),
-    skae.AutoencoderImputer(random_state=0),
+    skae.AutoencoderImputer(max_iter=3),
     skae.AutoencoderImputer(skae.LinearAutoencoder(1), add_indicator=True),
     skae.AutoencoderOutlierDetector(
         skae.DenoisingAutoencoder(noise_level=(0.1, 1.0), max_iter=3, early_stopping=False)

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skae._params import hyperparameters, param
+from skae._params import POSITIVE_INT, hyperparameters, one_of, param
 from skae._sklearn import MissingValues, _check_feature_names_in, _fit_context
 from skae._validation import below_one, unchanged_on_error, weights, what_is_wrong
 from skae.base import BaseAutoencoder
@@ -129,6 +129,14 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         default=True,
         doc="Whether filled values stay between the least and the largest of their column.",
     )
+    max_iter: int | str = param(
+        POSITIVE_INT,
+        one_of("auto"),
+        default="auto",
+        doc="""
+        Epochs of the network, where ``estimator`` is None. 'auto' is as many as make about 2,500
+        steps of 128 rows, but at least 10 and at most 500.""",
+    )
     random_state: Any = param(
         "random_state",
         default=None,
@@ -207,7 +215,9 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             held_out, kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
             seed = random_state.randint(np.iinfo(np.int32).max)
             if self.estimator is None:
-                self.estimator_ = Filler(random_state=seed, early_stopping=False)
+                self.estimator_ = Filler(
+                    max_iter=self.max_iter, random_state=seed, early_stopping=False
+                )
                 self.estimator_.fit_from(gaussian, rows.X, weight, held_out)
             else:
                 model = clone(self.estimator)
