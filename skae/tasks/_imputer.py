@@ -59,6 +59,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         without any; 1 is the scale of a column that does not vary.
     low_, high_ : ndarray of shape (n_features_in_,)
         Least and largest observed value of each column.
+    n_iter_ : int
+        Epochs that the autoencoder was trained for, 1 where there is none.
     indicated_ : ndarray of int
         The columns that had holes in ``fit``, if ``add_indicator``.
     n_features_in_ : int
@@ -199,6 +201,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         """Fit the Gaussian and the autoencoder to standardised rows."""
         d = rows.shape[1]
         random_state = random_state_of(self.random_state)
+        self.n_iter_ = 1
         self.estimator_, self._mean, self._covariance = None, np.zeros(d), np.eye(d)
         self._quantiles = np.zeros((d, len(LEVELS)))
         if not d or not len(rows):
@@ -224,6 +227,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
                 if self.random_state is not None:
                     model.set_params(random_state=seed)
                 self.estimator_ = model.fit(rows.X[kept], sample_weight=weight[kept])
+            self.n_iter_ = self.estimator_.n_iter_
         self._quantiles = errors(self._fill, gaussian, rows.X[held_out], random_state)
 
     # -------------------------------------------------------------------------------- filling
