@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from skae.training import CELLS, Rows
+from skae.training import CELLS
 
 RIDGE = 1e-6  # of the covariance, relative to each column's variance
 TOLERANCE = 1e-3  # of means and covariances, in standard deviations, for EM to end
 MAX_ITER = 50
-MAX_ROWS = 20_000  # that it is fitted to
 
 
 class Gaussian(NamedTuple):
@@ -103,12 +101,3 @@ def fit_gaussian(x: Tensor, observed: Tensor, weight: Tensor) -> Gaussian:
         if moved < TOLERANCE:
             break
     return gaussian
-
-
-def gaussian_of(rows: Rows) -> Gaussian:
-    """Return the Gaussian of training rows; of many, of some, evenly spaced."""
-    n = len(rows)
-    some = torch.from_numpy(np.linspace(0, n - 1, min(n, MAX_ROWS)).astype(int))
-    x, observed = rows.values(some)
-    known = torch.ones_like(x) if observed is None else observed
-    return fit_gaussian(x.cpu(), known.cpu(), rows.weight[some].cpu())
