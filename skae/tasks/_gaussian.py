@@ -68,13 +68,14 @@ def fit_gaussian(x: Tensor, observed: Tensor, weight: Tensor) -> Gaussian:
     Parameters
     ----------
     x, observed : Tensor of shape (n, d)
-        Rows, and 1 where a value is known; each column has one.
+        Rows, and 1 where a value is known.
     weight : Tensor of shape (n,)
     """
     x, observed = x.double(), observed.double()
     share = weight.double() / weight.double().sum()
     known = share[:, None] * observed
-    total = known.sum(0)
+    # A column of holes alone stays at 0, and foretells nothing.
+    total = known.sum(0).clamp_min(torch.finfo(torch.float64).tiny)
     mean = (known * x).sum(0) / total
     variance = (known * (x - mean) ** 2).sum(0) / total
     # A column that does not vary foretells nothing, and is foretold by its mean.

@@ -206,16 +206,17 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         self._quantiles = np.zeros((d, len(LEVELS)))
         if not d or not len(rows):
             return
-        X = rows.X[np.linspace(0, len(rows) - 1, min(len(rows), MAX_ROWS)).astype(int)]
-        w = weight[np.linspace(0, len(rows) - 1, min(len(rows), MAX_ROWS)).astype(int)]
-        gaussian = fit_gaussian(*tensors(X), torch.from_numpy(w))
-        self._mean, self._covariance = (t.numpy() for t in gaussian)
         varies = self.low_[self._kept] < self.high_[self._kept]
-        held_out = np.arange(len(rows))
-        if varies.sum() >= 2 and len(rows) >= ENOUGH_ROWS:
+        enough = varies.sum() >= 2 and len(rows) >= ENOUGH_ROWS
+        kept = held_out = np.arange(len(rows))
+        if enough:
             order = random_state.permutation(len(rows))
             n_held_out = budget.n_held_out(len(rows), 0.1)
             held_out, kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
+        some = kept[np.linspace(0, len(kept) - 1, min(len(kept), MAX_ROWS)).astype(int)]
+        gaussian = fit_gaussian(*tensors(rows.X[some]), torch.from_numpy(weight[some]))
+        self._mean, self._covariance = (t.numpy() for t in gaussian)
+        if enough:
             seed = random_state.randint(np.iinfo(np.int32).max)
             if self.estimator is None:
                 self.estimator_ = Filler(

@@ -89,3 +89,12 @@ def test_columns_that_are_copies_or_constant_are_no_trouble(rows, rng):
     copied = holes[:, 5] & ~holes[:, 0]
     np.testing.assert_allclose(filled[copied, 5], X[copied, 5], atol=0.02 * X[:, 5].std())
     np.testing.assert_allclose(filled[:, 6], 3, atol=1e-6)
+
+
+def test_a_column_of_holes_says_nothing(rows):
+    holes = np.zeros_like(rows, bool)
+    holes[:, 2] = True
+    x, observed = tensors(rows, holes)
+    fitted = fit_gaussian(x, observed, torch.ones(len(rows)))
+    np.testing.assert_allclose(fitted.fill(x, observed)[:, 2], 0, atol=1e-9)
+    np.testing.assert_allclose(fitted.mean[[0, 1, 3, 4]], rows.mean(0)[[0, 1, 3, 4]])
