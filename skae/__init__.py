@@ -12,12 +12,13 @@ from skae.autoencoders import (
     VariationalAutoencoder,
 )
 from skae.exceptions import AutoencoderWarning
-from skae.tasks import AutoencoderOutlierDetector
+from skae.tasks import AutoencoderImputer, AutoencoderOutlierDetector, make_holes, pool_estimates
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Autoencoder",
+    "AutoencoderImputer",
     "AutoencoderOutlierDetector",
     "AutoencoderWarning",
     "ContractiveAutoencoder",
@@ -29,5 +30,7 @@ __all__ = [
     "SparseAutoencoder",
     "VariationalAutoencoder",
     "load",
+    "make_holes",
+    "pool_estimates",
     "save",
 ]

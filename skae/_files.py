@@ -151,8 +151,9 @@ def _decode(value: Any, arrays: dict[str, NDArray], trusted: list[str]) -> Any:
 
 
 def _class(name: str) -> type | None:
-    """Return the public estimator of that name, if there is one."""
+    """Return the estimator of that name, public or part of a public one, if there is one."""
     import skae
+    from skae.tasks import _filler
 
-    found = getattr(skae, name, None) if name in skae.__all__ else None
+    found = getattr(skae, name, None) if name in skae.__all__ else _filler.PARTS.get(name)
     return found if isinstance(found, type) and issubclass(found, BaseEstimator) else None

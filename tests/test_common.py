@@ -43,6 +43,8 @@ ESTIMATORS = [
     skae.ContractiveAutoencoder(max_iter=3),
     skae.VariationalAutoencoder(max_iter=3),
     skae.VariationalAutoencoder(init="random", objective="iwae", n_importance=5, max_iter=3),
+    skae.AutoencoderImputer(max_iter=3),
+    skae.AutoencoderImputer(skae.LinearAutoencoder(1), add_indicator=True),
     skae.AutoencoderOutlierDetector(
         skae.DenoisingAutoencoder(noise_level=(0.1, 1.0), max_iter=3, early_stopping=False)
     ),
@@ -149,7 +151,7 @@ def test_table_is_complete():
         value
         for name in skae.__all__
         if inspect.isclass(value := getattr(skae, name))
-        and issubclass(value, (BaseAutoencoder, OutlierMixin))
+        and issubclass(value, (BaseAutoencoder, OutlierMixin, skae.AutoencoderImputer))
     }
     assert public == {type(estimator) for estimator in ESTIMATORS}
 

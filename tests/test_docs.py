@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import skae
+from skae.tasks import _filler
 from skae.training import _budget, seeded
 
 ROOT = Path(__file__).parent.parent
@@ -48,10 +49,18 @@ def test_public_classes_and_methods_are_documented(thing):
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/extending.md", "docs/outliers.md", "docs/variants.md"]
+    "page",
+    [
+        "README.md",
+        "docs/extending.md",
+        "docs/missing_values.md",
+        "docs/outliers.md",
+        "docs/variants.md",
+    ],
 )
 def test_python_in_the_pages_compiles_and_runs(page, sheet, monkeypatch):
     monkeypatch.setattr(_budget, "STEPS", 1000)
+    monkeypatch.setattr(_filler, "STEPS", 200)
     names = {"X": sheet}
     for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S):
         exec(
@@ -62,6 +71,12 @@ def test_python_in_the_pages_compiles_and_runs(page, sheet, monkeypatch):
         assert names["share_of_zeros"] > 0.5
         assert np.abs(names["new_rows"].mean(0) - sheet.mean(0)).max() < 0.4
         assert np.median(names["dimension"]) < 3
+    if page == "docs/missing_values.md":
+        known = ~np.isnan(names["holed"][300:])
+        assert np.isfinite(names["filled"]).all()
+        assert (names["uncertainty"][known] < 1e-12).all()
+        assert (names["uncertainty"][~known] > 1e-12).mean() > 0.9
+        assert names["report"]["gain"].mean() > 0.2
     if page == "docs/outliers.md":
         assert names["share"].shape == sheet.shape
         assert len(names["p"]) == 5

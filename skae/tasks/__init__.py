@@ -1,5 +1,8 @@
 """Estimators around any autoencoder."""
 
+from skae.tasks._holes import make_holes
+from skae.tasks._imputer import AutoencoderImputer
 from skae.tasks._outlier import AutoencoderOutlierDetector
+from skae.tasks._pool import pool_estimates
 
-__all__ = ["AutoencoderOutlierDetector"]
+__all__ = ["AutoencoderImputer", "AutoencoderOutlierDetector", "make_holes", "pool_estimates"]

@@ -1,0 +1,84 @@
+"""How far filled values are from the truth, learned from cells that were hidden on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from skae.tasks._gaussian import Gaussian, at_once
+
+LEVELS = np.linspace(0, 1, 201)  # of the quantiles that are kept
+HIDE = 0.1  # share of the observed cells that are hidden
+CELLS = 5000  # that are hidden in all, about
+MOST = 50  # times that the rows are gone through, at most
+ENOUGH = 100  # hidden cells of a column for it to have quantiles of its own
+TINY = 1e-12  # of a variance, relative to 1
+
+
+def tensors(Z: NDArray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return rows with 0 in their holes, and which cells are observed."""
+    z = torch.from_numpy(Z)
+    return z.nan_to_num(), (~z.isnan()).double()
+
+
+def errors(
+    fill: Callable[[NDArray], NDArray], gaussian: Gaussian, Z: NDArray, rng: np.random.RandomState
+) -> NDArray:
+    r"""Return quantiles of the errors of each column, (d, L), relative to the Gaussian's.
+
+    Observed cells are hidden, filled, and the errors divided by the conditional standard
+    deviation, :math:`\sqrt{(\Sigma_{hh} - \Sigma_{ho} \Sigma_{oo}^{-1} \Sigma_{oh})_{jj}}`, which
+    tells how much more uncertain a cell is the more is missing beside it.
+    """
+    d = Z.shape[1]
+    observed = ~np.isnan(Z)
+    found: list[list[NDArray]] = [[] for _ in range(d)]
+    for _ in range(int(np.clip(np.ceil(CELLS / max(1, HIDE * observed.sum())), 1, MOST))):
+        hidden = observed & (rng.uniform(size=Z.shape) < HIDE)
+        rows = np.where(hidden, np.nan, Z)
+        away = (Z - fill(rows)) / spread(gaussian, rows)
+        for j in range(d):
+            found[j].append(away[hidden[:, j], j])
+    columns = [np.concatenate(values) for values in found]
+    together = np.concatenate(columns)
+    if not len(together):
+        return np.zeros((d, len(LEVELS)))
+    return np.array([np.quantile(c if len(c) >= ENOUGH else together, LEVELS) for c in columns])
+
+
+def spread(gaussian: Gaussian, Z: NDArray) -> NDArray:
+    """Return the conditional standard deviation of each hole, (n, d), 1 where there is none."""
+    x, observed = tensors(Z)
+    parts = [
+        gaussian.conditional(x[piece], observed[piece])[1].diagonal(dim1=1, dim2=2)
+        for piece in at_once(*Z.shape)
+    ]
+    variance = torch.cat(parts).numpy()
+    return np.where(observed > 0, 1.0, np.sqrt(np.maximum(variance, TINY)))
+
+
+def draw(gaussian: Gaussian, Z: NDArray, quantiles: NDArray, rng: np.random.RandomState) -> NDArray:
+    """Return an error for each hole, (n, d), 0 elsewhere.
+
+    Errors of a column have its quantiles; those of a row belong together as the Gaussian says.
+    """
+    x, observed = tensors(Z)
+    result = np.zeros_like(Z)
+    for piece in at_once(*Z.shape):
+        left = gaussian.conditional(x[piece], observed[piece])[1]
+        variance = left.diagonal(dim1=1, dim2=2).clamp_min(TINY)
+        std = variance.sqrt()
+        # What is observed draws something, too, which counts for nothing.
+        correlation = left / (std[:, :, None] * std[:, None, :])
+        correlation.diagonal(dim1=1, dim2=2).fill_(1 + 1e-9)
+        normal = torch.from_numpy(rng.normal(size=std.shape))
+        roots = torch.linalg.cholesky_ex(correlation)[0]
+        together = (roots @ normal[:, :, None])[:, :, 0].numpy()
+        chance = ndtr(together)
+        for j in range(Z.shape[1]):
+            result[piece, j] = np.interp(chance[:, j], LEVELS, quantiles[j]) * std[:, j].numpy()
+    return np.where(np.isnan(Z), result, 0)

@@ -1,0 +1,173 @@
+"""The autoencoder that fills holes: a correction of what a Gaussian says."""
+
+from __future__ import annotations
+
+from typing import Any, Self, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from skae._params import POSITIVE_INT, hyperparameters, param
+from skae.architectures._recipe import Recipe
+from skae.base import BaseAutoencoder
+from skae.tasks._gaussian import Gaussian
+from skae.training import AutoencoderModule, Batch, HoldOut, Rows, Widths, or_auto
+
+STEPS = 2500  # of the training, about
+EPOCHS = (10, 500)  # of it, at least and at most
+HIDE = (0.05, 0.6)  # share of a row's observed cells that training hides
+LOOKS = 2  # patterns of hidden cells that held-out rows are seen with
+MAX_ROWS = 20_000  # that the bins are of
+
+
+def silent(layer: nn.Linear) -> nn.Linear:
+    """Set a layer to zero."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Block(nn.Module):
+    """x plus a small network of x."""
+
+    def __init__(self, width: int, dropout: float):
+        super().__init__()
+        last = silent(nn.Linear(width, width))
+        self.inner = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Dropout(dropout), last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(x)
+
+
+@hyperparameters
+class Blocks(Recipe):
+    """Encoder of residual blocks, and a decoder of one layer."""
+
+    n_blocks: int = param(POSITIVE_INT, default=2, doc="How many.")
+    dropout: float = param(float, default=0.2, doc="Share of the units left out in training.")
+
+    def build(
+        self, n_inputs: int, n_code: int, n_components: int, n_outputs: int
+    ) -> tuple[nn.Module, nn.Module]:
+        blocks = [Block(n_code, self.dropout) for _ in range(self.n_blocks)]
+        encoder = nn.Sequential(nn.Linear(n_inputs, n_code), *blocks)
+        return encoder, nn.Sequential(nn.SiLU(), silent(nn.Linear(n_components, n_outputs)))
+
+
+@hyperparameters
+class Filler(BaseAutoencoder):
+    r"""Autoencoder that learns to fill cells that are hidden from it.
+
+    .. math:: \hat x = e + g(f(e, m, b)), \qquad e = E[x | x_o]
+
+    with e the Gaussian's conditional mean given the observed cells o, m their mask, and b where
+    each observed value is among the quantiles of its column (piecewise linear). Training hides a
+    random share of the observed cells of each row anew at each step, and minimises the squared
+    error of these cells. The network starts at zero, so that the start is the Gaussian.
+
+    Parameters
+    ----------
+    {parameters}
+    """
+
+    n_components: int = param(POSITIVE_INT, default=192, positional=True, doc="Width.")
+    n_bins: int = param(POSITIVE_INT, default=12, doc="Quantiles of each column.")
+    batch_size: int | str = param(POSITIVE_INT, default=128, doc="Rows of a step.")
+    learning_rate: float = param(float, default=2e-3, doc="Step size.")
+    weight_decay: float = param(float, default=1e-2, doc="Decay of weights.")
+
+    def fit_from(self, gaussian: Gaussian, X: NDArray, weight: NDArray, held_out: NDArray) -> Self:
+        """Train from the Gaussian of the rows, in their units, and on all but some of them."""
+        self._gaussian = gaussian
+        self.net_params = {"train_split": HoldOut(held_out)}
+        try:
+            return self.fit(X, sample_weight=weight)
+        finally:
+            del self._gaussian
+            self.net_params = None
+
+    def _architecture(self) -> Any:
+        return Blocks()
+
+    def _starts_from_pca(self) -> bool:
+        return False
+
+    def _linear_shortcut(self) -> bool:
+        return False
+
+    def _widths(self, n_features: int) -> Widths:
+        return Widths(
+            n_inputs=n_features * (2 + self.n_bins),
+            n_code=self.n_components,
+            n_components=self.n_components,
+            n_outputs=n_features,
+        )
+
+    def _warm_up(self) -> float:
+        return 0.8  # the last epochs, of small steps, or none
+
+    def _n_epochs(self, rows: Rows, steps_per_epoch: int, at_pca: bool) -> int:
+        return or_auto(self.max_iter, int(np.clip(round(STEPS / steps_per_epoch), *EPOCHS)))
+
+    def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
+        shift, scale = module.shift.double(), module.scale.double()
+        module.register_buffer("gaussian_mean", (self._gaussian.mean - shift) / scale)
+        module.register_buffer("gaussian_covariance", self._gaussian.covariance / scale**2)
+        low, width = bins(rows, self.n_bins)
+        module.register_buffer("bin_low", low.to(module.shift))
+        module.register_buffer("bin_width", width.to(module.shift))
+
+    def _corrupt(self, module: AutoencoderModule, batch: Batch) -> Batch:
+        low, high = HIDE
+        share = low + (high - low) * torch.rand_like(batch.x[:, :1])
+        seen = (torch.rand_like(batch.x) >= share).to(batch.x)
+        if batch.observed is not None:
+            seen = seen * batch.observed
+        return batch._replace(x=batch.x * seen, observed=seen)
+
+    def _objective(self, module: AutoencoderModule, batch: Batch) -> Tensor:
+        known = torch.ones_like(batch.x) if batch.observed is None else batch.observed
+        total = torch.zeros_like(batch.x[:, 0])
+        looks = 1 if module.training else LOOKS
+        for _ in range(looks):
+            seen = self._corrupt(module, batch)
+            away = (self._reconstruct(module, seen) - batch.x) * (
+                known - cast(Tensor, seen.observed)
+            )
+            total = total + away.square().mean(1)
+        return total / looks
+
+    def _reconstruct(self, module: AutoencoderModule, batch: Batch) -> Tensor:
+        known = torch.ones_like(batch.x) if batch.observed is None else batch.observed
+        gaussian = Gaussian(
+            module.get_buffer("gaussian_mean"), module.get_buffer("gaussian_covariance")
+        )
+        expected = gaussian.fill(batch.x, known).to(batch.x)
+        low, width = module.get_buffer("bin_low"), module.get_buffer("bin_width")
+        within = ((batch.x[:, :, None] - low) / width).clamp(0, 1) * known[:, :, None]
+        told = torch.cat([expected, known, within.flatten(1)], dim=1)
+        # Of a row with nothing observed, the mean is all there is to say.
+        some = known.amax(1, keepdim=True)
+        return expected + module.decode(module.encode(told)) * some
+
+
+def bins(rows: Rows, n_bins: int) -> tuple[Tensor, Tensor]:
+    """Return lower ends and widths of bins between quantiles of each column, (d, n_bins).
+
+    Where quantiles coincide, bins have no width, in which every value is at one end: they are
+    given an infinite one.
+    """
+    n = len(rows)
+    some = torch.from_numpy(np.linspace(0, n - 1, min(n, MAX_ROWS)).astype(int))
+    x, observed = rows.values(some)
+    x = x.double() if observed is None else x.double().masked_fill(observed == 0, torch.nan)
+    levels = torch.linspace(0, 1, n_bins + 1, dtype=torch.float64)
+    ends = torch.nanquantile(x.cpu(), levels, dim=0).T
+    width = ends.diff(dim=1)
+    least = 1e-6 * (ends[:, -1:] - ends[:, :1])
+    return ends[:, :-1], torch.where(width > least, width, torch.inf)
+
+
+PARTS: dict[str, type] = {"Blocks": Blocks, "Filler": Filler}  # that files may hold

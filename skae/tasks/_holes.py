@@ -1,0 +1,157 @@
+"""Holes made on purpose, by the mechanisms that statistics tells apart."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import expit
+from scipy.stats import rankdata
+
+from skae.training import random_state_of
+
+MECHANISMS = ("mcar", "mar", "mnar", "monotone")
+STRENGTH = 1.5  # log odds of a hole per standard deviation of what it depends on
+MOST = 0.999  # share of the cells that may be missing
+
+
+def make_holes(
+    X: Any, mechanism: str = "mcar", fraction: float = 0.2, random_state: Any = None
+) -> Any:
+    r"""Return a copy of a table with holes.
+
+    Parameters
+    ----------
+    X : {array-like, DataFrame} of shape (n_samples, n_features)
+        The table; cells that are missing stay so.
+    mechanism : {'mcar', 'mar', 'mnar', 'monotone'}, default='mcar'
+        What a hole depends on:
+
+        * 'mcar' (missing completely at random): on nothing;
+        * 'mar' (missing at random): on columns that stay complete, half of them, drawn at random.
+          The log odds of a hole in another column are linear in a random combination of theirs;
+        * 'mnar' (missing not at random): on the value itself: the larger, the rather;
+        * 'monotone': rows end, at any column alike, and are missing from there on; the first
+          column stays complete.
+
+        Values count by their ranks. In 'mar' and 'mnar', one standard deviation multiplies the
+        odds by 4.5.
+    fraction : float, default=0.2
+        Expected share of missing cells, among those that the mechanism may take: all, or for
+        'mar' those of the columns that do not stay complete.
+    random_state : int, RandomState instance or None, default=None
+        Seed of what is drawn.
+
+    Returns
+    -------
+    X_holed : ndarray or DataFrame
+        The table with NaN, or in columns of a DataFrame that cannot hold it what pandas takes for
+        it, in its holes. Integers of an array become float64.
+
+    Raises
+    ------
+    ValueError
+        If the mechanism or the fraction is not one of these, or is not possible with so few
+        columns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skae.tasks import make_holes
+    >>> X = make_holes(np.ones((1000, 3)), "monotone", 0.5, random_state=0)
+    >>> np.isnan(X).mean(axis=0).round(1)
+    array([0. , 0.6, 0.8])
+    """
+    if mechanism not in MECHANISMS:
+        raise ValueError(f"mechanism must be one of {MECHANISMS}; got {mechanism!r}.")
+    if not (isinstance(fraction, Real) and 0 < float(fraction) <= MOST):
+        raise ValueError(f"fraction must be above 0 and at most {MOST}; got {fraction!r}.")
+    frame = X if hasattr(X, "iloc") else None
+    values = np.asarray(X)
+    if frame is None and values.dtype.kind in "biu":
+        values = values.astype(np.float64)
+    if values.ndim != 2 or (mechanism in ("mar", "monotone") and values.shape[1] < 2):
+        raise ValueError(
+            f"{mechanism} holes need a table of two columns or more; got shape {values.shape}."
+        )
+    rng = random_state_of(random_state)
+    holes = _MAKERS[mechanism](values, float(fraction), rng)
+    if frame is not None:
+        return frame.mask(holes)
+    holed = values.copy()
+    holed[holes] = np.nan
+    return holed
+
+
+def _mcar(values: NDArray, fraction: float, rng: np.random.RandomState) -> NDArray:
+    return rng.uniform(size=values.shape) < fraction
+
+
+def _mar(values: NDArray, fraction: float, rng: np.random.RandomState) -> NDArray:
+    z, d = _scores(values), values.shape[1]
+    order = rng.permutation(d)
+    complete, others = order[: d // 2], order[d // 2 :]
+    mixed = z[:, complete] @ rng.normal(size=(len(complete), len(others)))
+    holes = np.zeros(values.shape, dtype=bool)
+    holes[:, others] = rng.uniform(size=mixed.shape) < _chances(_standard(mixed), fraction)
+    return holes
+
+
+def _mnar(values: NDArray, fraction: float, rng: np.random.RandomState) -> NDArray:
+    return rng.uniform(size=values.shape) < _chances(_scores(values), fraction)
+
+
+def _monotone(values: NDArray, fraction: float, rng: np.random.RandomState) -> NDArray:
+    n, d = values.shape
+    went_on = np.arange(d)
+
+    def excess(end: float) -> float:
+        return float(np.mean(1 - (1 - end) ** went_on)) - fraction
+
+    if fraction >= 1 - 1 / d:
+        raise ValueError(
+            f"monotone holes leave the first of {d} columns, so fraction must be below "
+            f"{1 - 1 / d:.3g}; got {fraction}."
+        )
+    first = rng.geometric(brentq(excess, 0, 1), size=n)
+    return went_on >= first[:, None]
+
+
+def _scores(values: NDArray) -> NDArray:
+    """Return the ranks of each column, standardised; what is missing at the middle."""
+    columns = []
+    for column in values.T:
+        if column.dtype.kind == "O":
+            known = np.array([value == value and value is not None for value in column])
+            _, codes = np.unique(column[known].astype(str), return_inverse=True)
+        else:
+            known = ~np.isnan(column)
+            codes = column[known]
+        z = np.zeros(len(column))
+        z[known] = _standard(rankdata(codes)[:, None])[:, 0]
+        columns.append(z)
+    return np.array(columns).T
+
+
+def _standard(values: NDArray) -> NDArray:
+    std = values.std(axis=0)
+    return (values - values.mean(axis=0)) / np.where(std > 0, std, 1)
+
+
+def _chances(z: NDArray, fraction: float) -> NDArray:
+    """Return chances that grow with z and have a mean of `fraction` in each column."""
+    reach = STRENGTH * np.abs(z).max() + 20
+    chances = np.empty_like(z)
+    for j, column in enumerate(z.T):
+
+        def excess(shift: float, column: NDArray = column) -> float:
+            return float(expit(shift + STRENGTH * column).mean()) - fraction
+
+        chances[:, j] = expit(brentq(excess, -reach, reach) + STRENGTH * column)
+    return chances
+
+
+_MAKERS = {"mcar": _mcar, "mar": _mar, "mnar": _mnar, "monotone": _monotone}

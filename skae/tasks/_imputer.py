@@ -1,0 +1,454 @@
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skae._params import POSITIVE_INT, hyperparameters, one_of, param
+from skae._sklearn import MissingValues, _check_feature_names_in, _fit_context
+from skae._validation import below_one, unchanged_on_error, weights, what_is_wrong
+from skae.base import BaseAutoencoder
+from skae.tasks._draws import LEVELS, draw, errors, spread, tensors
+from skae.tasks._filler import Filler
+from skae.tasks._gaussian import Gaussian, at_once, fit_gaussian
+from skae.training import FLOATS, Table, random_state_of
+from skae.training import _budget as budget
+
+ENOUGH_ROWS = 32  # for a network to be trained
+MAX_ROWS = 20_000  # that the Gaussian is fitted to
+ROUNDS = 5  # of filling by the reconstruction of filled rows, of other autoencoders
+
+
+@hyperparameters
+class AutoencoderImputer(TransformerMixin, BaseEstimator):
+    r"""Imputation by an autoencoder that learns to fill hidden cells.
+
+    With columns centred and divided by their standard deviation, a hole is filled by
+
+    .. math:: \hat x_h = E[x_h | x_o] + r_h(x_o, o), \qquad
+              E[x_h | x_o] = \mu_h + \Sigma_{ho} \Sigma_{oo}^{-1} (x_o - \mu_o),
+
+    the conditional mean of a Gaussian given what is observed in the row, o, and what a network
+    adds to it. The Gaussian is fitted to the incomplete rows by EM. The network sees this mean,
+    the mask and where each observed value is among the quantiles of its column; it learns to fill
+    cells that training hides at random from those that are observed, a share of 5 to 60 % of each
+    row. It starts at zero, and if it does no better on rows held out, the Gaussian is what
+    remains.
+
+    Rows that were not trained on are filled by what was learned; observed cells come back as they
+    are.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    estimator_ : autoencoder or None
+        The fitted autoencoder of the standardised columns; None where there was too little to
+        learn from: fewer than 32 rows or two columns that vary. Holes are then filled by the
+        Gaussian.
+    mean_, scale_ : ndarray of shape (n_features_in_,)
+        Means and standard deviations of the observed cells of each column, NaN for a column
+        without any; 1 is the scale of a column that does not vary.
+    low_, high_ : ndarray of shape (n_features_in_,)
+        Least and largest observed value of each column.
+    n_iter_ : int
+        Epochs that the autoencoder was trained for, 1 where there is none.
+    indicated_ : ndarray of int
+        The columns that had holes in ``fit``, if ``add_indicator``.
+    n_features_in_ : int
+        Number of columns of the training rows.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if they were all strings.
+
+    See Also
+    --------
+    sklearn.impute.IterativeImputer : A model for each column, in rounds.
+    skae.tasks.make_holes : Holes by known mechanisms, to try it on.
+
+    Notes
+    -----
+    A column without any value in ``fit`` is dropped, or filled with 0 if ``keep_empty_features``.
+    Columns complete in ``fit`` may have holes later. A row entirely missing gets the Gaussian's
+    mean.
+
+    References
+    ----------
+    Little, R. J. A. and Rubin, D. B. (2019). "Statistical analysis with missing data". Third
+    edition, Wiley, chapter 11.
+
+    Vincent, P., Larochelle, H., Lajoie, I., Bengio, Y. and Manzagol, P.-A. (2010). "Stacked
+    denoising autoencoders". Journal of Machine Learning Research 11, 3371-3408.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skae import AutoencoderImputer
+    >>> X = np.random.default_rng(0).normal(size=(200, 3))
+    >>> X[:, 2] = X[:, 0] * X[:, 1]
+    >>> X[:50, 2] = np.nan
+    >>> imputer = AutoencoderImputer(random_state=0).fit(X)
+    >>> filled = imputer.transform([[1.5, 1.5, np.nan], [1.5, -1.5, np.nan]])[:, 2]
+    >>> filled > 0
+    array([ True, False])
+    """
+
+    estimator: Any = param(
+        BaseAutoencoder,
+        None,
+        default=None,
+        positional=True,
+        doc="""
+        An autoencoder to fill holes by its reconstruction instead: of the row with its holes, and
+        then, five times, of the row as it was filled. None is the one described above.""",
+    )
+    missing_values: Any = param(
+        MissingValues(),
+        default=np.nan,
+        doc="What stands for a missing value; NaN always does.",
+    )
+    add_indicator: bool = param(
+        "boolean",
+        default=False,
+        doc="""
+        Whether ``transform`` appends a column that tells the holes, for each column that had holes
+        in ``fit``.""",
+    )
+    keep_empty_features: bool = param(
+        "boolean",
+        default=False,
+        doc="Whether columns that have no value in ``fit`` are kept, filled with 0.",
+    )
+    clip: bool = param(
+        "boolean",
+        default=True,
+        doc="Whether filled values stay between the least and the largest of their column.",
+    )
+    max_iter: int | str = param(
+        POSITIVE_INT,
+        one_of("auto"),
+        default="auto",
+        doc="""
+        Epochs of the network, where ``estimator`` is None. 'auto' is as many as make about 2,500
+        steps of 128 rows, but at least 10 and at most 500.""",
+    )
+    random_state: Any = param(
+        "random_state",
+        default=None,
+        doc="""
+        Seed of the training; None leaves an autoencoder that is given the one it has.""",
+    )
+
+    # -------------------------------------------------------------------------------- fitting
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn to fill the holes of rows like these.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows, complete or not.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows; a row of weight 0 is as good as absent. None is 1 for all.
+
+        Returns
+        -------
+        self : object
+            The fitted imputer.
+
+        Raises
+        ------
+        ValueError
+            If X holds infinity or text, or no value at all.
+        """
+        with unchanged_on_error(self):
+            X, holes = self._read(X, reset=True)
+            weight = below_one(weights(sample_weight, len(X)))
+            known = ~holes & (weight > np.finfo(np.float32).tiny)[:, None]
+            self.indicated_ = np.flatnonzero(holes.any(axis=0) & self.add_indicator)
+            self._describe(X, known, weight)
+            some = known.any(axis=1)
+            rows = Table(self._standardized(X[some], ~known[some]))
+            self._learn(rows, below_one(weight[some]) if some.any() else weight[some])
+        return self
+
+    def _describe(self, X: NDArray, known: NDArray, weight: NDArray) -> None:
+        """Learn the range, mean and standard deviation of each column."""
+        d = X.shape[1]
+        self.mean_, self.scale_, self.low_, self.high_ = np.full((4, d), np.nan)
+        for j in np.flatnonzero(known.any(axis=0)):
+            x, w = X[known[:, j], j].astype(np.float64), weight[known[:, j]]
+            self.low_[j], self.high_[j] = x.min(), x.max()
+            # About one of them, and in units of their range, against cancellation and overflow.
+            spread = x.max() / 2 - x.min() / 2
+            away = (x / 2 - x[0] / 2) / (spread or 1.0)
+            mean = np.average(away, weights=w)
+            std = np.sqrt(np.average((away - mean) ** 2, weights=w))
+            self.mean_[j] = np.clip(x[0] + 2 * spread * mean, x.min(), x.max())
+            self.scale_[j] = 2 * spread * std or 1.0
+
+    def _learn(self, rows: Table, weight: NDArray) -> None:
+        """Fit the Gaussian and the autoencoder to standardised rows."""
+        d = rows.shape[1]
+        random_state = random_state_of(self.random_state)
+        self.n_iter_ = 1
+        self.estimator_, self._mean, self._covariance = None, np.zeros(d), np.eye(d)
+        self._quantiles = np.zeros((d, len(LEVELS)))
+        if not d or not len(rows):
+            return
+        varies = self.low_[self._kept] < self.high_[self._kept]
+        enough = varies.sum() >= 2 and len(rows) >= ENOUGH_ROWS
+        kept = held_out = np.arange(len(rows))
+        if enough:
+            order = random_state.permutation(len(rows))
+            n_held_out = budget.n_held_out(len(rows), 0.1)
+            held_out, kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
+        some = kept[np.linspace(0, len(kept) - 1, min(len(kept), MAX_ROWS)).astype(int)]
+        gaussian = fit_gaussian(*tensors(rows.X[some]), torch.from_numpy(weight[some]))
+        self._mean, self._covariance = (t.numpy() for t in gaussian)
+        if enough:
+            seed = random_state.randint(np.iinfo(np.int32).max)
+            if self.estimator is None:
+                self.estimator_ = Filler(
+                    max_iter=self.max_iter, random_state=seed, early_stopping=False
+                )
+                self.estimator_.fit_from(gaussian, rows.X, weight, held_out)
+            else:
+                model = clone(self.estimator)
+                if self.random_state is not None:
+                    model.set_params(random_state=seed)
+                self.estimator_ = model.fit(rows.X[kept], sample_weight=weight[kept])
+            self.n_iter_ = self.estimator_.n_iter_
+        self._quantiles = errors(self._fill, gaussian, rows.X[held_out], random_state)
+
+    # -------------------------------------------------------------------------------- filling
+
+    def transform(self, X: ArrayLike) -> NDArray:
+        """Fill holes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, complete or not.
+
+        Returns
+        -------
+        X_filled : ndarray of shape (n_samples, n_features_out)
+            The rows in their dtype, observed cells as they were; without columns that had no value
+            in ``fit``, and with those of the indicator.
+        """
+        check_is_fitted(self)
+        X, holes = self._read(X, reset=False)
+        filled = self._completed(X, holes, self._fill(self._standardized(X, holes)))
+        return np.hstack([filled, holes[:, self.indicated_].astype(X.dtype)])
+
+    def sample(self, X: ArrayLike, n_imputations: int = 5, random_state: Any = None) -> NDArray:
+        """Draw completed tables: what the holes may hold, given what is observed.
+
+        A drawn value is the filled one and an error. Errors have the distribution that they had,
+        relative to the Gaussian's conditional standard deviation, for cells hidden from rows that
+        were not trained on, and those of one row belong together as the Gaussian says.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, complete or not.
+        n_imputations : int, default=5
+            How many tables.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws.
+
+        Returns
+        -------
+        X_drawn : ndarray of shape (n_imputations, n_samples, n_columns)
+            The tables, observed cells as they are; columns as from ``transform``, but without
+            indicators.
+
+        Raises
+        ------
+        ValueError
+            If ``n_imputations`` is not a positive integer.
+        """
+        check_is_fitted(self)
+        if not (isinstance(n_imputations, (int, np.integer)) and n_imputations >= 1):
+            raise ValueError(f"n_imputations must be a positive integer; got {n_imputations!r}.")
+        X, holes = self._read(X, reset=False)
+        rng = random_state_of(random_state)
+        Z = self._standardized(X, holes)
+        filled, gaussian = self._fill(Z), self._gaussian
+        return np.array(
+            [
+                self._completed(X, holes, filled + draw(gaussian, Z, self._quantiles, rng))
+                for _ in range(n_imputations)
+            ]
+        )
+
+    def over_impute(
+        self,
+        X: ArrayLike,
+        fraction: float = 0.1,
+        coverage: float = 0.9,
+        random_state: Any = None,
+    ) -> pd.DataFrame:
+        """Hide observed cells, fill them, and compare.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows that were not trained on; of those that were, errors come out smaller.
+        fraction : float, default=0.1
+            Share of the observed cells that are hidden, by chance.
+        coverage : float, default=0.9
+            Chance that an interval of the draws' distribution should hold the truth.
+        random_state : int, RandomState instance or None, default=None
+            Seed of what is hidden.
+
+        Returns
+        -------
+        report : DataFrame
+            A row per column that had a value in ``fit``: ``n_cells`` hidden, ``rmse`` of the
+            filled values in units of X, ``rmse_of_means`` of the training mean instead, and
+            ``coverage``, the share of cells that their intervals hold. NaN where none was hidden.
+
+        Raises
+        ------
+        ValueError
+            If ``fraction`` or ``coverage`` is not between 0 and 1.
+        """
+        check_is_fitted(self)
+        for name, value in (("fraction", fraction), ("coverage", coverage)):
+            if not 0 < value < 1:
+                raise ValueError(f"{name} must be between 0 and 1; got {value!r}.")
+        X, holes = self._read(X, reset=False)
+        kept = self._kept
+        Z = self._standardized(X, holes)
+        hidden = ~np.isnan(Z) & (random_state_of(random_state).uniform(size=Z.shape) < fraction)
+        rows = np.where(hidden, np.nan, Z)
+        filled, std = self._fill(rows), spread(self._gaussian, rows)
+        ends = [(1 - coverage) / 2, (1 + coverage) / 2]
+        low, high = (
+            filled + std * np.array([np.interp(end, LEVELS, q) for q in self._quantiles])
+            for end in ends
+        )
+        if self.clip:
+            span = [
+                (bound[kept] - self.mean_[kept]) / self.scale_[kept]
+                for bound in (self.low_, self.high_)
+            ]
+            filled, low, high = (np.clip(values, *span) for values in (filled, low, high))
+        n_cells = hidden.sum(axis=0)
+
+        def mean(values: NDArray) -> NDArray:
+            total = np.where(hidden, values, 0).sum(axis=0)
+            return np.where(n_cells > 0, total / np.maximum(n_cells, 1), np.nan)
+
+        truth = np.where(hidden, Z, 0)
+        report = {
+            "n_cells": n_cells,
+            "rmse": np.sqrt(mean((filled - truth) ** 2)) * self.scale_[kept],
+            "rmse_of_means": np.sqrt(mean(truth**2)) * self.scale_[kept],
+            "coverage": mean((low <= truth) & (truth <= high)),
+        }
+        return pd.DataFrame(report, index=_check_feature_names_in(self)[kept])
+
+    def _completed(self, X: NDArray, holes: NDArray, filled: NDArray) -> NDArray:
+        """Return rows with values for their holes that are standardised, of columns kept."""
+        kept = self._kept
+        values = filled * self.scale_[kept] + self.mean_[kept]
+        if self.clip:
+            values = np.clip(values, self.low_[kept], self.high_[kept])
+        with np.errstate(over="ignore"):  # beyond the precision of X is the largest it has
+            info = np.finfo(X.dtype)
+            values = np.clip(values, info.min, info.max).astype(X.dtype)
+        if not self.keep_empty_features:
+            return np.where(holes[:, kept], values, X[:, kept])
+        completed = np.zeros_like(X)
+        completed[:, kept] = np.where(holes[:, kept], values, X[:, kept])
+        return completed
+
+    def _fill(self, Z: NDArray) -> NDArray:
+        """Return standardised rows with their holes filled."""
+        filled = Z.copy()
+        with_holes = np.flatnonzero(np.isnan(Z).any(axis=1))
+        if not len(with_holes):
+            return filled
+        rows = Z[with_holes]
+        if self.estimator_ is None:
+            x, observed = tensors(rows)
+            pieces = [self._gaussian.fill(x[p], observed[p]) for p in at_once(*rows.shape)]
+            answer = torch.cat(pieces).numpy()
+        else:
+            answer = self.estimator_.reconstruct(rows)
+            if not isinstance(self.estimator_, Filler):
+                for _ in range(ROUNDS):
+                    answer = self.estimator_.reconstruct(np.where(np.isnan(rows), answer, rows))
+        filled[with_holes] = np.where(np.isnan(rows), answer, rows)
+        return filled
+
+    def _standardized(self, X: NDArray, holes: NDArray) -> NDArray:
+        """Return the columns kept, standardised, in float64, NaN for holes."""
+        kept = self._kept
+        Z = np.where(holes[:, kept], np.nan, X[:, kept].astype(np.float64))
+        return (Z - self.mean_[kept]) / self.scale_[kept]
+
+    def _read(self, X: ArrayLike, *, reset: bool) -> tuple[NDArray, NDArray]:
+        """Return validated rows, and which cells are missing."""
+        try:
+            rows: NDArray = validate_data(
+                self, X, reset=reset, dtype=FLOATS, order="C", ensure_all_finite="allow-nan"
+            )
+        except (ValueError, TypeError) as error:
+            if sentence := what_is_wrong(X):
+                kind = TypeError if isinstance(error, TypeError) else ValueError
+                raise kind(sentence) from error
+            raise
+        sentinel = self.missing_values
+        holes = np.isnan(rows)
+        if sentinel is not None and sentinel == sentinel:
+            holes |= rows == sentinel
+        return rows, holes
+
+    @property
+    def _kept(self) -> NDArray:
+        return ~np.isnan(self.mean_)
+
+    @property
+    def _gaussian(self) -> Gaussian:
+        return Gaussian(torch.tensor(self._mean), torch.tensor(self._covariance))
+
+    # ------------------------------------------------------------------------- bookkeeping
+
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray:
+        """Return the names of the columns of ``transform``.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of the columns; None is those of ``fit``.
+
+        Returns
+        -------
+        names : ndarray of str
+            The names of those that are kept, and ``missingindicator_`` names.
+        """
+        check_is_fitted(self)
+        names = _check_feature_names_in(self, input_features)
+        kept = names if self.keep_empty_features else names[self._kept]
+        told = [f"missingindicator_{name}" for name in names[self.indicated_]]
+        return np.concatenate([kept, np.array(told, dtype=object)])
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

@@ -1,0 +1,306 @@
+import copy
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_iris
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+import skae
+from skae import AutoencoderImputer, DenoisingAutoencoder, LinearAutoencoder, make_holes
+from skae.tasks import _filler
+from skae.tasks._filler import Filler, bins
+from skae.training import Batch
+
+LINEAR = LinearAutoencoder(1)
+DENOISER = DenoisingAutoencoder(noise="masking", max_iter=3, early_stopping=False)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(_filler, "STEPS", 60)
+
+
+@pytest.fixture
+def table(rng):
+    """Two columns are free, one is linear in them, one is a product."""
+    z = rng.normal(size=(400, 2))
+    return np.c_[z, z[:, 0] - z[:, 1], z[:, 0] * z[:, 1]] * [1, 10, 100, 1] + [0, 5, 0, 1]
+
+
+@pytest.fixture
+def holed(table):
+    return make_holes(table, fraction=0.2, random_state=0)
+
+
+def rmse(filled, table, holed):
+    holes = np.isnan(holed)
+    std = table.std(0)
+    return np.sqrt((((filled - table) / std)[holes] ** 2).mean())
+
+
+# ---------------------------------------------------------------------------------- mathematics
+
+
+def test_what_is_linear_is_filled_as_by_the_gaussian_and_products_better(table, monkeypatch):
+    monkeypatch.setattr(_filler, "STEPS", 1500)
+    holed = table.copy()
+    holed[:300:2, 3] = holed[1:300:2, 2] = np.nan
+    imputer = AutoencoderImputer(random_state=0).fit(holed[:300])
+    test = table[300:].copy()
+    test[::2, 3] = test[1::2, 2] = np.nan
+    away = (imputer.transform(test) - table[300:]) / table.std(0)
+    assert np.sqrt((away[1::2, 2] ** 2).mean()) < 0.3
+    assert np.sqrt((away[::2, 3] ** 2).mean()) < 0.85
+
+
+def test_too_little_to_learn_from_is_left_to_the_gaussian(rng):
+    x = rng.normal(size=30)
+    X = np.c_[x, 2 * x + 1]
+    X[0, 1] = np.nan
+    imputer = AutoencoderImputer(clip=False).fit(X)
+    assert imputer.estimator_ is None
+    np.testing.assert_allclose(imputer.transform([[3, np.nan]]), [[3, 7]], rtol=1e-4)
+    one = AutoencoderImputer().fit([[1.0], [np.nan], [4.0]])
+    np.testing.assert_allclose(one.transform([[np.nan]]), [[2.5]])
+
+
+def test_training_that_brings_nothing_leaves_the_gaussian(rng):
+    X = rng.multivariate_normal(np.zeros(4), np.eye(4) / 2 + 0.5, size=200)
+    holed = make_holes(X, random_state=0)
+    imputer = AutoencoderImputer(random_state=0, clip=False).fit(holed)
+    if imputer.estimator_.best_epoch_ == 0:
+        gaussian = copy.copy(imputer)
+        gaussian.estimator_ = None
+        np.testing.assert_allclose(imputer.transform(holed), gaussian.transform(holed), rtol=1e-6)
+    assert rmse(imputer.transform(holed), X, holed) < rmse(
+        SimpleImputer().fit_transform(holed), X, holed
+    )
+
+
+def test_only_hidden_cells_count_in_training(holed):
+    imputer = AutoencoderImputer(random_state=0).fit(holed)
+    model, module = imputer.estimator_, imputer.estimator_.module_
+    x = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+    known = (torch.rand(50, 4, generator=torch.Generator().manual_seed(1)) < 0.8).float()
+    batch = Batch(x * known, known, torch.ones(50), torch.ones(()))
+    with skae.training.seeded(0):
+        seen = model._corrupt(module, batch)
+    with skae.training.seeded(0), torch.no_grad():
+        module.train()
+        module.encoder.eval()  # no dropout
+        losses = model._objective(module, batch)
+        module.eval()
+    assert (seen.observed <= known).all()
+    assert (seen.x == x * seen.observed).all()
+    with torch.no_grad():
+        away = (model._reconstruct(module, seen) - x) * (known - seen.observed)
+    torch.testing.assert_close(losses, away.square().mean(1))
+
+
+def test_values_are_told_by_their_quantiles():
+    rows = skae.training.StoredRows(torch.arange(13.0)[:, None], None, torch.ones(13))
+    low, width = bins(rows, 4)
+    np.testing.assert_allclose(low, [[0, 3, 6, 9]])
+    np.testing.assert_allclose(width, [[3, 3, 3, 3]])
+    same = skae.training.StoredRows(torch.tensor([[1.0]] * 12 + [[2.0]]), None, torch.ones(13))
+    assert torch.isinf(bins(same, 4)[1]).sum() == 3
+
+
+# --------------------------------------------------------------------------------------- promises
+
+
+@pytest.mark.parametrize("estimator", [None, LINEAR, DENOISER])
+def test_observed_cells_come_back_and_holes_are_filled(table, holed, estimator):
+    for dtype in (np.float64, np.float32):
+        X = holed.astype(dtype)
+        imputer = AutoencoderImputer(estimator, random_state=0).fit(X)
+        filled = imputer.transform(X)
+        assert filled.dtype == dtype
+        assert np.isfinite(filled).all()
+        np.testing.assert_array_equal(filled[~np.isnan(X)], X[~np.isnan(X)])
+        assert (filled >= np.nanmin(X, axis=0)).all()
+        assert (filled <= np.nanmax(X, axis=0)).all()
+        alone = [imputer.transform(row[None])[0] for row in X[:9]]
+        np.testing.assert_allclose(filled[:9], alone, rtol=1e-5 if dtype == np.float32 else 1e-8)
+        if estimator is None:
+            means = SimpleImputer().fit_transform(X)
+            assert rmse(filled, table, X) < 0.95 * rmse(means, table, X)
+
+
+def test_complete_rows_and_columns_that_were_complete(table):
+    imputer = AutoencoderImputer(random_state=0).fit(table)
+    np.testing.assert_array_equal(imputer.transform(table), table)
+    holed = table.copy()
+    holed[:, 2] = np.nan
+    away = imputer.transform(holed)[:, 2] - table[:, 2]
+    assert np.abs(away).mean() < 0.3 * table[:, 2].std()
+
+
+def test_units_do_not_matter(holed):
+    one = AutoencoderImputer(random_state=0).fit(holed).transform(holed)
+    scaled = holed * [1, 1e-5, 1e6, 8] + [3, 0, 0, -4]
+    other = AutoencoderImputer(random_state=0).fit(scaled).transform(scaled)
+    np.testing.assert_allclose(other, one * [1, 1e-5, 1e6, 8] + [3, 0, 0, -4], rtol=1e-3)
+
+
+def test_rows_with_nothing_get_the_mean(holed):
+    X = np.r_[holed, np.full((5, 4), np.nan)]
+    imputer = AutoencoderImputer(random_state=0).fit(X)
+    np.testing.assert_allclose(
+        imputer.transform(X)[-5:], np.tile(np.nanmean(holed, axis=0), (5, 1)), atol=5
+    )
+    without = AutoencoderImputer(random_state=0).fit(holed)
+    np.testing.assert_array_equal(imputer.transform(holed), without.transform(holed))
+
+
+def test_columns_with_nothing_are_dropped_or_zero(holed):
+    X = np.insert(holed, 1, np.nan, axis=1)
+    imputer = AutoencoderImputer(random_state=0).fit(X)
+    assert imputer.transform(X).shape == holed.shape
+    assert imputer.get_feature_names_out().tolist() == ["x0", "x2", "x3", "x4"]
+    kept = AutoencoderImputer(keep_empty_features=True, random_state=0).fit(X)
+    assert (kept.transform(X)[:, 1] == 0).all()
+    np.testing.assert_array_equal(kept.transform(X)[:, [0, 2, 3, 4]], imputer.transform(X))
+    assert AutoencoderImputer(keep_empty_features=True).fit_transform([[np.nan]] * 3).sum() == 0
+
+
+def test_sentinels_and_indicator(holed):
+    marked = np.where(np.isnan(holed), -1, holed)
+    imputer = AutoencoderImputer(missing_values=-1, add_indicator=True, random_state=0)
+    filled = imputer.fit_transform(marked)
+    expected = AutoencoderImputer(random_state=0).fit_transform(holed)
+    np.testing.assert_array_equal(filled, np.c_[expected, np.isnan(holed)])
+    simple = SimpleImputer(missing_values=-1, add_indicator=True).fit(marked)
+    assert imputer.get_feature_names_out().tolist() == simple.get_feature_names_out().tolist()
+
+
+def test_frames_come_back_as_frames(holed):
+    frame = pd.DataFrame(holed, columns=list("abcd"), index=range(7, 407))
+    imputer = AutoencoderImputer(random_state=0).set_output(transform="pandas").fit(frame)
+    filled = imputer.transform(frame)
+    assert filled.columns.tolist() == list("abcd")
+    assert filled.index.equals(frame.index)
+    assert not filled.isna().any().any()
+
+
+def test_weight_zero_is_absence(holed):
+    weight = np.repeat([1.0, 0], [300, 100])
+    one = AutoencoderImputer(random_state=0).fit(holed, sample_weight=weight)
+    other = AutoencoderImputer(random_state=0).fit(holed[:300])
+    np.testing.assert_allclose(one.transform(holed), other.transform(holed), rtol=1e-6)
+    np.testing.assert_allclose(one.mean_, np.nanmean(holed[:300], axis=0))
+    np.testing.assert_allclose(one.scale_, np.nanstd(holed[:300], axis=0))
+
+
+def test_the_same_seed_is_the_same_imputer(holed):
+    one, other = (AutoencoderImputer(random_state=3).fit_transform(holed) for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_files(holed, tmp_path):
+    for estimator in (None, LINEAR):
+        imputer = AutoencoderImputer(estimator, add_indicator=True, random_state=0).fit(holed)
+        skae.save(imputer, tmp_path / "imputer.skae")
+        for again in (pickle.loads(pickle.dumps(imputer)), skae.load(tmp_path / "imputer.skae")):
+            np.testing.assert_array_equal(again.transform(holed), imputer.transform(holed))
+
+
+def test_parameters_set_after_the_fit_and_failed_fits_change_nothing(holed):
+    imputer = AutoencoderImputer(random_state=0).fit(holed)
+    before = imputer.transform(holed)
+    with pytest.raises(ValueError, match="infinity"):
+        imputer.fit(np.where(holed > 0, np.inf, holed))
+    np.testing.assert_array_equal(imputer.transform(holed), before)
+
+
+def test_in_a_pipeline_and_a_grid():
+    X, y = load_iris(return_X_y=True)
+    X = make_holes(X, random_state=0)
+    pipeline = make_pipeline(AutoencoderImputer(random_state=0), LogisticRegression(max_iter=500))
+    grid = {"autoencoderimputer__estimator": [None, LINEAR]}
+    search = GridSearchCV(pipeline, grid, cv=2).fit(X, y)
+    assert search.best_score_ > 0.85
+    assert clone(search.best_estimator_).fit(X, y).score(X, y) > 0.85
+
+
+def test_infinity_and_text_are_refused(holed):
+    imputer = AutoencoderImputer(random_state=0).fit(holed)
+    with pytest.raises(ValueError, match="Column 1 of X holds infinity"):
+        imputer.transform([[0, np.inf, 0, 0]])
+    with pytest.raises(ValueError, match="Column 0 of X holds text"):
+        imputer.fit([["a", 1.0], ["b", 2.0]])
+
+
+def test_the_private_autoencoder_is_not_public():
+    assert not hasattr(skae, Filler.__name__)
+
+
+# ----------------------------------------------------------------------------------- uncertainty
+
+
+@pytest.fixture
+def normal(rng):
+    A = rng.normal(size=(5, 5))
+    return rng.multivariate_normal(np.arange(5.0), A @ A.T, size=1200)
+
+
+@pytest.mark.parametrize("fraction", [0.2, 0.5])
+def test_intervals_of_draws_cover(normal, fraction):
+    holed = make_holes(normal, fraction=fraction, random_state=0)
+    imputer = AutoencoderImputer(random_state=0).fit(holed[:600])
+    draws = imputer.sample(holed[600:], 100, random_state=0)
+    holes = np.isnan(holed[600:])
+    np.testing.assert_array_equal(draws[:, ~holes], np.tile(holed[600:][~holes], (100, 1)))
+    low, high = np.quantile(draws, [0.05, 0.95], axis=0)
+    inside = (low <= normal[600:]) & (normal[600:] <= high)
+    assert 0.85 < inside[holes].mean() < 0.95
+    filled = imputer.transform(holed[600:])
+    std = normal.std(0)
+    assert (np.abs(draws.mean(0) - filled) / std)[holes].mean() < 0.15
+
+
+def test_draws_of_a_row_belong_together(rng):
+    x = rng.normal(size=500)
+    X = np.c_[x + 0.05 * rng.normal(size=500), x, rng.normal(size=(500, 2))]
+    imputer = AutoencoderImputer(random_state=0).fit(make_holes(X, random_state=0))
+    both = np.tile([np.nan, np.nan, 0, 0], (300, 1))
+    drawn = imputer.sample(both, 1, random_state=0)[0]
+    assert np.corrcoef(drawn[:, 0], drawn[:, 1])[0, 1] > 0.9
+
+
+def test_draws_follow_their_seed(holed):
+    imputer = AutoencoderImputer(random_state=0).fit(holed)
+    one, other = (imputer.sample(holed, 2, random_state=4) for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+    assert one.shape == (2, *holed.shape)
+    with pytest.raises(ValueError, match="n_imputations must be a positive integer"):
+        imputer.sample(holed, 0)
+
+
+def test_over_impute_reports_what_hiding_by_hand_gives(table):
+    imputer = AutoencoderImputer(random_state=0).fit(table[:300])
+    report = imputer.over_impute(table[300:], 0.3, random_state=0)
+    hidden = np.random.RandomState(0).uniform(size=(100, 4)) < 0.3
+    away = imputer.transform(np.where(hidden, np.nan, table[300:])) - table[300:]
+    expected = np.sqrt((away**2 * hidden).sum(0) / hidden.sum(0))
+    np.testing.assert_array_equal(report["n_cells"], hidden.sum(0))
+    np.testing.assert_allclose(report["rmse"], expected)
+    means = np.sqrt(((table[300:] - imputer.mean_) ** 2 * hidden).sum(0) / hidden.sum(0))
+    np.testing.assert_allclose(report["rmse_of_means"], means)
+    assert report["coverage"].between(0.6, 1).all()
+    with pytest.raises(ValueError, match="fraction must be between 0 and 1"):
+        imputer.over_impute(table, 1.0)
+
+
+def test_reports_name_columns_and_leave_out_empty_ones(holed):
+    frame = pd.DataFrame(np.insert(holed, 1, np.nan, axis=1), columns=list("abcde"))
+    imputer = AutoencoderImputer(random_state=0).fit(frame)
+    assert imputer.over_impute(frame, random_state=0).index.tolist() == list("acde")
+    assert imputer.sample(frame, 2, random_state=0).shape == (2, 400, 4)
