@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import skae
-from skae.tasks import _filler
+from skae.tasks import _filler, _outlier
 from skae.training import _budget, seeded
 
 ROOT = Path(__file__).parent.parent
@@ -61,6 +61,7 @@ def test_public_classes_and_methods_are_documented(thing):
 def test_python_in_the_pages_compiles_and_runs(page, sheet, monkeypatch):
     monkeypatch.setattr(_budget, "STEPS", 1000)
     monkeypatch.setattr(_filler, "STEPS", 200)
+    monkeypatch.setattr(_outlier, "STEPS", 200)
     names = {"X": sheet}
     for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S):
         exec(
