@@ -34,7 +34,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.preprocessing import StandardScaler
-from tables import add_data_argument, write_json
+from tables import add_data_argument, mean, write_json
 
 from skae import AutoencoderOutlierDetector, AutoencoderWarning
 from skae.tasks._conformal import SAME
@@ -226,11 +226,6 @@ def fit(model: Any, X: np.ndarray) -> Any:
         warnings.simplefilter("ignore", RuntimeWarning)
         model.fit(X)
     return model
-
-
-def mean(records: list[dict], value: str, **which: Any) -> float:
-    """Return the mean of a value over the records that match."""
-    return float(np.mean([r[value] for r in records if all(r[k] == v for k, v in which.items())]))
 
 
 def show(records: list[dict], detail: bool) -> None:

@@ -23,7 +23,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
-from tables import add_data_argument, from_folder, shipped, write_json
+from tables import add_data_argument, from_folder, mean, shipped, write_json
 
 from skae import AutoencoderImputer, AutoencoderWarning
 
@@ -104,11 +104,6 @@ def measure(
                 )
             progress.advance(bar)
     return records
-
-
-def mean(records: list[dict], value: str, **which: Any) -> float:
-    """Return the mean of a value over the records that match."""
-    return float(np.mean([r[value] for r in records if all(r[k] == v for k, v in which.items())]))
 
 
 def show(records: list[dict], detail: bool) -> None:

@@ -63,6 +63,11 @@ def add_data_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def mean(records: list[dict], value: str, **which: object) -> float:
+    """Return the mean of a value over the records that match."""
+    return float(np.mean([r[value] for r in records if all(r[k] == v for k, v in which.items())]))
+
+
 def write_json(path: Path | None, records: list[dict], **summary: object) -> None:
     """Write what a benchmark measured, and on what, if a path is given."""
     if path is None:

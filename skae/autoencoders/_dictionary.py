@@ -68,9 +68,10 @@ class DictionaryAutoencoder(Autoencoder):
 
     def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
         """Let each unit of a single layer look for the pattern that it writes."""
-        encoder, decoder = layers_of(module.encoder)[-1], layers_of(module.decoder)[0]
-        if len(layers_of(module.encoder)) > 1 or len(layers_of(module.decoder)) > 1:
+        layers = layers_of(module.encoder), layers_of(module.decoder)
+        if any(len(network) > 1 for network in layers):
             return
+        (encoder,), (decoder,) = layers
         unit = isinstance(decoder, UnitLinear) and decoder.length == 1
         if isinstance(encoder, nn.Linear) and unit:
             with torch.no_grad():

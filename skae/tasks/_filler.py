@@ -13,7 +13,7 @@ from skae._params import POSITIVE_INT, hyperparameters, param
 from skae.architectures._recipe import Recipe
 from skae.base import BaseAutoencoder
 from skae.tasks._gaussian import Gaussian
-from skae.training import AutoencoderModule, Batch, HoldOut, Rows, Widths, or_auto
+from skae.training import AutoencoderModule, Batch, HoldOut, Rows, Widths, evenly, or_auto
 
 STEPS = 2500  # of the training, about
 EPOCHS = (10, 500)  # of it, at least and at most
@@ -159,8 +159,7 @@ def bins(rows: Rows, n_bins: int) -> tuple[Tensor, Tensor]:
     Where quantiles coincide, bins have no width, in which every value is at one end: they are
     given an infinite one.
     """
-    n = len(rows)
-    some = torch.from_numpy(np.linspace(0, n - 1, min(n, MAX_ROWS)).astype(int))
+    some = torch.from_numpy(evenly(np.arange(len(rows)), MAX_ROWS))
     x, observed = rows.values(some)
     x = x.double() if observed is None else x.double().masked_fill(observed == 0, torch.nan)
     levels = torch.linspace(0, 1, n_bins + 1, dtype=torch.float64)

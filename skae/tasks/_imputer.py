@@ -8,16 +8,16 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skae._params import POSITIVE_INT, hyperparameters, one_of, param
 from skae._sklearn import MissingValues, _check_feature_names_in, _fit_context
-from skae._validation import below_one, unchanged_on_error, weights, what_is_wrong
+from skae._validation import below_one, unchanged_on_error, weights
 from skae.base import BaseAutoencoder
 from skae.tasks._draws import LEVELS, draw, errors, spread, tensors
 from skae.tasks._filler import Filler
 from skae.tasks._gaussian import Gaussian, at_once, fit_gaussian
-from skae.training import FLOATS, Table, random_state_of
+from skae.training import Table, evenly, random_state_of, read_table
 from skae.training import _budget as budget
 
 ENOUGH_ROWS = 32  # for a network to be trained
@@ -213,7 +213,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             order = random_state.permutation(len(rows))
             n_held_out = budget.n_held_out(len(rows), 0.1)
             held_out, kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
-        some = kept[np.linspace(0, len(kept) - 1, min(len(kept), MAX_ROWS)).astype(int)]
+        some = evenly(kept, MAX_ROWS)
         gaussian = fit_gaussian(*tensors(rows.X[some]), torch.from_numpy(weight[some]))
         self._mean, self._covariance = (t.numpy() for t in gaussian)
         if enough:
@@ -403,15 +403,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
     def _read(self, X: ArrayLike, *, reset: bool) -> tuple[NDArray, NDArray]:
         """Return validated rows, and which cells are missing."""
-        try:
-            rows: NDArray = validate_data(
-                self, X, reset=reset, dtype=FLOATS, order="C", ensure_all_finite="allow-nan"
-            )
-        except (ValueError, TypeError) as error:
-            if sentence := what_is_wrong(X):
-                kind = TypeError if isinstance(error, TypeError) else ValueError
-                raise kind(sentence) from error
-            raise
+        rows = read_table(self, X, reset=reset, sparse_too=False)[:]
         sentinel = self.missing_values
         holes = np.isnan(rows)
         if sentinel is not None and sentinel == sentinel:

@@ -14,7 +14,7 @@ from torch import Tensor
 from skae.autoencoders import DenoisingAutoencoder
 from skae.autoencoders._normal import standard_draws
 from skae.base import BaseAutoencoder
-from skae.training import CELLS, AutoencoderModule, Batch, Table
+from skae.training import CELLS, AutoencoderModule, Batch, Table, evenly
 
 LEVELS = (0.1, 1.0)  # least and largest noise, in standard deviations of each column
 N_LEVELS = 5
@@ -162,7 +162,7 @@ class Neighbors(Measure):
     """
 
     def fit(self, model: BaseAutoencoder, table: Table, weight: NDArray, n_neighbors: int) -> State:
-        codes = _codes(model, table.take(_evenly(np.flatnonzero(weight > 0), N_CODES)))
+        codes = _codes(model, table.take(evenly(np.flatnonzero(weight > 0), N_CODES)))
         same = SAME * np.sqrt(codes.var(axis=0).sum())
         return {"codes": codes, "k": np.array(min(n_neighbors, len(codes) - 1)), "same": same}
 
@@ -236,7 +236,7 @@ def _mean_losses(
 ) -> State:
     """Return the mean loss of each level, (L, 1), and of each of its columns, (L, d)."""
     total, known = np.zeros((len(levels), table.shape[1])), np.zeros(table.shape[1])
-    index = _evenly(np.flatnonzero(weight > 0), N_ROWS)
+    index = evenly(np.flatnonzero(weight > 0), N_ROWS)
     some = table.take(index)
     for piece in some.pieces():
         X, w = some[piece], weight[index[piece]]
@@ -247,11 +247,6 @@ def _mean_losses(
     # A column that is foretold without error would count without bounds.
     column = np.maximum(total / np.maximum(known, 1e-300), FLOOR * level)
     return {"level": level, "column": column}
-
-
-def _evenly(index: NDArray, n: int) -> NDArray:
-    """Return n of the indices at most, evenly spaced."""
-    return index if len(index) <= n else index[np.linspace(0, len(index) - 1, n).astype(int)]
 
 
 def _n_observed(X: NDArray) -> NDArray:

@@ -15,7 +15,16 @@ from skae.training._rng import random_state_of, seeded
 from skae.training._rows import Batch, Batches, Conditioning, Rows, StoredRows
 from skae.training._schedules import SCHEDULES
 from skae.training._state import restore, state_of
-from skae.training._table import CELLS, FLOATS, Table, check_known, known_rows, pieces, read_table
+from skae.training._table import (
+    CELLS,
+    FLOATS,
+    Table,
+    check_known,
+    evenly,
+    known_rows,
+    pieces,
+    read_table,
+)
 from skae.training._train import or_auto, train
 
 __all__ = [
@@ -40,6 +49,7 @@ __all__ = [
     "check_precision",
     "covariance_of",
     "device_of",
+    "evenly",
     "known_rows",
     "or_auto",
     "pieces",

@@ -24,6 +24,11 @@ def pieces(n_rows: int, n_features: int) -> Iterator[slice]:
     return slices(n_rows, min(PIECE, max(1, CELLS // n_features)))
 
 
+def evenly(index: NDArray, n: int) -> NDArray:
+    """Return n of the indices at most, evenly spaced."""
+    return index if len(index) <= n else index[np.linspace(0, len(index) - 1, n).astype(int)]
+
+
 class Table:
     """Rows that are read as dense arrays, when they are asked for.
 
@@ -128,7 +133,14 @@ def known_rows(table: Table, weight: NDArray, at_least: int = 2) -> tuple[Table,
     return table, below_one(weight)
 
 
-def read_table(estimator: BaseEstimator, X: ArrayLike, *, reset: bool, at_least: int = 1) -> Table:
+def read_table(
+    estimator: BaseEstimator,
+    X: ArrayLike,
+    *,
+    reset: bool,
+    at_least: int = 1,
+    sparse_too: bool = True,
+) -> Table:
     """Validate a user's rows for an estimator, with sentences about what is wrong with them."""
     # A conversion would copy a whole file; rows of one are converted when they are read.
     in_file = isinstance(X, np.memmap) and X.dtype.kind in "biufc"
@@ -137,7 +149,7 @@ def read_table(estimator: BaseEstimator, X: ArrayLike, *, reset: bool, at_least:
             estimator,
             X,
             reset=reset,
-            accept_sparse="csr",
+            accept_sparse="csr" if sparse_too else False,
             dtype=None if in_file else FLOATS,
             order=None if in_file else "C",
             ensure_all_finite="allow-nan",
