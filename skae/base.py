@@ -30,6 +30,7 @@ from skae.training import (
     Table,
     check_precision,
     device_of,
+    joined,
     known_rows,
     pieces,
     read_table,
@@ -186,12 +187,14 @@ class BaseAutoencoder(
                 f"n_components={self.n_components_}; pass what transform returns."
             )
         module, decode = self._module_in(codes.dtype), self._as_fitted()._decode
-        results = []
-        for piece in pieces(len(codes), self.n_features_in_):
-            with torch.no_grad():
-                z = torch.tensor(codes[piece], device=module.output_bias.device)
-                results.append(decode(module, z).cpu().numpy())
-        return finite(self._in_units(np.concatenate(results)), "Z")
+        device = module.output_bias.device
+
+        @torch.no_grad()
+        def decoded(piece: slice) -> NDArray:
+            return decode(module, torch.tensor(codes[piece], device=device)).cpu().numpy()
+
+        x_hat = joined(len(codes), map(decoded, pieces(len(codes), self.n_features_in_)))
+        return finite(self._in_units(x_hat), "Z")
 
     def reconstruct(self, X: ArrayLike) -> NDArray:
         """Encode rows and decode their codes.
@@ -277,14 +280,15 @@ class BaseAutoencoder(
         module = self._module_in(table.dtype)
         dtype, device = module.output_bias.dtype, module.output_bias.device
         done = torch.ones((), dtype=dtype, device=device)
-        results = []
-        for piece in table.pieces():
+
+        @torch.no_grad()
+        def answer(piece: slice) -> NDArray:
             x, observed = self._conditioning.apply(table[piece], dtype)
             observed = None if observed is None else observed.to(device)
             batch = Batch(x.to(device), observed, torch.ones(len(x), device=device), done)
-            with torch.no_grad():
-                results.append(function(module, batch).cpu().numpy())
-        return np.concatenate(results)
+            return function(module, batch).cpu().numpy()
+
+        return joined(len(table), map(answer, table.pieces()))
 
     def _module_in(self, dtype: np.dtype) -> AutoencoderModule:
         """Return the module in a precision; what it cannot represent, such as the shift, exact."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from skae.tasks._gaussian import Gaussian, at_once
+from skae.training import joined
 
 LEVELS = np.linspace(0, 1, 201)  # of the quantiles that are kept
 HIDE = 0.1  # share of the observed cells that are hidden
@@ -53,11 +54,11 @@ def errors(
 def spread(gaussian: Gaussian, Z: NDArray) -> NDArray:
     """Return the conditional standard deviation of each hole, (n, d), 1 where there is none."""
     x, observed = tensors(Z)
-    parts = [
-        gaussian.conditional(x[piece], observed[piece])[1].diagonal(dim1=1, dim2=2)
+    parts = (
+        gaussian.conditional(x[piece], observed[piece])[1].diagonal(dim1=1, dim2=2).numpy()
         for piece in at_once(*Z.shape)
-    ]
-    variance = torch.cat(parts).numpy()
+    )
+    variance = joined(len(Z), parts)
     return np.where(observed > 0, 1.0, np.sqrt(np.maximum(variance, TINY)))
 
 

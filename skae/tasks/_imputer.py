@@ -17,7 +17,7 @@ from skae.base import BaseAutoencoder
 from skae.tasks._draws import LEVELS, draw, errors, spread, tensors
 from skae.tasks._filler import Filler
 from skae.tasks._gaussian import Gaussian, at_once, fit_gaussian
-from skae.training import Table, evenly, random_state_of, read_table
+from skae.training import Table, evenly, joined, random_state_of, read_table
 from skae.training import _budget as budget
 
 ENOUGH_ROWS = 32  # for a network to be trained
@@ -385,8 +385,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         rows = Z[with_holes]
         if self.estimator_ is None:
             x, observed = tensors(rows)
-            pieces = [self._gaussian.fill(x[p], observed[p]) for p in at_once(*rows.shape)]
-            answer = torch.cat(pieces).numpy()
+            parts = (self._gaussian.fill(x[p], observed[p]).numpy() for p in at_once(*rows.shape))
+            answer = joined(len(rows), parts)
         else:
             answer = self.estimator_.reconstruct(rows)
             if not isinstance(self.estimator_, Filler):

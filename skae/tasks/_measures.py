@@ -14,7 +14,7 @@ from torch import Tensor
 from skae.autoencoders import DenoisingAutoencoder
 from skae.autoencoders._normal import standard_draws
 from skae.base import BaseAutoencoder
-from skae.training import CELLS, AutoencoderModule, Batch, Table, evenly
+from skae.training import CELLS, AutoencoderModule, Batch, Table, evenly, joined
 
 LEVELS = (0.1, 1.0)  # least and largest noise, in standard deviations of each column
 N_LEVELS = 5
@@ -255,9 +255,8 @@ def _n_observed(X: NDArray) -> NDArray:
 
 
 def _codes(model: BaseAutoencoder, table: Table) -> NDArray:
-    return np.concatenate([model.transform(table[piece]) for piece in table.pieces()]).astype(
-        np.float64
-    )
+    codes = (model.transform(table[piece]) for piece in table.pieces())
+    return joined(len(table), codes).astype(np.float64)
 
 
 def _columns(table: Table) -> Iterator[tuple[int, NDArray]]:

@@ -24,7 +24,7 @@ from skae.autoencoders import DenoisingAutoencoder, VariationalAutoencoder
 from skae.base import BaseAutoencoder
 from skae.tasks._conformal import ConformalMixin
 from skae.tasks._measures import LEVELS, MEASURES
-from skae.training import Table, check_known, random_state_of, read_table
+from skae.training import Table, check_known, joined, random_state_of, read_table
 from skae.training import _budget as budget
 
 AUTO = ("denoising", "tails", "neighbors")
@@ -410,15 +410,16 @@ class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
 
     def _parts(self, table: Table) -> NDArray:
         """Return each measure of each row, (M, n)."""
-        results = []
-        for piece in table.pieces():
+
+        def parts(piece: slice) -> NDArray:
             X = table[piece]
-            parts = [
+            measures = [
                 MEASURES[name].rows(self.estimator_, X, state)
                 for name, state in zip(self._measures, self._states, strict=True)
             ]
-            results.append(np.where(np.isnan(X).all(1), 0, parts))
-        return finite(np.concatenate(results, axis=1).T, "X").T
+            return np.where(np.isnan(X).all(1), 0, measures).T
+
+        return finite(joined(len(table), map(parts, table.pieces())), "X").T
 
     # ------------------------------------------------------------------------- bookkeeping
 

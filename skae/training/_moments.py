@@ -15,7 +15,7 @@ from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
 from skae._validation import column_name
 from skae.training._rows import Conditioning, ReadRows, Rows, StoredRows
-from skae.training._table import Table
+from skae.training._table import Table, joined
 
 EXACT_UP_TO = 2048  # rows or columns; beyond, leading axes come from a truncated decomposition
 
@@ -234,7 +234,7 @@ def _operator(rows: ReadRows, root: NDArray) -> LinearOperator:
 
     return LinearOperator(
         shape,
-        matvec=lambda v: np.concatenate([piece_of(p) @ v.ravel() for p in rows.pieces()]),
+        matvec=lambda v: joined(len(rows), (piece_of(p) @ v.ravel() for p in rows.pieces())),
         rmatvec=lambda u: sum(piece_of(p).T @ u.ravel()[p] for p in rows.pieces()),
         dtype=np.float64,
     )

@@ -205,7 +205,12 @@ class Net(NeuralNet):
         self._set_training(False)
         looks.progress.fill_(1.0)
         with torch.no_grad(), seeded(self.noise_seed, self.device), self._autocast():
-            return torch.cat([self.module_(batch) for batch in looks])
+            losses = torch.empty_like(looks.rows.weight, device=self.device)
+            start = 0
+            for batch in looks:
+                losses[start : start + len(batch.x)] = self.module_(batch)
+                start += len(batch.x)
+        return losses
 
     def _autocast(self) -> AbstractContextManager:
         if self.precision == "full":

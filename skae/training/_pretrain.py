@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from skae.losses import LOSSES
 from skae.training._module import AutoencoderModule
 from skae.training._rows import Batch, Conditioning, Rows, StoredRows
+from skae.training._table import joined
 
 
 def pretrain(
@@ -52,8 +53,9 @@ def pretrain(
         train(shallow, rows)
         shallow.cpu().eval()
         with torch.no_grad():
-            codes = [shallow.encode(rows.values(piece)[0]) for piece in rows.pieces()]
-        rows = StoredRows(torch.cat(codes), None, rows.weight)
+            codes = (shallow.encode(rows.values(piece)[0]).numpy() for piece in rows.pieces())
+            x = torch.from_numpy(joined(len(rows), codes))
+        rows = StoredRows(x, None, rows.weight)
 
 
 def plain_objective(module: AutoencoderModule, batch: Batch) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,21 @@ PIECE = 4096  # rows that are looked at together, at most
 def pieces(n_rows: int, n_features: int) -> Iterator[slice]:
     """Cut the rows of a table into pieces of a few million cells."""
     return slices(n_rows, min(PIECE, max(1, CELLS // n_features)))
+
+
+def joined(n_rows: int, answers: Iterable[NDArray]) -> NDArray:
+    """Join the answers for consecutive pieces of rows.
+
+    Each is copied and let go: small answers that are kept between large pieces would keep the
+    memory of those from being used again, until it is as large as the table.
+    """
+    whole, start = np.empty(0), 0
+    for answer in answers:
+        if not start:
+            whole = np.empty((n_rows, *answer.shape[1:]), dtype=answer.dtype)
+        whole[start : start + len(answer)] = answer
+        start += len(answer)
+    return whole
 
 
 def evenly(index: NDArray, n: int) -> NDArray:
@@ -89,7 +104,7 @@ class Table:
         """Tell for each row whether all its values are missing."""
         if self.sparse and not self.has_holes():
             return np.zeros(len(self), dtype=bool)
-        return np.concatenate([np.isnan(self[piece]).all(axis=1) for piece in self.pieces()])
+        return joined(len(self), (np.isnan(self[piece]).all(axis=1) for piece in self.pieces()))
 
     def ranges(self) -> tuple[NDArray, NDArray]:
         """Return the least and the largest value of each column, NaN where there is none."""

@@ -305,12 +305,12 @@ def or_auto(value: Any, auto: int) -> int:
 @torch.no_grad()
 def loss_of_the_mean(module: AutoencoderModule, rows: Rows) -> float:
     """Return the loss of rows reconstructed by the output's bias alone, at first their mean."""
-    losses = []
+    total = 0.0
     for piece in rows.pieces():
         batch = rows.batch(piece, progress=torch.zeros(()))
         output = module.output_bias.cpu().expand_as(batch.x)
-        losses.append(module.reconstruction_loss(output, batch))
-    return float(torch.cat(losses) @ rows.weight / rows.weight.sum())
+        total += float(module.reconstruction_loss(output, batch) @ batch.weight)
+    return total / float(rows.weight.sum())
 
 
 def warn_if_still_pca(estimator: BaseAutoencoder, best_epoch: int, loss: float) -> None:
