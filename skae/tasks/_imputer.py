@@ -14,6 +14,7 @@ from skae._params import POSITIVE_INT, hyperparameters, one_of, param
 from skae._sklearn import MissingValues, _check_feature_names_in, _fit_context
 from skae._validation import below_one, unchanged_on_error, weights
 from skae.base import BaseAutoencoder
+from skae.tasks import _neighbors as neighbors
 from skae.tasks._draws import LEVELS, draw, errors, spread, tensors
 from skae.tasks._filler import Filler
 from skae.tasks._gaussian import Gaussian, at_once, fit_gaussian
@@ -204,6 +205,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         self.n_iter_ = 1
         self.estimator_, self._mean, self._covariance = None, np.zeros(d), np.eye(d)
         self._quantiles = np.zeros((d, len(LEVELS)))
+        self._neighbors: neighbors.State | None = None
         if not d or not len(rows):
             return
         varies = self.low_[self._kept] < self.high_[self._kept]
@@ -229,7 +231,31 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
                     model.set_params(random_state=seed)
                 self.estimator_ = model.fit(rows.X[kept], sample_weight=weight[kept])
             self.n_iter_ = self.estimator_.n_iter_
+            if isinstance(self.estimator_, Filler):
+                self._compare(rows.X, weight, kept, held_out, random_state)
+                return
         self._quantiles = errors(self._fill, gaussian, rows.X[held_out], random_state)
+
+    def _compare(
+        self,
+        Z: NDArray,
+        weight: NDArray,
+        kept: NDArray,
+        held_out: NDArray,
+        random_state: np.random.RandomState,
+    ) -> None:
+        """Learn which rows are alike, and how sure filled values are."""
+        holes, foretold = np.isnan(Z), self._fill(Z)
+        some = kept, ~holes[kept], weight[kept]
+        state = neighbors.learn(foretold[kept], *some[1:], random_state)
+        state["trust"] = np.full(Z.shape[1], 0.5)
+        state = neighbors.keep(state, foretold[kept], *some[1:])
+        state = neighbors.keep(state, neighbors.fill(state, foretold[kept], holes[kept]), *some[1:])
+        state["trust"] = neighbors.trust(state, self._fill, Z[held_out], random_state)
+        self._neighbors = state
+        self._quantiles = errors(self._fill, self._gaussian, Z[held_out], random_state)
+        # What was held out may tell of others now.
+        self._neighbors = neighbors.keep(state, self._fill(Z), ~holes, weight)
 
     # -------------------------------------------------------------------------------- filling
 
@@ -389,7 +415,10 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             answer = joined(len(rows), parts)
         else:
             answer = self.estimator_.reconstruct(rows)
-            if not isinstance(self.estimator_, Filler):
+            if self._neighbors is not None:
+                answer = np.where(np.isnan(rows), answer, rows)
+                answer = neighbors.fill(self._neighbors, answer, np.isnan(rows))
+            elif not isinstance(self.estimator_, Filler):
                 for _ in range(ROUNDS):
                     answer = self.estimator_.reconstruct(np.where(np.isnan(rows), answer, rows))
         filled[with_holes] = np.where(np.isnan(rows), answer, rows)
