@@ -46,6 +46,12 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     Rows that were not trained on are filled by what was learned; observed cells come back as they
     are.
 
+    A DataFrame may also have columns of integers, booleans, categories and text, with NaN, None or
+    NA for what is missing. It comes back as a DataFrame with the same dtypes, columns and index. A
+    hole among integers is filled by an integer, a hole among categories, which booleans and texts
+    are too, by the most likely one: the Gaussian and the network see a column of 0 and 1 for each
+    category, and training minimises twice the cross-entropy.
+
     Parameters
     ----------
     {parameters}
@@ -58,9 +64,9 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         Gaussian.
     mean_, scale_ : ndarray of shape (n_features_in_,)
         Means and standard deviations of the observed cells of each column, NaN for a column
-        without any; 1 is the scale of a column that does not vary.
+        without any and for categories; 1 is the scale of a column that does not vary.
     low_, high_ : ndarray of shape (n_features_in_,)
-        Least and largest observed value of each column.
+        Least and largest observed value of each column, NaN where the mean is.
     n_iter_ : int
         Epochs that the autoencoder was trained for, 1 where there is none.
     indicated_ : ndarray of int
@@ -77,9 +83,16 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    A column without any value in ``fit`` is dropped, or filled with 0 if ``keep_empty_features``.
-    Columns complete in ``fit`` may have holes later. A row entirely missing gets the Gaussian's
-    mean.
+    A column without any value in ``fit`` is dropped, or filled with 0 if ``keep_empty_features``;
+    one of categories, none of which is known, then stays as it is. Columns complete in ``fit`` may
+    have holes later. A row entirely missing gets the Gaussian's mean, and the most frequent
+    categories.
+
+    A DataFrame is treated as an array if the dtypes of all its columns are numpy's numbers. Of any
+    other, the 50 most frequent categories of a column are told apart and filled; a category that
+    ``fit`` did not see is refused unless the column's dtype declares it. The order of an ordered
+    category is not used. A column that does not come with the kind of dtype that it had in
+    ``fit``, such as one of None alone, is given that of ``fit``.
 
     References
     ----------
@@ -114,19 +127,21 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     missing_values: Any = param(
         MissingValues(),
         default=np.nan,
-        doc="What stands for a missing value; NaN always does.",
+        doc="What stands for a missing value; NaN, None and NA always do.",
     )
     add_indicator: bool = param(
         "boolean",
         default=False,
         doc="""
         Whether ``transform`` appends a column that tells the holes, for each column that had holes
-        in ``fit``.""",
+        in ``fit``; of booleans, to a DataFrame.""",
     )
     keep_empty_features: bool = param(
         "boolean",
         default=False,
-        doc="Whether columns that have no value in ``fit`` are kept, filled with 0.",
+        doc="""
+        Whether columns that have no value in ``fit`` are kept: filled with 0 if they are of
+        numbers, else as they are.""",
     )
     clip: bool = param(
         "boolean",
@@ -156,8 +171,9 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows, complete or not.
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Training rows, complete or not. Columns of a DataFrame may be numbers, booleans,
+            categories or text.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -171,7 +187,9 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If X holds infinity or text, or no value at all.
+            If X holds infinity, or is an array with text.
+        TypeError
+            If a column of a DataFrame holds anything else, such as times or lists.
         """
         with unchanged_on_error(self):
             self._columns = None
@@ -253,14 +271,21 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
             Rows, complete or not.
 
         Returns
         -------
-        X_filled : ndarray of shape (n_samples, n_features_out)
-            The rows in their dtype, observed cells as they were; without columns that had no value
-            in ``fit``, and with those of the indicator.
+        X_filled : {ndarray, DataFrame} of shape (n_samples, n_features_out)
+            The rows in their dtypes, observed cells as they were; without columns that had no
+            value in ``fit``, and with those of the indicator.
+
+        Raises
+        ------
+        ValueError
+            If X holds infinity or a category that ``fit`` did not see, or has other columns.
+        TypeError
+            If a column holds anything but numbers where it held numbers in ``fit``.
         """
         check_is_fitted(self)
         frame: Any = X
@@ -279,11 +304,12 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
         A drawn value is the filled one and an error. Errors have the distribution that they had,
         relative to the Gaussian's conditional standard deviation, for cells hidden from rows that
-        were not trained on, and those of one row belong together as the Gaussian says.
+        were not trained on, and those of one row belong together as the Gaussian says. A category
+        is drawn by the chances that it was filled by.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
             Rows, complete or not.
         n_imputations : int, default=5
             How many tables.
@@ -292,7 +318,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        X_drawn : ndarray of shape (n_imputations, n_samples, n_columns)
+        X_drawn : ndarray of shape (n_imputations, n_samples, n_columns), or list of DataFrame
             The tables, observed cells as they are; columns as from ``transform``, but without
             indicators.
 
@@ -328,7 +354,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
             Rows that were not trained on; of those that were, errors come out smaller.
         fraction : float, default=0.1
             Share of the observed cells that are hidden, by chance.
@@ -343,6 +369,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             A row per column that had a value in ``fit``: ``n_cells`` hidden, ``rmse`` of the
             filled values in units of X, ``rmse_of_means`` of the training mean instead, and
             ``coverage``, the share of cells that their intervals hold. NaN where none was hidden.
+            If categories may be among the columns, these are NaN for them, and ``accuracy`` is the
+            share of cells filled right, ``accuracy_of_modes`` by the most frequent category.
 
         Raises
         ------
