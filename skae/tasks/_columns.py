@@ -105,7 +105,7 @@ class Columns(BaseEstimator):
                 kind_of(column, known)
                 codes = codes_of(column[known], self.levels_[j])
                 if (codes < 0).any():
-                    unseen = column[known].iloc[int(np.flatnonzero(codes < 0)[0])]
+                    unseen = column[known][codes < 0].astype(object).iloc[0]
                     raise ValueError(
                         f"Column {str(name)!r} of X holds {unseen!r}, a category that fit did not "
                         "see; replace it by a missing value, or fit to rows that hold it."
@@ -161,8 +161,6 @@ class Columns(BaseEstimator):
 
     def _filled(self, j: int, column: pd.Series, rows: NDArray, values: Any) -> pd.Series:
         """Return a column with values in some rows: in its dtype, or else in that of fit."""
-        if not len(rows):
-            return column
         known = np.ones(len(column), dtype=bool)
         known[rows] = False
         kind = kind_of(column, known)
@@ -171,7 +169,11 @@ class Columns(BaseEstimator):
             same &= set(values) <= set(column.cat.categories)
         filled = column.copy() if same else column.astype(object)
         filled.iloc[rows] = self._in_dtype(j, values, filled.dtype)
-        return filled if same else filled.astype(self._dtype(j))
+        if same:
+            return filled
+        if levels := self.levels_[j]:  # 1 may stand for True
+            filled.iloc[known] = [levels[code] for code in codes_of(column[known], levels)]
+        return filled.astype(self._dtype(j))
 
     def _in_dtype(self, j: int, values: Any, dtype: Any) -> Any:
         if self.kinds_[j] not in NUMBERS:
@@ -197,10 +199,10 @@ class Columns(BaseEstimator):
 
 def known_cells(column: pd.Series, missing: Any) -> NDArray:
     """Tell which cells of a column are known: not NaN, None or NA, nor what stands for it."""
-    known = column.notna().to_numpy(dtype=bool)
+    known = column.notna().to_numpy(dtype=bool, copy=True)
     # 0 and 1 are not False and True.
     if not pd.isna(missing) and column.dtype.kind != "b":
-        known &= ~column.astype(object).eq(missing).to_numpy(dtype=bool)
+        known[known] = column[known].astype(object).ne(missing).to_numpy(dtype=bool)
     return known
 
 

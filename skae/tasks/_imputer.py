@@ -193,7 +193,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         """
         with unchanged_on_error(self):
             self._columns = None
-            if is_mixed(X):
+            if is_mixed(X) and len(cast(Any, X)):
                 weight = below_one(weights(sample_weight, len(cast(Any, X))))
                 self._columns = Columns().fit(X, weight, self.missing_values)
             X, holes = self._read(X, reset=True)
