@@ -218,4 +218,5 @@ def bins(rows: Rows, n_bins: int) -> tuple[Tensor, Tensor]:
     return ends[:, :-1], torch.where(width > least, width, torch.inf)
 
 
-PARTS: dict[str, type] = {"Blocks": Blocks, "Columns": Columns, "Filler": Filler}  # of files
+# That files may hold.
+PARTS: dict[str, type] = {"Blocks": Blocks, "Columns": Columns, "Filler": Filler}

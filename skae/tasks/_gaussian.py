@@ -66,7 +66,7 @@ def chances(filled: Tensor, mean: Tensor, leader: Tensor) -> Tensor:
 
 def at_once(n_rows: int, n_features: int) -> Iterator[slice]:
     """Cut rows into pieces whose matrices have a few million cells."""
-    size = max(1, CELLS // n_features**2)
+    size = max(1, CELLS // max(1, n_features) ** 2)
     return (slice(start, start + size) for start in range(0, n_rows, size))
 
 

@@ -380,8 +380,11 @@ def test_columns_with_nothing_are_dropped_or_kept(holed):
     assert (filled[["number", "Number"]] == 0).all().all()
     assert filled[["object", "category"]].isna().all().all()
     assert_frame_equal(filled[holed.columns], plain.transform(holed))
-    only = AutoencoderImputer().fit(frame[["object"]]).transform(frame[["object"]])
-    assert only.shape == (len(frame), 0)
+    nothing = frame[["object"]]
+    only = AutoencoderImputer().fit(nothing)
+    assert only.transform(nothing).shape == (len(frame), 0)
+    assert only.sample(nothing, 2)[1].shape == (len(frame), 0)
+    assert len(only.over_impute(nothing)) == 0
 
 
 def test_categories_that_only_the_dtype_declares_are_known_and_rare_ones_count_little(monkeypatch):
