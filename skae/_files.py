@@ -153,7 +153,7 @@ def _decode(value: Any, arrays: dict[str, NDArray], trusted: list[str]) -> Any:
 def _class(name: str) -> type | None:
     """Return the estimator of that name, public or part of a public one, if there is one."""
     import skae
-    from skae.tasks import _filler
+    from skae.tasks import _imputer
 
-    found = getattr(skae, name, None) if name in skae.__all__ else _filler.PARTS.get(name)
+    found = getattr(skae, name, None) if name in skae.__all__ else _imputer.PARTS.get(name)
     return found if isinstance(found, type) and issubclass(found, BaseEstimator) else None

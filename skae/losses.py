@@ -16,7 +16,16 @@ from torch import Tensor
 
 from skae._validation import column_name
 
-__all__ = ["LIKELIHOODS", "LOSSES", "AbsoluteError", "LogLoss", "Loss", "Poisson", "SquaredError"]
+__all__ = [
+    "LIKELIHOODS",
+    "LOSSES",
+    "AbsoluteError",
+    "CrossEntropy",
+    "LogLoss",
+    "Loss",
+    "Poisson",
+    "SquaredError",
+]
 
 
 NAMED = {"loss": "name", "likelihood": "likelihood"}
@@ -161,6 +170,41 @@ class Poisson(Loss):
     def bias(self, mean: NDArray) -> NDArray:
         # A column of zeros would start at minus infinity.
         return np.log(np.maximum(mean, 1e-3 * max(float(mean.max()), 1e-12)))
+
+
+class CrossEntropy(Loss):
+    r""":math:`-x \log \hat x`, with the softmax of each group of columns as its link.
+
+    One column of a group is 1, which tells the category of the row, and the others are 0.
+
+    Parameters
+    ----------
+    leader : Tensor of shape (d,)
+        The first column of the group that each column belongs to.
+    """
+
+    name = "cross_entropy"
+    power = 0
+    pca = False
+
+    def __init__(self, leader: Tensor):
+        self.leader = leader
+
+    def link(self, output: Tensor) -> Tensor:
+        return self._log(output).exp()
+
+    def cell(self, output: Tensor, x: Tensor) -> Tensor:
+        return -x * self._log(output)
+
+    def bias(self, mean: NDArray) -> NDArray:
+        return np.log(np.maximum(mean, 1e-12))
+
+    def _log(self, output: Tensor) -> Tensor:
+        index = self.leader.expand_as(output)
+        largest = output.detach().scatter_reduce(1, index, output.detach(), "amax")
+        away = output - largest[:, self.leader]
+        total = torch.zeros_like(away).index_add(1, self.leader, away.exp())
+        return away - total[:, self.leader].log()
 
 
 LOSSES: dict[str, Loss] = {

@@ -78,6 +78,9 @@ def test_python_in_the_pages_compiles_and_runs(page, sheet, monkeypatch):
         assert (names["uncertainty"][known] < 1e-12).all()
         assert (names["uncertainty"][~known] > 1e-12).mean() > 0.9
         assert names["report"]["gain"].mean() > 0.2
+        assert not names["complete"].isna().any().any()
+        assert names["complete"].dtypes.equals(names["table"].dtypes)
+        assert (names["accuracy"][["size", "heavy"]] > 0.8).all()
     if page == "docs/outliers.md":
         assert names["share"].shape == sheet.shape
         assert len(names["p"]) == 5

@@ -26,26 +26,37 @@ def tensors(Z: NDArray) -> tuple[torch.Tensor, torch.Tensor]:
     return z.nan_to_num(), (~z.isnan()).double()
 
 
+def hide(Z: NDArray, share: float, leader: NDArray, rng: np.random.RandomState) -> NDArray:
+    """Choose observed cells to hide, (n, d); columns with the same leader are hidden together."""
+    return ~np.isnan(Z) & (rng.uniform(size=Z.shape)[:, leader] < share)
+
+
 def errors(
-    fill: Callable[[NDArray], NDArray], gaussian: Gaussian, Z: NDArray, rng: np.random.RandomState
+    fill: Callable[[NDArray], NDArray],
+    gaussian: Gaussian,
+    Z: NDArray,
+    leader: NDArray,
+    rng: np.random.RandomState,
 ) -> NDArray:
     r"""Return quantiles of the errors of each column, (d, L), relative to the Gaussian's.
 
     Observed cells are hidden, filled, and the errors divided by the conditional standard
     deviation, :math:`\sqrt{(\Sigma_{hh} - \Sigma_{ho} \Sigma_{oo}^{-1} \Sigma_{oh})_{jj}}`, which
-    tells how much more uncertain a cell is the more is missing beside it.
+    tells how much more uncertain a cell is the more is missing beside it. Those of categories,
+    columns with the same leader, count for nothing.
     """
     d = Z.shape[1]
     observed = ~np.isnan(Z)
     found: list[list[NDArray]] = [[] for _ in range(d)]
     for _ in range(int(np.clip(np.ceil(CELLS / max(1, HIDE * observed.sum())), 1, MOST))):
-        hidden = observed & (rng.uniform(size=Z.shape) < HIDE)
+        hidden = hide(Z, HIDE, leader, rng)
         rows = np.where(hidden, np.nan, Z)
         away = (Z - fill(rows)) / spread(gaussian, rows)
         for j in range(d):
             found[j].append(away[hidden[:, j], j])
     columns = [np.concatenate(values) for values in found]
-    together = np.concatenate(columns)
+    numbers = np.bincount(leader, minlength=d) == 1
+    together = np.concatenate([[], *(columns[j] for j in np.flatnonzero(numbers))])
     if not len(together):
         return np.zeros((d, len(LEVELS)))
     return np.array([np.quantile(c if len(c) >= ENOUGH else together, LEVELS) for c in columns])
@@ -62,13 +73,22 @@ def spread(gaussian: Gaussian, Z: NDArray) -> NDArray:
     return np.where(observed > 0, 1.0, np.sqrt(np.maximum(variance, TINY)))
 
 
-def draw(gaussian: Gaussian, Z: NDArray, quantiles: NDArray, rng: np.random.RandomState) -> NDArray:
-    """Return an error for each hole, (n, d), 0 elsewhere.
+def draw(
+    gaussian: Gaussian,
+    Z: NDArray,
+    filled: NDArray,
+    quantiles: NDArray,
+    leader: NDArray,
+    rng: np.random.RandomState,
+) -> NDArray:
+    """Return filled rows with an error for each hole, (n, d), and categories by their chances.
 
-    Errors of a column have its quantiles; those of a row belong together as the Gaussian says.
+    Errors of a column have its quantiles; what is drawn for a row belongs together as the Gaussian
+    says.
     """
     x, observed = tensors(Z)
-    result = np.zeros_like(Z)
+    result = filled.copy()
+    sizes = np.bincount(leader, minlength=Z.shape[1])
     for piece in at_once(*Z.shape):
         left = gaussian.conditional(x[piece], observed[piece])[1]
         variance = left.diagonal(dim1=1, dim2=2).clamp_min(TINY)
@@ -78,8 +98,31 @@ def draw(gaussian: Gaussian, Z: NDArray, quantiles: NDArray, rng: np.random.Rand
         correlation.diagonal(dim1=1, dim2=2).fill_(1 + 1e-9)
         normal = torch.from_numpy(rng.normal(size=std.shape))
         roots = torch.linalg.cholesky_ex(correlation)[0]
-        together = (roots @ normal[:, :, None])[:, :, 0].numpy()
-        chance = ndtr(together)
-        for j in range(Z.shape[1]):
-            result[piece, j] = np.interp(chance[:, j], LEVELS, quantiles[j]) * std[:, j].numpy()
-    return np.where(np.isnan(Z), result, 0)
+        together = (roots @ normal[:, :, None])[:, :, 0]
+        chance = ndtr(together.numpy())
+        for j in np.flatnonzero(sizes == 1):
+            error = np.interp(chance[:, j], LEVELS, quantiles[j]) * std[:, j].numpy()
+            result[piece, j] += error
+        for first in np.flatnonzero(sizes > 1):
+            columns = slice(first, first + sizes[first])
+            result[piece, columns] = pick(
+                filled[piece, columns],
+                together[:, columns],
+                correlation[:, columns, columns],
+            )
+    return np.where(np.isnan(Z), result, Z)
+
+
+def pick(chances: NDArray, normal: torch.Tensor, correlation: torch.Tensor) -> NDArray:
+    """Return 1 for the category of each row and 0 for others, (n, k), drawn by their chances.
+
+    One category after the other is taken or left, by its normal number less what those before it
+    tell of it, so that the chances are exact, whatever the numbers belong together with.
+    """
+    root = torch.linalg.cholesky_ex(correlation[:, :-1, :-1])[0]
+    own = torch.linalg.solve_triangular(root, normal[:, :-1, None], upper=False)[:, :, 0]
+    level = ndtr(-own.numpy())
+    before = np.cumsum(chances, axis=1) - chances
+    share = chances / np.maximum(1 - before, np.maximum(chances, TINY))
+    taken = np.column_stack([level < share[:, :-1], np.ones(len(chances), dtype=bool)])
+    return np.eye(chances.shape[1])[taken.argmax(axis=1)]

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from skae._params import POSITIVE_INT, hyperparameters, param
 from skae.architectures._recipe import Recipe
 from skae.base import BaseAutoencoder
-from skae.tasks._gaussian import Gaussian
+from skae.losses import CrossEntropy
+from skae.tasks._gaussian import Gaussian, chances
 from skae.training import AutoencoderModule, Batch, HoldOut, Rows, Widths, evenly, or_auto
 
 STEPS = 2500  # of the training, about
@@ -67,6 +68,10 @@ class Filler(BaseAutoencoder):
     random share of the observed cells of each row anew at each step, and minimises the squared
     error of these cells. The network starts at zero, so that the start is the Gaussian.
 
+    Columns with the same leader tell by a 1 which category the row has, and are hidden together.
+    Their reconstruction is the chance of each, the softmax of log e and what the network adds, and
+    their error twice the cross-entropy, as a squared error is twice a Gaussian's.
+
     Parameters
     ----------
     {parameters}
@@ -78,14 +83,21 @@ class Filler(BaseAutoencoder):
     learning_rate: float = param(float, default=2e-3, doc="Step size.")
     weight_decay: float = param(float, default=1e-2, doc="Decay of weights.")
 
-    def fit_from(self, gaussian: Gaussian, X: NDArray, weight: NDArray, held_out: NDArray) -> Self:
+    def fit_from(
+        self,
+        gaussian: Gaussian,
+        X: NDArray,
+        weight: NDArray,
+        held_out: NDArray,
+        leader: NDArray,
+    ) -> Self:
         """Train from the Gaussian of the rows, in their units, and on all but some of them."""
-        self._gaussian = gaussian
+        self._gaussian, self._leader = gaussian, leader
         self.net_params = {"train_split": HoldOut(held_out)}
         try:
             return self.fit(X, sample_weight=weight)
         finally:
-            del self._gaussian
+            del self._gaussian, self._leader
             self.net_params = None
 
     def _architecture(self) -> Any:
@@ -118,11 +130,19 @@ class Filler(BaseAutoencoder):
         low, width = bins(rows, self.n_bins)
         module.register_buffer("bin_low", low.to(module.shift))
         module.register_buffer("bin_width", width.to(module.shift))
+        leader = torch.from_numpy(self._leader)
+        grouped = leader.bincount(minlength=len(leader))[leader] > 1
+        if grouped.any():
+            module.register_buffer("leader", leader)
+            module.register_buffer("grouped", grouped)
 
     def _corrupt(self, module: AutoencoderModule, batch: Batch) -> Batch:
         low, high = HIDE
         share = low + (high - low) * torch.rand_like(batch.x[:, :1])
-        seen = (torch.rand_like(batch.x) >= share).to(batch.x)
+        chance = torch.rand_like(batch.x)
+        if (leader := getattr(module, "leader", None)) is not None:
+            chance = chance[:, leader]
+        seen = (chance >= share).to(batch.x)
         if batch.observed is not None:
             seen = seen * batch.observed
         return batch._replace(x=batch.x * seen, observed=seen)
@@ -133,13 +153,14 @@ class Filler(BaseAutoencoder):
         looks = 1 if module.training else LOOKS
         for _ in range(looks):
             seen = self._corrupt(module, batch)
-            away = (self._reconstruct(module, seen) - batch.x) * (
-                known - cast(Tensor, seen.observed)
-            )
-            total = total + away.square().mean(1)
+            error = cell_errors(module, self._output(module, seen), batch.x)
+            total = total + (error * (known - cast(Tensor, seen.observed))).mean(1)
         return total / looks
 
     def _reconstruct(self, module: AutoencoderModule, batch: Batch) -> Tensor:
+        return linked(module, self._output(module, batch))
+
+    def _output(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         known = torch.ones_like(batch.x) if batch.observed is None else batch.observed
         gaussian = Gaussian(
             module.get_buffer("gaussian_mean"), module.get_buffer("gaussian_covariance")
@@ -150,7 +171,34 @@ class Filler(BaseAutoencoder):
         told = torch.cat([expected, known, within.flatten(1)], dim=1)
         # Of a row with nothing observed, the mean is all there is to say.
         some = known.amax(1, keepdim=True)
-        return expected + module.decode(module.encode(told)) * some
+        return start(module, expected) + module.decode(module.encode(told)) * some
+
+
+def start(module: AutoencoderModule, expected: Tensor) -> Tensor:
+    """Return the output that the network starts from, given the Gaussian's conditional mean."""
+    if (leader := getattr(module, "leader", None)) is None:
+        return expected
+    p = chances(torch.addcmul(module.shift, expected, module.scale), module.shift, leader)
+    grouped = module.get_buffer("grouped")
+    return torch.where(grouped, torch.where(grouped, p, 1).log(), expected)
+
+
+def linked(module: AutoencoderModule, output: Tensor) -> Tensor:
+    """Return the reconstruction, in conditioned units, for the output."""
+    if (leader := getattr(module, "leader", None)) is None:
+        return output
+    p = CrossEntropy(leader).link(output)
+    return torch.where(module.get_buffer("grouped"), (p - module.shift) / module.scale, output)
+
+
+def cell_errors(module: AutoencoderModule, output: Tensor, x: Tensor) -> Tensor:
+    """Return the error of each cell, for the output."""
+    error = (output - x).square()
+    if (leader := getattr(module, "leader", None)) is None:
+        return error
+    x = torch.addcmul(module.shift, x, module.scale)
+    surprise = 2 * CrossEntropy(leader).cell(output, x)
+    return torch.where(module.get_buffer("grouped"), surprise, error * module.scale**2)
 
 
 def bins(rows: Rows, n_bins: int) -> tuple[Tensor, Tensor]:
@@ -169,4 +217,4 @@ def bins(rows: Rows, n_bins: int) -> tuple[Tensor, Tensor]:
     return ends[:, :-1], torch.where(width > least, width, torch.inf)
 
 
-PARTS: dict[str, type] = {"Blocks": Blocks, "Filler": Filler}  # that files may hold
+# That files may hold.

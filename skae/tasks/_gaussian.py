@@ -13,6 +13,7 @@ from skae.training import CELLS
 RIDGE = 1e-6  # of the covariance, relative to each column's variance
 TOLERANCE = 1e-3  # of means and covariances, in standard deviations, for EM to end
 MAX_ITER = 50
+LEAST = 0.01  # of a category's chance, relative to its mean
 
 
 class Gaussian(NamedTuple):
@@ -52,9 +53,20 @@ class Gaussian(NamedTuple):
         return torch.linalg.cholesky_ex(pairs * self.covariance + torch.diag_embed(1 - observed))[0]
 
 
+def chances(filled: Tensor, mean: Tensor, leader: Tensor) -> Tensor:
+    """Return the chances of categories that conditional means of their columns amount to, (n, d).
+
+    A mean may leave [0, 1]. Columns are of one group, and their chances add up to 1, if they have
+    the same leader.
+    """
+    likely = torch.maximum(filled, LEAST * mean)
+    total = torch.zeros_like(likely).index_add(1, leader, likely)
+    return likely / total[:, leader]
+
+
 def at_once(n_rows: int, n_features: int) -> Iterator[slice]:
     """Cut rows into pieces whose matrices have a few million cells."""
-    size = max(1, CELLS // n_features**2)
+    size = max(1, CELLS // max(1, n_features) ** 2)
     return (slice(start, start + size) for start in range(0, n_rows, size))
 
 

@@ -1,23 +1,25 @@
 from __future__ import annotations
 
-from typing import Any, Self
+from itertools import pairwise
+from typing import Any, Self, cast
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import Tags, check_array
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skae._params import POSITIVE_INT, hyperparameters, one_of, param
 from skae._sklearn import MissingValues, _check_feature_names_in, _fit_context
 from skae._validation import below_one, unchanged_on_error, weights
 from skae.base import BaseAutoencoder
-from skae.tasks import _neighbors as neighbors
-from skae.tasks._draws import LEVELS, draw, errors, spread, tensors
-from skae.tasks._filler import Filler
-from skae.tasks._gaussian import Gaussian, at_once, fit_gaussian
+from skae.tasks._columns import Columns, is_mixed
+from skae.tasks._draws import LEVELS, draw, errors, hide, spread, tensors
+from skae.tasks._filler import Blocks, Filler
+from skae.tasks._gaussian import Gaussian, at_once, chances, fit_gaussian
+from skae.tasks._neighbors import Neighbors
 from skae.training import Table, evenly, joined, random_state_of, read_table
 from skae.training import _budget as budget
 
@@ -45,6 +47,12 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     Rows that were not trained on are filled by what was learned; observed cells come back as they
     are.
 
+    A DataFrame may also have columns of integers, booleans, categories and text, with NaN, None or
+    NA for what is missing. It comes back as a DataFrame with the same dtypes, columns and index. A
+    hole among integers is filled by an integer, a hole among categories, which booleans and texts
+    are too, by the most likely one: the Gaussian and the network see a column of 0 and 1 for each
+    category, and training minimises twice the cross-entropy.
+
     Parameters
     ----------
     {parameters}
@@ -57,9 +65,9 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         Gaussian.
     mean_, scale_ : ndarray of shape (n_features_in_,)
         Means and standard deviations of the observed cells of each column, NaN for a column
-        without any; 1 is the scale of a column that does not vary.
+        without any and for categories; 1 is the scale of a column that does not vary.
     low_, high_ : ndarray of shape (n_features_in_,)
-        Least and largest observed value of each column.
+        Least and largest observed value of each column, NaN where the mean is.
     n_iter_ : int
         Epochs that the autoencoder was trained for, 1 where there is none.
     indicated_ : ndarray of int
@@ -76,9 +84,16 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    A column without any value in ``fit`` is dropped, or filled with 0 if ``keep_empty_features``.
-    Columns complete in ``fit`` may have holes later. A row entirely missing gets the Gaussian's
-    mean.
+    A column without any value in ``fit`` is dropped, or filled with 0 if ``keep_empty_features``;
+    one of categories, none of which is known, then stays as it is. Columns complete in ``fit`` may
+    have holes later. A row entirely missing gets the Gaussian's mean, and the most frequent
+    categories.
+
+    A DataFrame is treated as an array if the dtypes of all its columns are numpy's numbers. Of any
+    other, the 50 most frequent categories of a column are told apart and filled; a category that
+    ``fit`` did not see is refused unless the column's dtype declares it. The order of an ordered
+    category is not used. A column that does not come with the kind of dtype that it had in
+    ``fit``, such as one of None alone, is given that of ``fit``.
 
     References
     ----------
@@ -113,19 +128,21 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     missing_values: Any = param(
         MissingValues(),
         default=np.nan,
-        doc="What stands for a missing value; NaN always does.",
+        doc="What stands for a missing value; NaN, None and NA always do.",
     )
     add_indicator: bool = param(
         "boolean",
         default=False,
         doc="""
         Whether ``transform`` appends a column that tells the holes, for each column that had holes
-        in ``fit``.""",
+        in ``fit``; of booleans, to a DataFrame.""",
     )
     keep_empty_features: bool = param(
         "boolean",
         default=False,
-        doc="Whether columns that have no value in ``fit`` are kept, filled with 0.",
+        doc="""
+        Whether columns that have no value in ``fit`` are kept: filled with 0 if they are of
+        numbers, else as they are.""",
     )
     clip: bool = param(
         "boolean",
@@ -155,8 +172,9 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows, complete or not.
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Training rows, complete or not. Columns of a DataFrame may be numbers, booleans,
+            categories or text.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -170,14 +188,21 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If X holds infinity or text, or no value at all.
+            If X holds infinity, or is an array with text.
+        TypeError
+            If a column of a DataFrame holds anything else, such as times or lists.
         """
         with unchanged_on_error(self):
+            self._columns = None
+            if is_mixed(X) and len(cast(Any, X)):
+                weight = below_one(weights(sample_weight, len(cast(Any, X))))
+                self._columns = Columns().fit(X, weight, self.missing_values)
             X, holes = self._read(X, reset=True)
             weight = below_one(weights(sample_weight, len(X)))
             known = ~holes & (weight > np.finfo(np.float32).tiny)[:, None]
-            self.indicated_ = np.flatnonzero(holes.any(axis=0) & self.add_indicator)
             self._describe(X, known, weight)
+            told = holes[:, self._first].any(axis=0)
+            self.indicated_ = np.flatnonzero(told & self.add_indicator)
             some = known.any(axis=1)
             rows = Table(self._standardized(X[some], ~known[some]))
             self._learn(rows, below_one(weight[some]) if some.any() else weight[some])
@@ -185,18 +210,25 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
     def _describe(self, X: NDArray, known: NDArray, weight: NDArray) -> None:
         """Learn the range, mean and standard deviation of each column."""
-        d = X.shape[1]
-        self.mean_, self.scale_, self.low_, self.high_ = np.full((4, d), np.nan)
+        self._units = np.full((4, X.shape[1]), np.nan)
+        means, scales, lows, highs = self._units
         for j in np.flatnonzero(known.any(axis=0)):
             x, w = X[known[:, j], j].astype(np.float64), weight[known[:, j]]
-            self.low_[j], self.high_[j] = x.min(), x.max()
+            lows[j], highs[j] = x.min(), x.max()
             # About one of them, and in units of their range, against cancellation and overflow.
             spread = x.max() / 2 - x.min() / 2
             away = (x / 2 - x[0] / 2) / (spread or 1.0)
             mean = np.average(away, weights=w)
             std = np.sqrt(np.average((away - mean) ** 2, weights=w))
-            self.mean_[j] = np.clip(x[0] + 2 * spread * mean, x.min(), x.max())
-            self.scale_[j] = 2 * spread * std or 1.0
+            means[j] = np.clip(x[0] + 2 * spread * mean, x.min(), x.max())
+            scales[j] = 2 * spread * std or 1.0
+        per_column = self._units
+        if self._columns is not None:
+            labels = self._columns.labels
+            per_column = np.where(labels, np.nan, self._units)
+            # The mean of 0 and 1 is a chance, and stays one.
+            self._units[:2, labels & self._kept] = [[0.0], [1.0]]
+        self.mean_, self.scale_, self.low_, self.high_ = per_column[:, self._first]
 
     def _learn(self, rows: Table, weight: NDArray) -> None:
         """Fit the Gaussian and the autoencoder to standardised rows."""
@@ -205,11 +237,12 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         self.n_iter_ = 1
         self.estimator_, self._mean, self._covariance = None, np.zeros(d), np.eye(d)
         self._quantiles = np.zeros((d, len(LEVELS)))
-        self._neighbors: neighbors.State | None = None
+        self._neighbors: Neighbors | None = None
         if not d or not len(rows):
             return
-        varies = self.low_[self._kept] < self.high_[self._kept]
-        enough = varies.sum() >= 2 and len(rows) >= ENOUGH_ROWS
+        low, high = self._units[2:, self._kept]
+        varies = np.unique(self._leader[low < high])
+        enough = len(varies) >= 2 and len(rows) >= ENOUGH_ROWS
         kept = held_out = np.arange(len(rows))
         if enough:
             order = random_state.permutation(len(rows))
@@ -224,7 +257,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
                 self.estimator_ = Filler(
                     max_iter=self.max_iter, random_state=seed, early_stopping=False
                 )
-                self.estimator_.fit_from(gaussian, rows.X, weight, held_out)
+                self.estimator_.fit_from(gaussian, rows.X, weight, held_out, self._leader)
             else:
                 model = clone(self.estimator)
                 if self.random_state is not None:
@@ -234,7 +267,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             if isinstance(self.estimator_, Filler):
                 self._compare(rows.X, weight, kept, held_out, random_state)
                 return
-        self._quantiles = errors(self._fill, gaussian, rows.X[held_out], random_state)
+        self._quantiles = errors(self._fill, gaussian, rows.X[held_out], self._leader, random_state)
 
     def _compare(
         self,
@@ -245,49 +278,64 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         random_state: np.random.RandomState,
     ) -> None:
         """Learn which rows are alike, and how sure filled values are."""
-        holes, foretold = np.isnan(Z), self._fill(Z)
-        some = kept, ~holes[kept], weight[kept]
-        state = neighbors.learn(foretold[kept], *some[1:], random_state)
-        state["trust"] = np.full(Z.shape[1], 0.5)
-        state = neighbors.keep(state, foretold[kept], *some[1:])
-        state = neighbors.keep(state, neighbors.fill(state, foretold[kept], holes[kept]), *some[1:])
-        state["trust"] = neighbors.trust(state, self._fill, Z[held_out], random_state)
-        self._neighbors = state
-        self._quantiles = errors(self._fill, self._gaussian, Z[held_out], random_state)
+        holes, leader, unseen = np.isnan(Z), self._leader, Z[held_out]
+        variance = spread(self._gaussian, Z[kept]) ** 2
+        alike = Neighbors()
+        alike.fit(self._fill(Z[kept]), ~holes[kept], weight[kept], variance, leader, random_state)
+        alike.compare(
+            self._fill, lambda rows: spread(self._gaussian, rows) ** 2, unseen, random_state
+        )
+        self._neighbors = alike
+        self._quantiles = errors(self._fill, self._gaussian, unseen, leader, random_state)
         # What was held out may tell of others now.
-        self._neighbors = neighbors.keep(state, self._fill(Z), ~holes, weight)
+        alike.keep(self._fill(Z), ~holes, weight)
 
     # -------------------------------------------------------------------------------- filling
 
-    def transform(self, X: ArrayLike) -> NDArray:
+    def transform(self, X: ArrayLike) -> Any:
         """Fill holes.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
             Rows, complete or not.
 
         Returns
         -------
-        X_filled : ndarray of shape (n_samples, n_features_out)
-            The rows in their dtype, observed cells as they were; without columns that had no value
-            in ``fit``, and with those of the indicator.
+        X_filled : {ndarray, DataFrame} of shape (n_samples, n_features_out)
+            The rows in their dtypes, observed cells as they were; without columns that had no
+            value in ``fit``, and with those of the indicator.
+
+        Raises
+        ------
+        ValueError
+            If X holds infinity or a category that ``fit`` did not see, or has other columns.
+        TypeError
+            If a column holds anything but numbers where it held numbers in ``fit``.
         """
         check_is_fitted(self)
+        frame: Any = X
         X, holes = self._read(X, reset=False)
         filled = self._completed(X, holes, self._fill(self._standardized(X, holes)))
-        return np.hstack([filled, holes[:, self.indicated_].astype(X.dtype)])
+        told = holes[:, self._first[self.indicated_]]
+        if self._columns is None:
+            return np.hstack([filled, told.astype(X.dtype)])
+        result = self._framed(frame, holes, filled)
+        names = self.get_feature_names_out()[result.shape[1] :]
+        told = pd.DataFrame(told, columns=names, index=frame.index)
+        return pd.concat([result, told], axis=1) if len(names) else result
 
-    def sample(self, X: ArrayLike, n_imputations: int = 5, random_state: Any = None) -> NDArray:
+    def sample(self, X: ArrayLike, n_imputations: int = 5, random_state: Any = None) -> Any:
         """Draw completed tables: what the holes may hold, given what is observed.
 
         A drawn value is the filled one and an error. Errors have the distribution that they had,
         relative to the Gaussian's conditional standard deviation, for cells hidden from rows that
-        were not trained on, and those of one row belong together as the Gaussian says.
+        were not trained on, and those of one row belong together as the Gaussian says. A category
+        is drawn by the chances that it was filled by.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
             Rows, complete or not.
         n_imputations : int, default=5
             How many tables.
@@ -296,7 +344,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        X_drawn : ndarray of shape (n_imputations, n_samples, n_columns)
+        X_drawn : ndarray of shape (n_imputations, n_samples, n_columns), or list of DataFrame
             The tables, observed cells as they are; columns as from ``transform``, but without
             indicators.
 
@@ -308,16 +356,18 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         if not (isinstance(n_imputations, (int, np.integer)) and n_imputations >= 1):
             raise ValueError(f"n_imputations must be a positive integer; got {n_imputations!r}.")
+        frame: Any = X
         X, holes = self._read(X, reset=False)
         rng = random_state_of(random_state)
         Z = self._standardized(X, holes)
-        filled, gaussian = self._fill(Z), self._gaussian
-        return np.array(
-            [
-                self._completed(X, holes, filled + draw(gaussian, Z, self._quantiles, rng))
-                for _ in range(n_imputations)
-            ]
-        )
+        filled, gaussian, leader = self._fill(Z), self._gaussian, self._leader
+        tables = [
+            self._completed(X, holes, draw(gaussian, Z, filled, self._quantiles, leader, rng))
+            for _ in range(n_imputations)
+        ]
+        if self._columns is None:
+            return np.array(tables)
+        return [self._framed(frame, holes, table) for table in tables]
 
     def over_impute(
         self,
@@ -330,7 +380,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
             Rows that were not trained on; of those that were, errors come out smaller.
         fraction : float, default=0.1
             Share of the observed cells that are hidden, by chance.
@@ -345,6 +395,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             A row per column that had a value in ``fit``: ``n_cells`` hidden, ``rmse`` of the
             filled values in units of X, ``rmse_of_means`` of the training mean instead, and
             ``coverage``, the share of cells that their intervals hold. NaN where none was hidden.
+            If categories may be among the columns, these are NaN for them, and ``accuracy`` is the
+            share of cells filled right, ``accuracy_of_modes`` by the most frequent category.
 
         Raises
         ------
@@ -356,9 +408,10 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             if not 0 < value < 1:
                 raise ValueError(f"{name} must be between 0 and 1; got {value!r}.")
         X, holes = self._read(X, reset=False)
-        kept = self._kept
+        kept, leader = self._kept, self._leader
+        centre, scale, *span = self._units[:, kept]
         Z = self._standardized(X, holes)
-        hidden = ~np.isnan(Z) & (random_state_of(random_state).uniform(size=Z.shape) < fraction)
+        hidden = hide(Z, fraction, leader, random_state_of(random_state))
         rows = np.where(hidden, np.nan, Z)
         filled, std = self._fill(rows), spread(self._gaussian, rows)
         ends = [(1 - coverage) / 2, (1 + coverage) / 2]
@@ -367,11 +420,14 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             for end in ends
         )
         if self.clip:
-            span = [
-                (bound[kept] - self.mean_[kept]) / self.scale_[kept]
-                for bound in (self.low_, self.high_)
-            ]
+            span = [(bound - centre) / scale for bound in span]
             filled, low, high = (np.clip(values, *span) for values in (filled, low, high))
+        if self._columns is not None:
+            whole = self._columns.whole[kept]
+            filled, low, high = (
+                np.where(whole, (np.rint(values * scale + centre) - centre) / scale, values)
+                for values in (filled, low, high)
+            )
         n_cells = hidden.sum(axis=0)
 
         def mean(values: NDArray) -> NDArray:
@@ -381,18 +437,32 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         truth = np.where(hidden, Z, 0)
         report = {
             "n_cells": n_cells,
-            "rmse": np.sqrt(mean((filled - truth) ** 2)) * self.scale_[kept],
-            "rmse_of_means": np.sqrt(mean(truth**2)) * self.scale_[kept],
+            "rmse": np.sqrt(mean((filled - truth) ** 2)) * scale,
+            "rmse_of_means": np.sqrt(mean(truth**2)) * scale,
             "coverage": mean((low <= truth) & (truth <= high)),
         }
-        return pd.DataFrame(report, index=_check_feature_names_in(self)[kept])
+        if self._columns is not None:
+            labels = self._columns.labels[kept]
+            right = np.zeros(Z.shape)
+            for start, end in pairwise([*np.unique(leader), len(leader)]):
+                likely = start + filled[:, start:end].argmax(axis=1)
+                right[:, start] = truth[np.arange(len(Z)), likely]
+            for name in ("rmse", "rmse_of_means", "coverage"):
+                report[name] = np.where(labels, np.nan, report[name])
+            report["accuracy"] = np.where(labels, mean(right), np.nan)
+            report["accuracy_of_modes"] = np.where(labels, mean(truth), np.nan)  # modes lead
+        names = _check_feature_names_in(self)[self._kept[self._first]]
+        return pd.DataFrame(report).iloc[np.unique(leader)].set_axis(names)
 
     def _completed(self, X: NDArray, holes: NDArray, filled: NDArray) -> NDArray:
         """Return rows with values for their holes that are standardised, of columns kept."""
         kept = self._kept
-        values = filled * self.scale_[kept] + self.mean_[kept]
+        mean, scale, low, high = self._units[:, kept]
+        values = filled * scale + mean
         if self.clip:
-            values = np.clip(values, self.low_[kept], self.high_[kept])
+            values = np.clip(values, low, high)
+        if self._columns is not None:
+            values = np.where(self._columns.whole[kept], np.rint(values), values)
         with np.errstate(over="ignore"):  # beyond the precision of X is the largest it has
             info = np.finfo(X.dtype)
             values = np.clip(values, info.min, info.max).astype(X.dtype)
@@ -401,6 +471,15 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         completed = np.zeros_like(X)
         completed[:, kept] = np.where(holes[:, kept], values, X[:, kept])
         return completed
+
+    def _framed(self, frame: pd.DataFrame, holes: NDArray, completed: NDArray) -> pd.DataFrame:
+        """Return a DataFrame with the values of its completed array in its holes."""
+        columns, kept = cast(Columns, self._columns), self._kept
+        if self.keep_empty_features:
+            return columns.decode(frame, completed, holes, np.ones(len(self._first), dtype=bool))
+        values = np.zeros(holes.shape)
+        values[:, kept] = completed
+        return columns.decode(frame, values, holes, kept[self._first])
 
     def _fill(self, Z: NDArray) -> NDArray:
         """Return standardised rows with their holes filled."""
@@ -417,31 +496,61 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             answer = self.estimator_.reconstruct(rows)
             if self._neighbors is not None:
                 answer = np.where(np.isnan(rows), answer, rows)
-                answer = neighbors.fill(self._neighbors, answer, np.isnan(rows))
+                answer = self._neighbors.fill(answer, np.isnan(rows), self._variance(rows))
             elif not isinstance(self.estimator_, Filler):
                 for _ in range(ROUNDS):
                     answer = self.estimator_.reconstruct(np.where(np.isnan(rows), answer, rows))
+        if self._columns is not None and not isinstance(self.estimator_, Filler):
+            shares = np.maximum(self._mean, np.finfo(np.float64).tiny)
+            labels = self._columns.labels[self._kept]
+            given = (torch.from_numpy(a) for a in (answer, shares, self._leader))
+            answer = np.where(labels, chances(*given).numpy(), answer)
         filled[with_holes] = np.where(np.isnan(rows), answer, rows)
         return filled
+
+    def _variance(self, Z: NDArray) -> NDArray:
+        return spread(self._gaussian, Z) ** 2
 
     def _standardized(self, X: NDArray, holes: NDArray) -> NDArray:
         """Return the columns kept, standardised, in float64, NaN for holes."""
         kept = self._kept
         Z = np.where(holes[:, kept], np.nan, X[:, kept].astype(np.float64))
-        return (Z - self.mean_[kept]) / self.scale_[kept]
+        mean, scale = self._units[:2, kept]
+        return (Z - mean) / scale
 
     def _read(self, X: ArrayLike, *, reset: bool) -> tuple[NDArray, NDArray]:
-        """Return validated rows, and which cells are missing."""
+        """Return validated rows, as numbers, and which cells are missing."""
+        if self._columns is not None:
+            if not isinstance(X, pd.DataFrame):
+                raise TypeError(
+                    f"{type(self).__name__} was fitted to a DataFrame of mixed columns, but got "
+                    f"{type(X).__name__}; pass a DataFrame with the same columns."
+                )
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            encoded = self._columns.encode(X, self.missing_values)
+            rows = check_array(encoded, ensure_all_finite="allow-nan", input_name="X")
+            return rows, np.isnan(rows)
         rows = read_table(self, X, reset=reset, sparse_too=False)[:]
-        sentinel = self.missing_values
         holes = np.isnan(rows)
-        if sentinel is not None and sentinel == sentinel:
-            holes |= rows == sentinel
+        if not pd.isna(self.missing_values):
+            holes |= rows == self.missing_values
         return rows, holes
 
     @property
     def _kept(self) -> NDArray:
-        return ~np.isnan(self.mean_)
+        return ~np.isnan(self._units[0])
+
+    @property
+    def _first(self) -> NDArray:
+        """Where each column of X starts in what is learned from."""
+        return np.arange(self._units.shape[1]) if self._columns is None else self._columns.first_
+
+    @property
+    def _leader(self) -> NDArray:
+        """For each column that is learned from, the first one that tells of the same one of X."""
+        kept = self._kept
+        leader = np.arange(len(kept)) if self._columns is None else self._columns.leader_
+        return (np.cumsum(kept) - 1)[leader[kept]]
 
     @property
     def _gaussian(self) -> Gaussian:
@@ -464,7 +573,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         names = _check_feature_names_in(self, input_features)
-        kept = names if self.keep_empty_features else names[self._kept]
+        kept = names if self.keep_empty_features else names[self._kept[self._first]]
         told = [f"missingindicator_{name}" for name in names[self.indicated_]]
         return np.concatenate([kept, np.array(told, dtype=object)])
 
@@ -473,3 +582,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+PARTS: dict[str, type] = {  # that files may hold
+    part.__name__: part for part in (Blocks, Columns, Filler, Neighbors)
+}

@@ -2,177 +2,195 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from skae._validation import slices
 from skae.training import CELLS, evenly
 
-STEPS = 50  # that each column's metric is learned in
+STEPS = 100  # that the metric of each variable is learned in
 STEP = 0.1  # size of the first, in logarithms
-QUERIES = 128  # rows of a step that are foretold
-MAX_CELLS = 2**17  # of the rows that are kept, and an eighth of it of those of a step
+QUERIES = 128  # rows that are foretold in a step
+MAX_CELLS = 2**17  # of the rows that are kept; an eighth of it, of those of a step
 ROWS = (256, 8192)  # that are kept, at least and at most, if there are so many
-FOLDS = 10  # in which observed cells are hidden, to learn whom to trust
-ROUNDS = 2  # of filling rows, with neighbours found by what the former one filled
-MOST = 1e4  # standard deviations that distances are measured to, against overflow
-LEARNED = ("metric", "power", "reach")
+ROUNDS = 2  # of filling, with neighbours found by what the former one filled
+FOLDS = 10  # in which observed cells are hidden, to learn how far to trust
+PARTS = np.linspace(0, 1, 21)  # of the way to rows alike, to choose from
+PRECISION = 64.0  # of the expectation that half the way is best
+FAR = 1e4  # standard deviations that distances are measured to, against overflow
 
-State = dict[str, NDArray]
 
+class Neighbors(BaseEstimator):
+    r"""Fill holes by what rows alike hold, as far as that is to be trusted.
 
-def learn(rows: NDArray, known: NDArray, weight: NDArray, rng: np.random.RandomState) -> State:
-    r"""Learn for each column which rows are alike.
-
-    A cell of column j is foretold by the mean of the rows i that know it,
+    A cell of variable j is foretold by the mean of the rows i that know it,
 
     .. math:: s_j(x) = \frac{\sum_i p_i x_{ij}}{\sum_i p_i}, \qquad
               p_i = w_i \Bigl(\epsilon_j + \sum_{c \ne j} m_{jc} (x_c - x_{ic})^2\Bigr)^{-\nu_j},
 
     with the metric m, the power :math:`\nu` and the reach :math:`\epsilon` such that the squared
-    error of known cells, each foretold by other rows, is least. Powers of the distance, not
-    exponentials, weigh near rows alike where rows are dense and where they are not.
+    error of known cells, foretold by other rows, is least. Powers of the distance, unlike
+    exponentials, weigh near rows alike where rows are dense and where they are not. What was
+    foretold otherwise, e, has a variance v, by which the two are weighed:
 
-    Parameters
+    .. math:: \hat x = e + \frac{v}{v + \tau_j} (s_j - e).
+
+    Attributes
     ----------
-    rows : ndarray of shape (n, d)
-        Standardised, filled rows.
-    known : ndarray of shape (n, d)
-        Which of their cells were observed.
-    weight : ndarray of shape (n,)
-    rng : RandomState
-
-    Returns
-    -------
-    state : dict of ndarray
-        ``metric`` (d, d), ``power`` and ``reach`` (d,), all in logarithms.
+    metric_ : ndarray of shape (d, d)
+        Logarithms of m, in the row of a variable's first column.
+    power_, reach_ : ndarray of shape (d,)
+        Logarithms.
+    doubt_ : ndarray of shape (d,)
+        The variances tau of what rows alike hold; infinite where they tell nothing.
+    leader_ : ndarray of shape (d,)
+        For each column the first one of its variable; a variable has one column, or one per
+        category.
+    filled_, known_ : ndarray of shape (n, d)
+        The rows, and which of their cells were observed.
+    weight_ : ndarray of shape (n,)
+        Theirs.
     """
-    x, seen = torch.from_numpy(rows).float(), torch.from_numpy(known)
-    heavy = torch.from_numpy(weight).float()
-    d = x.shape[1]
-    generator = torch.Generator().manual_seed(rng.randint(np.iinfo(np.int32).max))
-    state: State = {"metric": np.zeros((d, d), np.float32)}
-    state |= {name: np.zeros(d, np.float32) for name in ("power", "reach")}
-    for j in range(d):
-        metric = torch.zeros(d, requires_grad=True)
-        power = torch.tensor(np.log(3.0), dtype=torch.float32, requires_grad=True)
-        reach = torch.tensor(-2.0, requires_grad=True)
-        optimizer = torch.optim.Adam([metric, power, reach])
-        mine = torch.nonzero(seen[:, j])[:, 0]
-        if len(mine) < 2:
-            continue
-        n_keys = min(_n_rows(d) // 8, len(mine) // 2)
-        for step in range(STEPS):
+
+    def fit(
+        self,
+        filled: NDArray,
+        known: NDArray,
+        weight: NDArray,
+        variance: NDArray,
+        leader: NDArray,
+        rng: np.random.RandomState,
+    ) -> Self:
+        """Learn from standardised, filled rows which ones are alike, and keep them."""
+        d = filled.shape[1]
+        self.leader_ = leader
+        self.metric_ = np.zeros((d, d), np.float32)
+        self.power_, self.reach_ = np.zeros((2, d), np.float32)
+        self.doubt_ = np.full(d, 0.5)
+        generator = torch.Generator().manual_seed(rng.randint(np.iinfo(np.int32).max))
+        self.keep(filled, known, weight)
+        for j, columns in self._variables():
+            self._learn(j, columns, generator)
+        return self.keep(self.fill(filled, ~known, variance), known, weight)
+
+    def keep(self, filled: NDArray, known: NDArray, weight: NDArray) -> Self:
+        """Set the rows that others are filled by."""
+        some = evenly(np.arange(len(filled)), n_rows(filled.shape[1]))
+        self.filled_, self.weight_ = (a[some].astype(np.float32) for a in (filled, weight))
+        self.known_ = known[some]
+        return self
+
+    def fill(self, answer: NDArray, holes: NDArray, variance: NDArray) -> NDArray:
+        """Return rows filled, given the same with what was foretold otherwise in their holes."""
+        weight = np.where(holes, variance / (variance + self.doubt_), 0)
+        filled = answer
+        for _ in range(ROUNDS):
+            filled = answer + weight * (self.alike(filled, holes) - answer)
+        return filled
+
+    def alike(self, rows: NDArray, holes: NDArray) -> NDArray:
+        """Return filled rows with what rows alike hold in the holes, if anything is known."""
+        held, known = (torch.from_numpy(a) for a in (self.filled_, self.known_))
+        x, weight, answer = torch.from_numpy(rows).float(), torch.tensor(self.weight_), rows.copy()
+        told = ~holes.all(axis=1)
+        for j, columns in self._variables():
+            mine = known[:, j]
+            index = np.flatnonzero(holes[:, j] & told & bool(mine.any()))
+            keys = held[mine]
+            learned = [torch.tensor(a[j]) for a in (self.metric_, self.power_, self.reach_)]
+            for piece in slices(len(index), max(1, CELLS // max(1, len(keys)))):
+                some = index[piece]
+                shares = _shares(columns, learned, keys, weight[mine], x[some])
+                answer[some, columns] = (shares @ keys[:, columns]).numpy()
+        return answer
+
+    def compare(
+        self,
+        foretell: Callable[[NDArray], NDArray],
+        variance: Callable[[NDArray], NDArray],
+        Z: NDArray,
+        rng: np.random.RandomState,
+    ) -> Self:
+        r"""Learn how far to trust, from rows with holes that were not learned from.
+
+        Each observed cell is hidden once. Of several values, the likeliest one of :math:`\tau_j`
+        is chosen, with normal errors of one variance, and with half the way expected to be best
+        (with a standard deviation of an eighth) for a cell of mean variance.
+        """
+        fold = rng.randint(FOLDS, size=Z.shape)[:, self.leader_]
+        hidden = [~np.isnan(Z) & (fold == i) for i in range(FOLDS)]
+        found: list[tuple[NDArray, NDArray, NDArray]] = []
+        for hide in hidden:
+            rows = np.where(hide, np.nan, Z)
+            holes, answer, v = np.isnan(rows), foretell(rows), variance(rows)
+            toward = self.alike(self.fill(answer, holes, v), holes) - answer
+            found.append((toward, Z - answer, v))
+        toward, away, v = (np.concatenate(a) for a in zip(*found, strict=True))
+        there = np.concatenate(hidden)
+        for j, columns in self._variables():
+            of = there[:, j]
+            self.doubt_[columns] = doubt(toward[of, columns], away[of, columns], v[of, columns])
+        return self
+
+    def _learn(self, j: int, columns: slice, generator: torch.Generator) -> None:
+        known = self.known_[:, j]
+        x, weight = (torch.from_numpy(a[known]) for a in (self.filled_, self.weight_))
+        start = torch.zeros(x.shape[1]), torch.tensor(np.log(3.0)).float(), torch.tensor(-2.0)
+        learned = [value.requires_grad_() for value in start]
+        optimizer = torch.optim.Adam(learned)
+        n_keys = min(n_rows(x.shape[1]) // 8, len(x) // 2)
+        for step in range(STEPS if n_keys else 0):
             optimizer.param_groups[0]["lr"] = STEP * (1 - step / STEPS)
-            order = mine[torch.randperm(len(mine), generator=generator)]
-            keys, queries = order[:n_keys], order[n_keys : n_keys + QUERIES]
-            share = _shares(x[keys], heavy[keys], j, metric, power, reach, x[queries])
-            away = share @ x[keys, j] - x[queries, j]
-            loss = away.square() @ heavy[queries] / heavy[queries].sum()
+            order = torch.randperm(len(x), generator=generator)
+            keys, asked = order[:n_keys], order[n_keys : n_keys + QUERIES]
+            shares = _shares(columns, learned, x[keys], weight[keys], x[asked])
+            away = shares @ x[keys, columns] - x[asked, columns]
+            loss = away.square().sum(1) @ weight[asked] / weight[asked].sum()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        for name, value in zip(LEARNED, (metric, power, reach), strict=True):
-            state[name][j] = value.detach().numpy()
-    return state
+        self.metric_[j], self.power_[j], self.reach_[j] = (a.detach().numpy() for a in learned)
 
-
-def keep(state: State, rows: NDArray, known: NDArray, weight: NDArray) -> State:
-    """Return a state with the filled rows that others are to be filled by."""
-    some = evenly(np.arange(len(rows)), _n_rows(rows.shape[1]))
-    return state | {
-        "rows": rows[some].astype(np.float32),
-        "known": known[some],
-        "weight": weight[some].astype(np.float32),
-    }
-
-
-def fill(state: State, answer: NDArray, holes: NDArray) -> NDArray:
-    """Return rows whose holes are between what was foretold and what rows alike hold.
-
-    Parameters
-    ----------
-    state : dict of ndarray
-        What `learn` and `keep` return; with ``trust`` (d,), the part of the rows alike.
-    answer : ndarray of shape (n, d)
-        Rows, with what was foretold in their holes.
-    holes : ndarray of shape (n, d)
-        Where these are.
-    """
-    keys, known, weight = (torch.from_numpy(state[name]) for name in ("rows", "known", "weight"))
-    columns = np.flatnonzero(holes.any(axis=0) & state["known"].any(axis=0))
-    filled = answer
-    for _ in range(ROUNDS):
-        former, filled = torch.from_numpy(filled).float(), filled.copy()
-        for j in columns:
-            mine = known[:, j]
-            metric, power, reach = (torch.from_numpy(state[name])[j] for name in LEARNED)
-            shares = partial(_shares, keys[mine], weight[mine], int(j), metric, power, reach)
-            index = np.flatnonzero(holes[:, j])
-            for piece in slices(len(index), max(1, CELLS // int(mine.sum()))):
-                some = index[piece]
-                alike = (shares(former[some]) @ keys[mine, j]).numpy()
-                foretold = answer[some, j]
-                filled[some, j] = foretold + state["trust"][j] * (alike - foretold)
-    return filled
-
-
-def trust(
-    state: State, foretell: Callable[[NDArray], NDArray], Z: NDArray, rng: np.random.RandomState
-) -> NDArray:
-    r"""Return which part of the way to rows alike is best for each column, (d,).
-
-    Each observed cell x of rows that were not learned from is hidden once; it is foretold as e,
-    and rows alike hold s. The part is the most likely a of
-
-    .. math:: x - e = a (s - e) + N(0, \sigma^2), \qquad a \sim N(1/2, 1/16),
-
-    between 0 and 1: about a half where few cells tell, none where e is exact.
-    """
-    fold = rng.randint(FOLDS, size=Z.shape)
-    d = Z.shape[1]
-    toward, away, cells = [], [], []
-    for i in range(FOLDS):
-        hidden = ~np.isnan(Z) & (fold == i)
-        rows = np.where(hidden, np.nan, Z)
-        answer = foretell(rows)
-        halfway = fill(state | {"trust": np.full(d, 0.5)}, answer, np.isnan(rows))
-        toward.append(np.where(hidden, 2 * (halfway - answer), 0))
-        away.append(np.where(hidden, Z - answer, 0))
-        cells.append(hidden)
-    s, e, n = np.concatenate(toward), np.concatenate(away), np.concatenate(cells).sum(axis=0)
-    together = _part(s.ravel(), e.ravel(), n.sum())
-    return np.array([_part(s[:, j], e[:, j], n[j]) if n[j] >= 10 else together for j in range(d)])
-
-
-def _part(toward: NDArray, away: NDArray, n: int) -> float:
-    part, precision = 0.5, 16.0
-    if not toward.any():
-        return part
-    for _ in range(20):
-        variance = ((away - part * toward) ** 2).sum() / n
-        if variance == 0:
-            break
-        a, b = toward @ away / variance, toward @ toward / variance
-        part = float(np.clip((a + 0.5 * precision) / (b + precision), 0, 1))
-    return part
+    def _variables(self) -> Iterator[tuple[int, slice]]:
+        """Yield the first column of each variable, and its columns."""
+        firsts, sizes = np.unique(self.leader_, return_counts=True)
+        return ((int(j), slice(j, j + size)) for j, size in zip(firsts, sizes, strict=True))
 
 
 def _shares(
-    keys: Tensor, weight: Tensor, j: int, metric: Tensor, power: Tensor, reach: Tensor, x: Tensor
+    columns: slice,
+    learned: Sequence[Tensor],
+    keys: Tensor,
+    weight: Tensor,
+    x: Tensor,
 ) -> Tensor:
-    """Return what share each of the rows kept has in foretelling column j, (n, m)."""
-    m = metric.exp() * (torch.arange(len(metric)) != j)
-    x, keys = x.clamp(-MOST, MOST), keys.clamp(-MOST, MOST)
+    """Return the share of each row kept in foretelling these columns of others, (n, m)."""
+    metric, power, reach = learned
+    others = torch.ones_like(metric)
+    others[columns] = 0
+    m = metric.exp() * others
+    x, keys = x.clamp(-FAR, FAR), keys.clamp(-FAR, FAR)
     squared = (x**2 @ m)[:, None] + keys**2 @ m - 2 * (x * m) @ keys.T
     logits = weight.log() - power.exp() * (reach.exp() + squared.clamp_min(0)).log()
     return logits.softmax(dim=1)
 
 
-def _n_rows(n_features: int) -> int:
+def n_rows(n_features: int) -> int:
+    """Return how many rows are kept."""
     return int(np.clip(MAX_CELLS // n_features, *ROWS))
+
+
+def doubt(toward: NDArray, away: NDArray, variance: NDArray) -> float:
+    """Return the variance by which to go toward rows alike, to be the least far away."""
+    typical = variance.mean() if variance.size else 1.0
+    with np.errstate(divide="ignore"):
+        doubts = typical * (1 / PARTS - 1)
+    left = [((away - variance / (variance + t) * toward) ** 2).sum() for t in doubts]
+    unlikely = len(away) / 2 * np.log(np.maximum(left, np.finfo(np.float64).tiny))
+    return float(doubts[np.argmin(unlikely + PRECISION / 2 * (PARTS - 0.5) ** 2)])

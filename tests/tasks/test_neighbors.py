@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+
+from skae import AutoencoderImputer, make_holes
+from skae.tasks import _filler, _neighbors
+from skae.tasks._neighbors import Neighbors, doubt
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(_filler, "STEPS", 60)
+
+
+def fitted(rows, weight=None, leader=None):
+    known = np.ones(rows.shape, dtype=bool)
+    weight = np.ones(len(rows)) if weight is None else weight
+    leader = np.arange(rows.shape[1]) if leader is None else leader
+    ones = np.ones(rows.shape)
+    return Neighbors().fit(rows, known, weight, ones, leader, np.random.RandomState(0))
+
+
+def test_a_hole_is_filled_by_the_documented_mean(rng, monkeypatch):
+    monkeypatch.setattr(_neighbors, "ROUNDS", 1)
+    rows, query = rng.normal(size=(60, 3)), rng.normal(size=(1, 3))
+    weight = rng.uniform(0.1, 1, size=60)
+    alike = fitted(rows, weight)
+    alike.doubt_[:] = 0.5
+    holes = np.array([[True, False, False]])
+    m, nu, eps = (np.exp(a[0].astype(float)) for a in (alike.metric_, alike.power_, alike.reach_))
+    p = weight * (eps + ((query[0, 1:] - rows[:, 1:]) ** 2) @ m[1:]) ** -nu
+    s = p @ rows[:, 0] / p.sum()
+    expected = query.copy()
+    expected[0, 0] += 0.2 / 0.7 * (s - query[0, 0])
+    np.testing.assert_allclose(alike.fill(query, holes, np.full((1, 3), 0.2)), expected, rtol=1e-4)
+
+
+def test_a_row_of_weight_two_is_two_rows(rng):
+    rows, query = rng.normal(size=(40, 3)), rng.normal(size=(5, 3))
+    alike, holes = fitted(rows), rng.uniform(size=(5, 3)) < 0.5
+    known = np.ones(rows.shape, dtype=bool)
+    weight = np.r_[2.0, np.ones(39)]
+    once = alike.keep(rows, known, weight).fill(query, holes, np.ones(query.shape))
+    twice = np.r_[rows[:1], rows]
+    repeated = alike.keep(twice, np.ones(twice.shape, dtype=bool), np.ones(41)).fill(
+        query, holes, np.ones(query.shape)
+    )
+    np.testing.assert_allclose(once, repeated, atol=1e-5)
+
+
+def test_the_metric_finds_the_columns_that_matter(rng):
+    rows = rng.normal(size=(400, 5))
+    rows[:, 0] = np.sign(rows[:, 1]) + 0.1 * rng.normal(size=400)
+    m = np.exp(fitted(rows).metric_[0])
+    assert m[1] > 5 * m[2:].max()
+
+
+def test_nothing_that_is_known_is_changed_and_far_rows_do_no_harm(rng):
+    rows = rng.normal(size=(50, 4))
+    alike = fitted(rows)
+    query = np.array([[1e30, -1e30, 0.0, 1.0]])
+    filled = alike.fill(query, np.array([[False, False, True, False]]), np.ones((1, 4)))
+    assert np.isfinite(filled).all()
+    assert (filled[0, [0, 1, 3]] == query[0, [0, 1, 3]]).all()
+
+
+def test_columns_of_a_category_are_filled_together(rng):
+    category = rng.integers(3, size=300)
+    rows = np.c_[np.eye(3)[category], category + 0.1 * rng.normal(size=300)]
+    alike = fitted(rows, leader=np.array([0, 0, 0, 3]))
+    alike.doubt_[:] = 0.0
+    query = np.c_[np.full((3, 3), 1 / 3), np.arange(3.0)]
+    holes = np.tile([True, True, True, False], (3, 1))
+    filled = alike.fill(query, holes, np.ones(query.shape))
+    np.testing.assert_allclose(filled[:, :3].sum(1), 1, atol=1e-5)
+    assert (filled[:, :3].diagonal() > 0.9).all()
+
+
+def test_doubt_is_the_likeliest(rng):
+    s, v = rng.normal(size=(2000, 1)), np.ones((2000, 1))
+    noise = 0.1 * rng.normal(size=(2000, 1))
+    assert 1 / (1 + doubt(s, 0.3 * s + noise, v)) == pytest.approx(0.3)
+    assert doubt(s, 2 * s, v) == 0
+    assert doubt(s, 0 * s, v) == np.inf
+    assert doubt(s[:0], s[:0], v[:0]) == 1
+    # One cell does not move what is expected.
+    assert doubt(s[:1], s[:1] + 1, v[:1]) == pytest.approx(1, rel=0.3)
+
+
+def test_what_is_exact_is_left_alone_and_the_rest_is_not(rng):
+    z = rng.choice([-1.0, 1.0], size=(600, 3)) * rng.choice([1.0, 2.0], size=(600, 1))
+    table = np.c_[z, z.sum(1), rng.normal(size=600)]
+    holed = make_holes(table, fraction=0.3, random_state=0)
+    imputer = AutoencoderImputer(random_state=0).fit(holed)
+    filled, holes = imputer.transform(holed), np.isnan(holed)
+    imputer._neighbors.doubt_[:] = np.inf
+    alone = imputer.transform(holed)
+    exact = holes & (holes[:, :4].sum(1, keepdims=True) == 1)
+    exact[:, 4] = False
+    assert np.abs(filled - alone)[exact].max() < 1e-3
+    rest = holes & ~exact
+    rest[:, 4] = False
+    assert ((filled - table)[rest] ** 2).mean() < 0.9 * ((alone - table)[rest] ** 2).mean()
+
+
+def test_rows_that_repeat_are_found(rng):
+    kinds = rng.normal(size=(40, 6))
+    table = kinds[rng.integers(40, size=600)]
+    holed = make_holes(table, fraction=0.25, random_state=0)
+    imputer = AutoencoderImputer(random_state=0).fit(holed[:400])
+
+    def error():
+        away = (imputer.transform(holed[400:]) - table[400:])[np.isnan(holed[400:])]
+        return np.sqrt((away**2).mean())
+
+    together = error()
+    imputer._neighbors.doubt_[:] = np.inf
+    assert together < 0.6 * error()
