@@ -99,10 +99,15 @@ def defaults_table():
         "| parameter | " + " | ".join(f"`{c.__name__}`" for c in classes) + " |",
         "|---" * (1 + len(classes)) + "|",
     ]
+
+    def cell(parameter):
+        if parameter is None:
+            return ""
+        required = parameter.default is inspect.Parameter.empty
+        return "required" if required else f"`{parameter.default!r}`"
+
     for name in names:
-        cells = [
-            f"`{parameters[c][name].default!r}`" if name in parameters[c] else "" for c in classes
-        ]
+        cells = [cell(parameters[c].get(name)) for c in classes]
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
