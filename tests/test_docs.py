@@ -78,6 +78,10 @@ def test_python_in_the_pages_compiles_and_runs(page, sheet, monkeypatch):
         assert (names["uncertainty"][known] < 1e-12).all()
         assert (names["uncertainty"][~known] > 1e-12).mean() > 0.9
         assert names["report"]["gain"].mean() > 0.2
+        assert names["predicted"].shape == (100,)
+        within = names["pooled"].low[:2] < [1, -1], names["pooled"].high[:2] > [1, -1]
+        assert np.all(within)
+        assert names["pooled_means"].estimate.shape == (6,)
     if page == "docs/outliers.md":
         assert names["share"].shape == sheet.shape
         assert len(names["p"]) == 5

@@ -578,14 +578,15 @@ def _closed_form(model: Any, X: Any, y: NDArray, weight: NDArray) -> tuple[NDArr
     """Return squared standard errors and degrees of freedom, or why they are not known."""
     if reason := _why_not(model, y):
         return reason
-    X = np.asarray(X, dtype=np.float64)
     fisher, counts = isinstance(model, LogisticRegression), weight
     if fisher:
         p = expit(model.decision_function(X))
         counts = weight * p * (1 - p)
         alpha = 0.0 if model.penalty is None else 1 / model.C
     else:
+        left = weight @ (y - model.predict(X)) ** 2
         alpha = float(np.squeeze(getattr(model, "alpha", 0.0)))
+    X = np.asarray(X, dtype=np.float64)
     gram, back = _gram(X, counts, model.fit_intercept)
     inverse = _inverse(gram + np.diag(np.arange(len(gram)) < X.shape[1]) * alpha)
     if inverse is None:
@@ -597,7 +598,7 @@ def _closed_form(model: Any, X: Any, y: NDArray, weight: NDArray) -> tuple[NDArr
         return "there are no more rows than coefficients"
     covariance = inverse
     if not fisher:
-        covariance = hat @ inverse * (weight @ (y - model.predict(X)) ** 2 / df)
+        covariance = hat @ inverse * (left / df)
     variance = ((back @ covariance) * back).sum(axis=1)
     return variance.reshape((*np.shape(model.coef_)[:-1], -1)), float(df)
 
