@@ -6,9 +6,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier, is_regressor
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import Tags, check_array, column_or_1d, get_tags
 from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping, process_routing
@@ -26,9 +24,8 @@ from skae._sklearn import HasMethods, _fit_context, _raise_for_params, _routing_
 from skae._validation import unchanged_on_error, weights
 from skae.tasks._imputer import AutoencoderImputer
 from skae.tasks._pool import Pooled, pool_estimates
+from skae.tasks._standard_errors import closed_form
 from skae.training import random_state_of, read_table
-
-SINGULAR = 1e12  # condition of a scaled matrix, beyond which coefficients are not determined
 
 
 def _inner_has(name: str) -> Callable[[Any], bool]:
@@ -128,12 +125,13 @@ class PooledEstimator(MetaEstimatorMixin, BaseEstimator):
     --------
     >>> import numpy as np
     >>> from sklearn.linear_model import LinearRegression
-    >>> from skae import PooledEstimator, make_holes
+    >>> from skae import AutoencoderImputer, PooledEstimator, make_holes
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(300, 3))
     >>> y = X @ [1, -1, 0] + rng.normal(size=300)
     >>> holed = make_holes(X, "mcar", 0.2, random_state=0)
-    >>> model = PooledEstimator(LinearRegression(), random_state=0).fit(holed, y)
+    >>> imputer = AutoencoderImputer(max_iter=10)
+    >>> model = PooledEstimator(LinearRegression(), imputer, random_state=0).fit(holed, y)
     >>> model.predict([[1, -1, 0], [1, -1, np.nan]]).round()
     array([2., 2.])
     >>> pooled = model.pool_coefficients()
@@ -294,7 +292,7 @@ class PooledEstimator(MetaEstimatorMixin, BaseEstimator):
         known = {k: v for k, v in params.items() if k == "sample_weight" and v is not None}
         weight = weights(known.get("sample_weight"), len(y))
         if not callable(self.variance):
-            return _closed_form(model, X, y, weight)
+            return closed_form(model, X, y, weight)
         variance = np.asarray(self.variance(model, X, y, **known), dtype=np.float64)
         like = np.shape(coef)
         if variance.shape not in (like, (*like[:-1], like[-1] + 1)):
@@ -562,9 +560,6 @@ def _unlike(beside: NDArray, imputer: Any) -> NDArray:
     return beside
 
 
-# ------------------------------------------------------------------------------------- variances
-
-
 def _coefficients(model: Any, size: int) -> NDArray:
     """Return the coefficients, with the intercept if there shall be one more."""
     coef = np.asarray(model.coef_, dtype=np.float64)
@@ -572,75 +567,3 @@ def _coefficients(model: Any, size: int) -> NDArray:
         return coef
     last = np.asarray(model.intercept_, dtype=np.float64).reshape(-1)
     return np.concatenate([coef, np.broadcast_to(last, (*coef.shape[:-1], 1)[-2:])], axis=-1)
-
-
-def _closed_form(model: Any, X: Any, y: NDArray, weight: NDArray) -> tuple[NDArray, float] | str:
-    """Return squared standard errors and degrees of freedom, or why they are not known."""
-    if reason := _why_not(model, y):
-        return reason
-    fisher, counts = isinstance(model, LogisticRegression), weight
-    if fisher:
-        p = expit(model.decision_function(X))
-        counts = weight * p * (1 - p)
-        alpha = 0.0 if model.penalty is None else 1 / model.C
-    else:
-        left = weight @ (y - model.predict(X)) ** 2
-        alpha = float(np.squeeze(getattr(model, "alpha", 0.0)))
-    X = np.asarray(X, dtype=np.float64)
-    gram, back = _gram(X, counts, model.fit_intercept)
-    inverse = _inverse(gram + np.diag(np.arange(len(gram)) < X.shape[1]) * alpha)
-    if inverse is None:
-        return "columns of a table depend on each other linearly"
-    hat = inverse @ gram  # of the same trace as the matrix that turns y into its prediction
-    n_coefs = len(gram) if fisher else 2 * np.trace(hat) - (hat * hat.T).sum()
-    df = weight.sum() - n_coefs
-    if df <= 0:
-        return "there are no more rows than coefficients"
-    covariance = inverse
-    if not fisher:
-        covariance = hat @ inverse * (left / df)
-    variance = ((back @ covariance) * back).sum(axis=1)
-    return variance.reshape((*np.shape(model.coef_)[:-1], -1)), float(df)
-
-
-def _why_not(model: Any, y: NDArray) -> str | None:
-    """Return why there is no closed form for a model's standard errors, if so."""
-    if type(model) in (LinearRegression, Ridge):
-        if model.positive:
-            return "positive=True keeps coefficients at a bound"
-        return "y has two dimensions" if y.ndim > 1 else None
-    if type(model) is not LogisticRegression:
-        return "it is no LinearRegression, Ridge or LogisticRegression"
-    if len(model.classes_) > 2:
-        return "there are more than two classes"
-    if model.l1_ratio or model.penalty not in ("deprecated", "l2", None):
-        return "coefficients with an L1 penalty have no normal distribution"
-    if model.class_weight is not None:
-        return "class_weight counts rows as what they are not"
-    if model.solver == "liblinear" and model.fit_intercept:
-        return "solver='liblinear' penalises the intercept"
-    return None
-
-
-def _gram(X: NDArray, weight: NDArray, fit_intercept: bool) -> tuple[NDArray, NDArray]:
-    """Return X'WX, centred beside a column of ones, and what turns its coefficients into X's."""
-    d = X.shape[1]
-    if not fit_intercept:
-        return (X.T * weight) @ X, np.eye(d)
-    total = weight.sum()
-    mean = weight @ X / total if total > 0 else np.zeros(d)
-    gram, back = np.zeros((d + 1, d + 1)), np.eye(d + 1)
-    gram[:d, :d] = ((X - mean).T * weight) @ (X - mean)
-    gram[d, d], back[d, :d] = total, -mean
-    return gram, back
-
-
-def _inverse(matrix: NDArray) -> NDArray | None:
-    """Return the inverse, whatever the units of the columns; None if there is none."""
-    scale = np.sqrt(np.diag(matrix))
-    if not (scale > 0).all():
-        return None
-    scaled = matrix / np.outer(scale, scale)
-    if np.linalg.cond(scaled) > SINGULAR:
-        return None
-    return np.linalg.inv(scaled) / np.outer(scale, scale)
