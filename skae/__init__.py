@@ -12,7 +12,13 @@ from skae.autoencoders import (
     VariationalAutoencoder,
 )
 from skae.exceptions import AutoencoderWarning
-from skae.tasks import AutoencoderImputer, AutoencoderOutlierDetector, make_holes, pool_estimates
+from skae.tasks import (
+    AutoencoderImputer,
+    AutoencoderOutlierDetector,
+    PooledEstimator,
+    make_holes,
+    pool_estimates,
+)
 
 __version__ = "0.1.0"
 
@@ -27,6 +33,7 @@ __all__ = [
     "LinearAutoencoder",
     "MLP",
     "Networks",
+    "PooledEstimator",
     "SparseAutoencoder",
     "VariationalAutoencoder",
     "load",

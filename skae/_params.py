@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, TypeVar, dataclass_transform
@@ -42,7 +42,7 @@ def one_of(*names: str) -> StrOptions:
     return StrOptions(set(names))
 
 
-def param(*constraints: Any, default: Any, doc: str, positional: bool = False) -> Any:
+def param(*constraints: Any, default: Any = MISSING, doc: str, positional: bool = False) -> Any:
     """Declare a hyperparameter inside a class decorated by `hyperparameters`.
 
     Parameters
@@ -50,7 +50,8 @@ def param(*constraints: Any, default: Any, doc: str, positional: bool = False) -
     *constraints : object
         Alternatives, each as in scikit-learn's ``_parameter_constraints``.
     default : object
-        An immutable default; by name, for type checkers to see that there is one.
+        An immutable default; by name, for type checkers to see that there is one. Without one, the
+        parameter must be given.
     doc : str
         What the parameter does, as it stands in the docstring.
     positional : bool, default=False
@@ -109,7 +110,8 @@ def described(value: Any) -> Any:
 def _entry(declared: Any) -> str:
     kinds = ", ".join(_kind(c) for c in declared.metadata["constraints"])
     text = textwrap.indent(declared.metadata["doc"], "    ")
-    return f"{declared.name} : {kinds}, default={declared.default!r}\n{text}"
+    default = "" if declared.default is MISSING else f", default={declared.default!r}"
+    return f"{declared.name} : {kinds}{default}\n{text}"
 
 
 def _kind(constraint: Any) -> str:

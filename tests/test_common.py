@@ -5,6 +5,7 @@ import inspect
 import pytest
 import torch
 from sklearn.base import OutlierMixin
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.utils.estimator_checks import (
     check_dataframe_column_names_consistency,
     check_get_feature_names_out_error,
@@ -50,6 +51,13 @@ ESTIMATORS = [
     ),
     skae.AutoencoderOutlierDetector(
         skae.LinearAutoencoder(1), method=("reconstruction", "mahalanobis"), trim=0.0
+    ),
+    skae.PooledEstimator(Ridge(), skae.AutoencoderImputer(max_iter=3), n_imputations=2),
+    skae.PooledEstimator(
+        LogisticRegression(), skae.AutoencoderImputer(max_iter=3), n_imputations=2
+    ),
+    skae.PooledEstimator(
+        RidgeClassifier(), skae.AutoencoderImputer(max_iter=3), n_imputations=2, with_target=False
     ),
 ]
 
@@ -151,7 +159,10 @@ def test_table_is_complete():
         value
         for name in skae.__all__
         if inspect.isclass(value := getattr(skae, name))
-        and issubclass(value, (BaseAutoencoder, OutlierMixin, skae.AutoencoderImputer))
+        and issubclass(
+            value,
+            (BaseAutoencoder, OutlierMixin, skae.AutoencoderImputer, skae.PooledEstimator),
+        )
     }
     assert public == {type(estimator) for estimator in ESTIMATORS}
 

@@ -81,6 +81,10 @@ def test_python_in_the_pages_compiles_and_runs(page, sheet, monkeypatch):
         assert not names["complete"].isna().any().any()
         assert names["complete"].dtypes.equals(names["table"].dtypes)
         assert (names["accuracy"][["size", "heavy"]] > 0.8).all()
+        assert names["predicted"].shape == (100,)
+        within = names["pooled"].low[:2] < [1, -1], names["pooled"].high[:2] > [1, -1]
+        assert np.all(within)
+        assert names["pooled_means"].estimate.shape == (6,)
     if page == "docs/outliers.md":
         assert names["share"].shape == sheet.shape
         assert len(names["p"]) == 5
@@ -102,10 +106,15 @@ def defaults_table():
         "| parameter | " + " | ".join(f"`{c.__name__}`" for c in classes) + " |",
         "|---" * (1 + len(classes)) + "|",
     ]
+
+    def cell(parameter):
+        if parameter is None:
+            return ""
+        required = parameter.default is inspect.Parameter.empty
+        return "required" if required else f"`{parameter.default!r}`"
+
     for name in names:
-        cells = [
-            f"`{parameters[c][name].default!r}`" if name in parameters[c] else "" for c in classes
-        ]
+        cells = [cell(parameters[c].get(name)) for c in classes]
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

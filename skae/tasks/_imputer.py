@@ -44,6 +44,17 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     row. It starts at zero, and if it does no better on rows held out, the Gaussian is what
     remains.
 
+    This is then moved toward what rows alike hold, :math:`s_j`, the mean of column j over the
+    training rows that know it, weighed by a power of their distance to the filled row:
+
+    .. math:: \hat x_j + \frac{v_j}{v_j + \tau_j} (s_j - \hat x_j), \qquad
+              s_j \propto \sum_i w_i \Bigl(\epsilon_j + \sum_{c \ne j} m_{jc} (\hat x_c -
+              x_{ic})^2\Bigr)^{-\nu_j} x_{ij},
+
+    where the metric m, the power and the reach are learned for each column by foretelling known
+    cells of other rows, v is the Gaussian's conditional variance, and :math:`\tau` is what fills
+    best the cells hidden in rows held out. So cells that others determine stay as they are.
+
     Rows that were not trained on are filled by what was learned; observed cells come back as they
     are.
 
@@ -102,6 +113,9 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
     Vincent, P., Larochelle, H., Lajoie, I., Bengio, Y. and Manzagol, P.-A. (2010). "Stacked
     denoising autoencoders". Journal of Machine Learning Research 11, 3371-3408.
+
+    Weinberger, K. Q. and Tesauro, G. (2007). "Metric learning for kernel regression". Artificial
+    Intelligence and Statistics, 612-619.
 
     Examples
     --------
