@@ -12,6 +12,8 @@ import pytest
 import sympy  # noqa: F401  torch.testing imports it when first used, which adds a warnings filter
 import torch
 
+from skae.tasks import _neighbors
+
 
 def global_state():
     """Return what no call into skae may change."""
@@ -74,3 +76,17 @@ def curve(rng, n=400, d=6, noise=0.02):
 @pytest.fixture
 def sheet(rng):
     return curve(rng)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def metric_steps():
+    """Learn in few steps which rows are alike; return in how many it is otherwise."""
+    steps, _neighbors.STEPS = _neighbors.STEPS, 5
+    return steps
+
+
+@pytest.fixture(autouse=True)
+def quick_metric(request, metric_steps, monkeypatch):
+    """Learn in few steps which rows are alike, but where that is what is tested."""
+    if "slow_metric" in request.keywords:
+        monkeypatch.setattr(_neighbors, "STEPS", metric_steps)

@@ -52,7 +52,7 @@ ESTIMATORS = [
     skae.AutoencoderOutlierDetector(
         skae.LinearAutoencoder(1), method=("reconstruction", "mahalanobis"), trim=0.0
     ),
-    skae.PooledEstimator(Ridge(), skae.AutoencoderImputer(max_iter=3), n_imputations=2),
+    skae.PooledEstimator(Ridge(), skae.AutoencoderImputer(max_iter=2), n_imputations=2),
     skae.PooledEstimator(
         LogisticRegression(), skae.AutoencoderImputer(max_iter=3), n_imputations=2
     ),

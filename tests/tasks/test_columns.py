@@ -216,6 +216,7 @@ def test_cross_entropy_is_the_softmax_of_groups():
 
 def test_the_start_is_what_the_gaussian_says(holed, fitted):
     imputer = copy.deepcopy(fitted)
+    imputer._neighbors = None
     module = imputer.estimator_.module_
     with torch.no_grad():
         for parameter in (*module.decoder.parameters(), module.output_bias):
@@ -634,6 +635,7 @@ def titanic():
     )
 
 
+@pytest.mark.slow_metric
 def test_passengers_are_filled_better_than_by_modes_and_neighbours(monkeypatch):
     monkeypatch.setattr(_filler, "STEPS", STEPS)
     table = titanic()
