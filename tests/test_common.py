@@ -106,8 +106,11 @@ def name_of(value):
 
 def checks():
     for estimator in ESTIMATORS:
+        slow = isinstance(getattr(estimator, "estimator", None), (Ridge, RidgeClassifier))
+        marks = [pytest.mark.full] if slow else []
         for _, check in estimator_checks_generator(estimator, legacy=True):
-            yield pytest.param(estimator, check, id=f"{name_of(estimator)}-{name_of(check)}")
+            name = f"{name_of(estimator)}-{name_of(check)}"
+            yield pytest.param(estimator, check, id=name, marks=marks)
 
 
 @pytest.mark.parametrize(("estimator", "check"), list(checks()))

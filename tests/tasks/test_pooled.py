@@ -305,6 +305,7 @@ def test_intervals_hold_the_coefficients_at_the_nominal_rate():
     assert complete.mean() > 0.95
 
 
+@pytest.mark.full
 def test_what_coverage_needs():
     # A slope of what has holes is too small if they are filled without looking at the target.
     assert not is_nominal(coverage(40, 300, "mcar", 5, with_target=False)[0], 40).all()
@@ -351,6 +352,7 @@ def test_regressions_are_better_than_of_one_imputation(model):
     assert pooled > single + 0.02
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("with_network")
 def test_probabilities_are_better_than_of_one_imputation():
     model = DecisionTreeClassifier(min_samples_leaf=10, random_state=0)
