@@ -106,8 +106,8 @@ def name_of(value):
 
 def checks():
     for estimator in ESTIMATORS:
-        slow = isinstance(getattr(estimator, "estimator", None), (Ridge, RidgeClassifier))
-        marks = [pytest.mark.full] if slow else []
+        # Each of its fits is several of others.
+        marks = [pytest.mark.full] if isinstance(estimator, skae.PooledEstimator) else []
         for _, check in estimator_checks_generator(estimator, legacy=True):
             name = f"{name_of(estimator)}-{name_of(check)}"
             yield pytest.param(estimator, check, id=name, marks=marks)

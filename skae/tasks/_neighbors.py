@@ -88,7 +88,8 @@ class Neighbors(BaseEstimator):
 
     def fill(self, answer: NDArray, holes: NDArray, variance: NDArray) -> NDArray:
         """Return rows filled, given the same with what was foretold otherwise in their holes."""
-        weight = np.where(holes, variance / (variance + self.doubt_), 0)
+        v = self._by_variable(variance)
+        weight = np.where(holes, v / (v + self.doubt_), 0)
         filled = answer
         for _ in range(ROUNDS):
             filled = answer + weight * (self.alike(filled, holes) - answer)
@@ -130,7 +131,7 @@ class Neighbors(BaseEstimator):
             rows = np.where(hide, np.nan, Z)
             holes, answer, v = np.isnan(rows), foretell(rows), variance(rows)
             toward = self.alike(self.fill(answer, holes, v), holes) - answer
-            found.append((toward, Z - answer, v))
+            found.append((toward, Z - answer, self._by_variable(v)))
         toward, away, v = (np.concatenate(a) for a in zip(*found, strict=True))
         there = np.concatenate(hidden)
         for j, columns in self._variables():
@@ -156,6 +157,11 @@ class Neighbors(BaseEstimator):
             loss.backward()
             optimizer.step()
         self.metric_[j], self.power_[j], self.reach_[j] = (a.detach().numpy() for a in learned)
+
+    def _by_variable(self, variance: NDArray) -> NDArray:
+        """Return means over the columns of each variable, so that chances still add up to 1."""
+        firsts, sizes = np.unique(self.leader_, return_counts=True)
+        return np.repeat(np.add.reduceat(variance, firsts, axis=1) / sizes, sizes, axis=1)
 
     def _variables(self) -> Iterator[tuple[int, slice]]:
         """Yield the first column of each variable, and its columns."""

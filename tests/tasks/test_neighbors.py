@@ -75,6 +75,9 @@ def test_columns_of_a_category_are_filled_together(rng):
     filled = alike.fill(query, holes, np.ones(query.shape))
     np.testing.assert_allclose(filled[:, :3].sum(1), 1, atol=1e-5)
     assert (filled[:, :3].diagonal() > 0.9).all()
+    alike.doubt_[:] = 0.5
+    halfway = alike.fill(query, holes, rng.uniform(size=query.shape))
+    np.testing.assert_allclose(halfway[:, :3].sum(1), 1, atol=1e-5)
 
 
 def test_doubt_is_the_likeliest(rng):
