@@ -142,8 +142,8 @@ class Neighbors(BaseEstimator):
     def _learn(self, j: int, columns: slice, generator: torch.Generator) -> None:
         known = self.known_[:, j]
         x, weight = (torch.from_numpy(a[known]) for a in (self.filled_, self.weight_))
-        start = torch.zeros(x.shape[1]), torch.tensor(np.log(3.0)).float(), torch.tensor(-2.0)
-        learned = [value.requires_grad_() for value in start]
+        start = np.zeros(x.shape[1]), np.log(3.0), -2.0
+        learned = [torch.tensor(value, dtype=x.dtype).requires_grad_() for value in start]
         optimizer = torch.optim.Adam(learned)
         n_keys = min(n_rows(x.shape[1]) // 8, len(x) // 2)
         for step in range(STEPS if n_keys else 0):
