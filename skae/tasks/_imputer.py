@@ -293,12 +293,10 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     ) -> None:
         """Learn which rows are alike, and how sure filled values are."""
         holes, leader, unseen = np.isnan(Z), self._leader, Z[held_out]
-        variance = spread(self._gaussian, Z[kept]) ** 2
+        rows, variance = self._fill(Z[kept]), self._variance(Z[kept])
         alike = Neighbors()
-        alike.fit(self._fill(Z[kept]), ~holes[kept], weight[kept], variance, leader, random_state)
-        alike.compare(
-            self._fill, lambda rows: spread(self._gaussian, rows) ** 2, unseen, random_state
-        )
+        alike.fit(rows, ~holes[kept], weight[kept], variance, leader, random_state)
+        alike.compare(self._fill, self._variance, unseen, random_state)
         self._neighbors = alike
         self._quantiles = errors(self._fill, self._gaussian, unseen, leader, random_state)
         # What was held out may tell of others now.
