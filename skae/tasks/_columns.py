@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -195,6 +196,12 @@ class Columns(BaseEstimator):
             return self.dtypes_[j]
         dtype, ordered = declared
         return pd.CategoricalDtype(pd.Index(self.levels_[j], dtype=dtype), ordered=ordered)
+
+
+def blocks(leader: NDArray) -> Iterator[slice]:
+    """Yield the columns that belong together, as a slice each."""
+    firsts, sizes = np.unique(leader, return_counts=True)
+    return (slice(int(j), int(j + size)) for j, size in zip(firsts, sizes, strict=True))
 
 
 def known_cells(column: pd.Series, missing: Any) -> NDArray:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from skae.tasks._columns import blocks
 from skae.tasks._gaussian import Gaussian, at_once
 from skae.training import joined
 
@@ -88,7 +89,6 @@ def draw(
     """
     x, observed = tensors(Z)
     result = filled.copy()
-    sizes = np.bincount(leader, minlength=Z.shape[1])
     for piece in at_once(*Z.shape):
         left = gaussian.conditional(x[piece], observed[piece])[1]
         variance = left.diagonal(dim1=1, dim2=2).clamp_min(TINY)
@@ -100,16 +100,17 @@ def draw(
         roots = torch.linalg.cholesky_ex(correlation)[0]
         together = (roots @ normal[:, :, None])[:, :, 0]
         chance = ndtr(together.numpy())
-        for j in np.flatnonzero(sizes == 1):
-            error = np.interp(chance[:, j], LEVELS, quantiles[j]) * std[:, j].numpy()
-            result[piece, j] += error
-        for first in np.flatnonzero(sizes > 1):
-            columns = slice(first, first + sizes[first])
-            result[piece, columns] = pick(
-                filled[piece, columns],
-                together[:, columns],
-                correlation[:, columns, columns],
-            )
+        for columns in blocks(leader):
+            j = columns.start
+            if columns.stop - j == 1:
+                error = np.interp(chance[:, j], LEVELS, quantiles[j]) * std[:, j].numpy()
+                result[piece, j] += error
+            else:
+                result[piece, columns] = pick(
+                    filled[piece, columns],
+                    together[:, columns],
+                    correlation[:, columns, columns],
+                )
     return np.where(np.isnan(Z), result, Z)
 
 

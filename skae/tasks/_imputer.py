@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, Self, cast
 
 import numpy as np
@@ -15,7 +14,7 @@ from skae._params import POSITIVE_INT, hyperparameters, one_of, param
 from skae._sklearn import MissingValues, _check_feature_names_in, _fit_context
 from skae._validation import below_one, unchanged_on_error, weights
 from skae.base import BaseAutoencoder
-from skae.tasks._columns import Columns, is_mixed
+from skae.tasks._columns import Columns, blocks, is_mixed
 from skae.tasks._draws import LEVELS, draw, errors, hide, spread, tensors
 from skae.tasks._filler import Blocks, Filler
 from skae.tasks._gaussian import Gaussian, at_once, chances, fit_gaussian
@@ -421,44 +420,33 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
                 raise ValueError(f"{name} must be between 0 and 1; got {value!r}.")
         X, holes = self._read(X, reset=False)
         kept, leader = self._kept, self._leader
-        centre, scale, *span = self._units[:, kept]
         Z = self._standardized(X, holes)
         hidden = hide(Z, fraction, leader, random_state_of(random_state))
         rows = np.where(hidden, np.nan, Z)
         filled, std = self._fill(rows), spread(self._gaussian, rows)
         ends = [(1 - coverage) / 2, (1 + coverage) / 2]
-        low, high = (
-            filled + std * np.array([np.interp(end, LEVELS, q) for q in self._quantiles])
-            for end in ends
-        )
-        if self.clip:
-            span = [(bound - centre) / scale for bound in span]
-            filled, low, high = (np.clip(values, *span) for values in (filled, low, high))
-        if self._columns is not None:
-            whole = self._columns.whole[kept]
-            filled, low, high = (
-                np.where(whole, (np.rint(values * scale + centre) - centre) / scale, values)
-                for values in (filled, low, high)
-            )
+        away = (np.array([np.interp(end, LEVELS, q) for q in self._quantiles]) for end in ends)
+        low, high = (self._in_units(filled + std * error) for error in away)
+        filled, (means, scales) = self._in_units(filled), self._units[:2, kept]
         n_cells = hidden.sum(axis=0)
 
         def mean(values: NDArray) -> NDArray:
             total = np.where(hidden, values, 0).sum(axis=0)
             return np.where(n_cells > 0, total / np.maximum(n_cells, 1), np.nan)
 
-        truth = np.where(hidden, Z, 0)
+        truth = np.where(hidden, X[:, kept], 0)
         report = {
             "n_cells": n_cells,
-            "rmse": np.sqrt(mean((filled - truth) ** 2)) * scale,
-            "rmse_of_means": np.sqrt(mean(truth**2)) * scale,
+            "rmse": np.sqrt(mean(((filled - truth) / scales) ** 2)) * scales,
+            "rmse_of_means": np.sqrt(mean(((means - truth) / scales) ** 2)) * scales,
             "coverage": mean((low <= truth) & (truth <= high)),
         }
         if self._columns is not None:
             labels = self._columns.labels[kept]
             right = np.zeros(Z.shape)
-            for start, end in pairwise([*np.unique(leader), len(leader)]):
-                likely = start + filled[:, start:end].argmax(axis=1)
-                right[:, start] = truth[np.arange(len(Z)), likely]
+            for columns in blocks(leader):
+                likely = columns.start + filled[:, columns].argmax(axis=1)
+                right[:, columns.start] = truth[np.arange(len(Z)), likely]
             for name in ("rmse", "rmse_of_means", "coverage"):
                 report[name] = np.where(labels, np.nan, report[name])
             report["accuracy"] = np.where(labels, mean(right), np.nan)
@@ -468,13 +456,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
     def _completed(self, X: NDArray, holes: NDArray, filled: NDArray) -> NDArray:
         """Return rows with values for their holes that are standardised, of columns kept."""
-        kept = self._kept
-        mean, scale, low, high = self._units[:, kept]
-        values = filled * scale + mean
-        if self.clip:
-            values = np.clip(values, low, high)
-        if self._columns is not None:
-            values = np.where(self._columns.whole[kept], np.rint(values), values)
+        kept, values = self._kept, self._in_units(filled)
         with np.errstate(over="ignore"):  # beyond the precision of X is the largest it has
             info = np.finfo(X.dtype)
             values = np.clip(values, info.min, info.max).astype(X.dtype)
@@ -483,6 +465,17 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         completed = np.zeros_like(X)
         completed[:, kept] = np.where(holes[:, kept], values, X[:, kept])
         return completed
+
+    def _in_units(self, filled: NDArray) -> NDArray:
+        """Return what standardised values of the columns kept stand for: in range, and whole."""
+        kept = self._kept
+        mean, scale, low, high = self._units[:, kept]
+        values = filled * scale + mean
+        if self.clip:
+            values = np.clip(values, low, high)
+        if self._columns is not None:
+            values = np.where(self._columns.whole[kept], np.rint(values), values)
+        return values
 
     def _framed(self, frame: pd.DataFrame, holes: NDArray, completed: NDArray) -> pd.DataFrame:
         """Return a DataFrame with the values of its completed array in its holes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from skae._validation import slices
+from skae.tasks._columns import blocks
 from skae.training import CELLS, evenly
 
 STEPS = 100  # that the metric of each variable is learned in
@@ -75,8 +76,8 @@ class Neighbors(BaseEstimator):
         self.doubt_ = np.full(d, 0.5)
         generator = torch.Generator().manual_seed(rng.randint(np.iinfo(np.int32).max))
         self.keep(filled, known, weight)
-        for j, columns in self._variables():
-            self._learn(j, columns, generator)
+        for columns in blocks(leader):
+            self._learn(columns, generator)
         return self.keep(self.fill(filled, ~known, variance), known, weight)
 
     def keep(self, filled: NDArray, known: NDArray, weight: NDArray) -> Self:
@@ -100,7 +101,8 @@ class Neighbors(BaseEstimator):
         held, known = (torch.from_numpy(a) for a in (self.filled_, self.known_))
         x, weight, answer = torch.from_numpy(rows).float(), torch.tensor(self.weight_), rows.copy()
         told = ~holes.all(axis=1)
-        for j, columns in self._variables():
+        for columns in blocks(self.leader_):
+            j = columns.start
             mine = known[:, j]
             index = np.flatnonzero(holes[:, j] & told & bool(mine.any()))
             keys = held[mine]
@@ -134,12 +136,13 @@ class Neighbors(BaseEstimator):
             found.append((toward, Z - answer, self._by_variable(v)))
         toward, away, v = (np.concatenate(a) for a in zip(*found, strict=True))
         there = np.concatenate(hidden)
-        for j, columns in self._variables():
-            of = there[:, j]
+        for columns in blocks(self.leader_):
+            of = there[:, columns.start]
             self.doubt_[columns] = doubt(toward[of, columns], away[of, columns], v[of, columns])
         return self
 
-    def _learn(self, j: int, columns: slice, generator: torch.Generator) -> None:
+    def _learn(self, columns: slice, generator: torch.Generator) -> None:
+        j = columns.start
         known = self.known_[:, j]
         x, weight = (torch.from_numpy(a[known]) for a in (self.filled_, self.weight_))
         start = np.zeros(x.shape[1]), np.log(3.0), -2.0
@@ -162,11 +165,6 @@ class Neighbors(BaseEstimator):
         """Return means over the columns of each variable, so that chances still add up to 1."""
         firsts, sizes = np.unique(self.leader_, return_counts=True)
         return np.repeat(np.add.reduceat(variance, firsts, axis=1) / sizes, sizes, axis=1)
-
-    def _variables(self) -> Iterator[tuple[int, slice]]:
-        """Yield the first column of each variable, and its columns."""
-        firsts, sizes = np.unique(self.leader_, return_counts=True)
-        return ((int(j), slice(j, j + size)) for j, size in zip(firsts, sizes, strict=True))
 
 
 def _shares(
