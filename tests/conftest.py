@@ -12,7 +12,7 @@ import pytest
 import sympy  # noqa: F401  torch.testing imports it when first used, which adds a warnings filter
 import torch
 
-from skae.tasks import _neighbors
+from skae.tasks import _draws, _neighbors
 
 
 def global_state():
@@ -78,15 +78,21 @@ def sheet(rng):
     return curve(rng)
 
 
+QUICK = {(_neighbors, "STEPS"): 5, (_draws, "MOST"): 5}
+
+
 @pytest.fixture(scope="session", autouse=True)
-def metric_steps():
-    """Learn in few steps which rows are alike; return in how many it is otherwise."""
-    steps, _neighbors.STEPS = _neighbors.STEPS, 5
-    return steps
+def usual():
+    """Let imputers learn little of which rows are alike and how sure they are; return the usual."""
+    before = {(module, name): getattr(module, name) for module, name in QUICK}
+    for (module, name), value in QUICK.items():
+        setattr(module, name, value)
+    return before
 
 
 @pytest.fixture(autouse=True)
-def quick_metric(request, metric_steps, monkeypatch):
-    """Learn in few steps which rows are alike, but where that is what is tested."""
-    if "slow_metric" in request.keywords:
-        monkeypatch.setattr(_neighbors, "STEPS", metric_steps)
+def as_usual(request, usual, monkeypatch):
+    """Let them learn all of it where that is what is tested."""
+    if "as_usual" in request.keywords:
+        for (module, name), value in usual.items():
+            monkeypatch.setattr(module, name, value)

@@ -29,7 +29,7 @@ from skae.tasks._filler import cell_errors
 from skae.tasks._gaussian import chances
 from skae.training import Batch
 
-STEPS = _filler.STEPS
+BRIEF = AutoencoderImputer(max_iter=1, random_state=0)
 ALL = {
     "float64": [0.5, 2.0, -1.0, 3.25],
     "float32": [0.5, 2.0, -1.0, 3.25],
@@ -56,19 +56,19 @@ CATEGORIES = {
 }
 
 
-def columns():
-    for dtype, values in ALL.items():
-        yield pytest.param(pd.Series(values, dtype=dtype), id=dtype)
-    yield pytest.param(pd.Series(["u", "v", "u", "w"]), id="inferred")
-    for name, values in OBJECTS.items():
-        yield pytest.param(pd.Series(values, dtype=object), id=f"object-{name}")
-    for name, values in CATEGORIES.items():
-        yield pytest.param(pd.Series(values), id=f"category-{name}")
+KINDS = (
+    {dtype: pd.Series(values, dtype=dtype) for dtype, values in ALL.items()}
+    | {"inferred": pd.Series(["u", "v", "u", "w"])}
+    | {f"object-{name}": pd.Series(values, dtype=object) for name, values in OBJECTS.items()}
+    | {f"category-{name}": pd.Series(values) for name, values in CATEGORIES.items()}
+)
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(_filler, "STEPS", 60)
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_filler, "STEPS", 60)
+        yield
 
 
 def mixed(n=400, seed=0):
@@ -107,15 +107,23 @@ def holed(table):
 
 @pytest.fixture(scope="module")
 def fitted(holed):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_filler, "STEPS", 60)
-        return AutoencoderImputer(random_state=0).fit(holed)
+    return AutoencoderImputer(random_state=0).fit(holed)
+
+
+@pytest.fixture(scope="module")
+def few(holed):
+    return holed[:100]
+
+
+@pytest.fixture(scope="module")
+def brief(few):
+    return clone(BRIEF).fit(few)
 
 
 # ---------------------------------------------------------------------------------- dtypes
 
 
-@pytest.mark.parametrize("column", list(columns()))
+@pytest.mark.parametrize("column", KINDS.values(), ids=KINDS)
 def test_what_is_encoded_comes_back(column):
     frame = column.to_frame("x")
     encoder = Columns().fit(frame, np.ones(4), np.nan)
@@ -132,22 +140,22 @@ def test_what_is_encoded_comes_back(column):
     np.testing.assert_array_equal(again[~holes], encoded[~holes])
 
 
-@pytest.mark.parametrize("column", list(columns()))
-def test_every_dtype_is_filled(column):
-    frame = pd.DataFrame({"x": pd.concat([column] * 12, ignore_index=True)})
-    frame["twin"] = frame["x"].astype("category").cat.codes.astype(float)
-    frame["text"] = "one"
-    holed = frame.copy()
-    if column.dtype not in (np.dtype("int64"), np.dtype("uint8"), np.dtype(bool)):
-        holed.loc[::5, "x"] = None
-    holed.loc[1::5, "twin"] = np.nan
+def test_every_dtype_is_filled():
+    frame = pd.DataFrame(
+        {name: pd.concat([c] * 15, ignore_index=True) for name, c in KINDS.items()}
+    )
+    holed = frame.assign(text="one")
+    for j, (name, column) in enumerate(KINDS.items()):
+        if column.dtype not in (np.dtype("int64"), np.dtype("uint8"), np.dtype(bool)):
+            holed.loc[j % 5 :: 5, name] = None
     filled = AutoencoderImputer(random_state=0).fit(holed).transform(holed)
-    assert filled.dtypes.equals(frame.dtypes)
     assert not filled.isna().any().any()
-    known = holed["x"].notna()
-    assert filled["x"][known].tolist() == frame["x"][known].tolist()
-    if pd.api.types.infer_dtype(column) in ("categorical", "string", "boolean"):
-        assert (filled["x"] == frame["x"]).mean() > 0.9
+    for name, column in KINDS.items():
+        assert filled[name].dtype == column.dtype, name
+        known = holed[name].notna()
+        assert filled[name][known].tolist() == frame[name][known].tolist(), name
+        if pd.api.types.infer_dtype(column) in ("categorical", "string", "boolean"):
+            assert (filled[name] == frame[name]).mean() > 0.9, name
 
 
 def test_frames_of_numbers_are_arrays_as_before(rng):
@@ -155,17 +163,17 @@ def test_frames_of_numbers_are_arrays_as_before(rng):
     frame = pd.DataFrame(X, columns=list("abc"))
     assert not is_mixed(frame)
     assert is_mixed(frame.astype("Float64"))
-    imputer = AutoencoderImputer(random_state=0).fit(frame)
+    imputer = clone(BRIEF).fit(frame)
     filled = imputer.transform(frame)
     assert isinstance(filled, np.ndarray)
-    np.testing.assert_array_equal(filled, AutoencoderImputer(random_state=0).fit_transform(X))
+    np.testing.assert_array_equal(filled, clone(BRIEF).fit_transform(X))
     assert imputer.over_impute(frame, random_state=0).columns.tolist() == [
         "n_cells",
         "rmse",
         "rmse_of_means",
         "coverage",
     ]
-    nullable = AutoencoderImputer(random_state=0).fit_transform(frame.astype("Float64"))
+    nullable = clone(BRIEF).fit_transform(frame.astype("Float64"))
     assert (nullable.dtypes == "Float64").all()
     np.testing.assert_allclose(nullable.to_numpy(float), filled)
 
@@ -247,7 +255,7 @@ def test_chances_are_exact_whatever_they_are_drawn_with(rng):
 
 
 def test_drawn_categories_are_as_frequent_as_they_are(rng):
-    n = 4000
+    n = 1000
     group = rng.integers(0, 2, n)
     tall = rng.random(n) < np.where(group, 0.7, 0.2)
     frame = pd.DataFrame({"group": np.where(group, "one", "other"), "tall": tall})
@@ -275,7 +283,7 @@ def test_drawn_categories_of_a_row_belong_together(rng):
 
 
 def test_a_category_that_numbers_decide_is_filled_by_them(monkeypatch):
-    monkeypatch.setattr(_filler, "STEPS", 600)
+    monkeypatch.setattr(_filler, "STEPS", 150)
     frame = mixed(900)[["a", "b", "quarter"]]
     imputer = AutoencoderImputer(random_state=0).fit(with_holes(frame[:600], 0.1))
     test = frame[600:].copy()
@@ -336,7 +344,7 @@ def test_integers_stay_in_range_and_are_whole(rng):
     frame.loc[::3, "x"] = pd.NA
     new = pd.DataFrame({"x": [np.nan, None, np.nan], "y": [-50.0, 1.9, 50.0]})
     for clip, expected in ((True, [0, 2, 3]), (False, [0, 2, None])):
-        imputer = AutoencoderImputer(random_state=0, clip=clip).fit(frame)
+        imputer = clone(BRIEF).set_params(clip=clip).fit(frame)
         filled = imputer.transform(new.astype({"x": "UInt8"}))["x"]
         assert filled.dtype == "UInt8"
         assert filled[:2].tolist() == expected[:2]
@@ -351,7 +359,7 @@ def test_integers_stay_in_range_and_are_whole(rng):
 def test_exact_integers_beyond_floats_are_kept(rng):
     large = pd.array([2**62 + 1, None, 2**62 + 3] * 20, dtype="Int64")
     frame = pd.DataFrame({"large": large, "y": rng.normal(size=60)})
-    filled = AutoencoderImputer(random_state=0).fit_transform(frame)
+    filled = clone(BRIEF).fit_transform(frame)
     assert filled["large"][0] == 2**62 + 1
     assert filled["large"].notna().all()
 
@@ -365,22 +373,22 @@ def test_rows_with_nothing_get_means_and_modes(holed, fitted):
     assert fitted.transform(nothing).dtypes.equals(holed.dtypes)
 
 
-def test_columns_with_nothing_are_dropped_or_kept(holed):
-    frame = holed.copy()
+def test_columns_with_nothing_are_dropped_or_kept(few, brief):
+    frame = few.copy()
     frame.insert(1, "number", np.nan)
     frame.insert(2, "Number", pd.array([None] * len(frame), dtype="Int64"))
     frame["object"] = pd.Series([None] * len(frame), dtype=object, index=frame.index)
     frame["category"] = pd.Categorical([None] * len(frame), ["u", "v"])
-    imputer = AutoencoderImputer(random_state=0).fit(frame)
-    plain = AutoencoderImputer(random_state=0).fit(holed)
-    assert_frame_equal(imputer.transform(frame), plain.transform(holed))
-    assert imputer.get_feature_names_out().tolist() == holed.columns.tolist()
-    kept = AutoencoderImputer(random_state=0, keep_empty_features=True).fit(frame)
+    imputer = clone(brief).fit(frame)
+    expected = brief.transform(few)
+    assert_frame_equal(imputer.transform(frame), expected)
+    assert imputer.get_feature_names_out().tolist() == few.columns.tolist()
+    kept = clone(brief).set_params(keep_empty_features=True).fit(frame)
     filled = kept.transform(frame)
     assert filled.dtypes.equals(frame.dtypes)
     assert (filled[["number", "Number"]] == 0).all().all()
     assert filled[["object", "category"]].isna().all().all()
-    assert_frame_equal(filled[holed.columns], plain.transform(holed))
+    assert_frame_equal(filled[few.columns], expected)
     nothing = frame[["object"]]
     only = AutoencoderImputer().fit(nothing)
     assert only.transform(nothing).shape == (len(frame), 0)
@@ -393,7 +401,7 @@ def test_categories_that_only_the_dtype_declares_are_known_and_rare_ones_count_l
     colours = ["red"] * 30 + ["blue"] * 20 + ["green"] * 2
     frame = pd.DataFrame({"x": np.arange(52.0), "colour": pd.Categorical(colours)})
     frame["colour"] = frame["colour"].cat.add_categories(["violet"])
-    imputer = AutoencoderImputer(random_state=0).fit(frame)
+    imputer = clone(BRIEF).fit(frame)
     assert len(imputer._mean) == 3
     new = frame[-4:].copy()
     new["colour"] = ["violet", "green", None, "blue"]
@@ -418,50 +426,50 @@ def test_categories_that_come_in_another_dtype(holed, fitted):
     assert filled["up"].iloc[0]
 
 
-def test_sentinels_and_indicator(holed, fitted):
-    marked = holed.copy()
+def test_sentinels_and_indicator(few, brief):
+    marked = few.copy()
     marked["sign"] = marked["sign"].fillna("?")
     marked["quarter"] = marked["quarter"].cat.add_categories(["?"]).fillna("?")
-    imputer = AutoencoderImputer(random_state=0, missing_values="?", add_indicator=True)
-    filled = imputer.fit_transform(marked)
-    names = [f"missingindicator_{name}" for name in holed]
-    assert filled.columns.tolist() == [*holed.columns, *names]
+    imputer = clone(brief).set_params(missing_values="?", add_indicator=True)
+    filled, expected = imputer.fit_transform(marked), brief.transform(few)
+    names = [f"missingindicator_{name}" for name in few]
+    assert filled.columns.tolist() == [*few.columns, *names]
     assert imputer.get_feature_names_out().tolist() == filled.columns.tolist()
-    np.testing.assert_array_equal(filled[names], holed.isna())
-    assert_frame_equal(filled[["a", "sign"]], fitted.transform(holed)[["a", "sign"]])
+    np.testing.assert_array_equal(filled[names], few.isna())
+    assert_frame_equal(filled[["a", "sign"]], expected[["a", "sign"]])
     assert "?" not in set(filled["quarter"])
     numbers = pd.DataFrame({"x": [1, -1, 3, 4] * 10, "flag": [True, False, False, True] * 10})
-    filled = AutoencoderImputer(missing_values=-1, random_state=0).fit_transform(numbers)
+    filled = clone(brief).set_params(missing_values=-1).fit_transform(numbers)
     assert filled["x"].between(1, 4).all()
     assert filled["x"].dtype == np.int64
     for missing in (pd.NA, None):
-        again = AutoencoderImputer(random_state=0, missing_values=missing).fit_transform(holed)
-        assert_frame_equal(again, fitted.transform(holed))
+        again = clone(brief).set_params(missing_values=missing).fit_transform(few)
+        assert_frame_equal(again, expected)
 
 
-def test_output_follows_set_output(holed, fitted):
-    imputer = clone(fitted).set_output(transform="pandas").fit(holed)
-    assert_frame_equal(imputer.transform(holed), fitted.transform(holed))
-    numbers = holed[["a", "b"]].astype(np.float32)
+def test_output_follows_set_output(few, brief):
+    imputer = clone(brief).set_output(transform="pandas").fit(few)
+    assert_frame_equal(imputer.transform(few), brief.transform(few))
+    numbers = few[["a", "b"]].astype(np.float32)
     filled = clone(imputer).fit_transform(numbers)
     assert filled.dtypes.equals(numbers.dtypes)
 
 
-def test_names_and_indices_of_any_kind(holed, fitted):
-    frame = holed.set_axis(range(8), axis=1)
+def test_names_and_indices_of_any_kind(few, brief):
+    frame = few.set_axis(range(8), axis=1)
     frame.index = [5] * len(frame)
-    filled = AutoencoderImputer(random_state=0).fit_transform(frame)
+    filled = clone(brief).fit_transform(frame)
     assert filled.columns.tolist() == list(range(8))
     assert filled.index.equals(frame.index)
-    np.testing.assert_array_equal(filled, fitted.transform(holed))
+    np.testing.assert_array_equal(filled, brief.transform(few))
 
 
 def test_weight_zero_is_absence(holed):
     frame = holed.astype({"sign": object})
     frame.loc[frame.index[-1], "sign"] = "neither"
     weight = np.repeat([1.0, 0], [300, 100])
-    one = AutoencoderImputer(random_state=0).fit(frame, sample_weight=weight)
-    other = AutoencoderImputer(random_state=0).fit(frame[:300])
+    one = clone(BRIEF).fit(frame, sample_weight=weight)
+    other = clone(BRIEF).fit(frame[:300])
     known = frame[:-1]
     assert_frame_equal(one.transform(known), other.transform(known))
 
@@ -501,7 +509,7 @@ def test_reports_have_a_row_per_column(table, fitted):
 
 def test_modes_are_those_of_the_training_rows():
     frame = pd.DataFrame({"x": list("aaabbc") * 10, "y": np.arange(60.0)})
-    imputer = AutoencoderImputer(random_state=0).fit(frame)
+    imputer = clone(BRIEF).fit(frame)
     report = imputer.over_impute(frame, 0.9, random_state=0)
     assert report.loc["x", "accuracy_of_modes"] == pytest.approx(0.5, abs=0.1)
 
@@ -602,17 +610,17 @@ def test_files_and_copies(holed, fitted, tmp_path):
     assert not hasattr(clone(fitted), "mean_")
 
 
-def test_in_a_pipeline_and_a_grid(table, holed):
-    y = table["fair"].astype(bool) ^ (table["a"] > 0.5)
+def test_in_a_pipeline_and_a_grid(table, few):
+    y = (table["fair"].astype(bool) ^ (table["a"] > 0.5))[:100]
     encode = make_column_transformer(
         (OneHotEncoder(), make_column_selector(dtype_exclude="number")),
         remainder="passthrough",
     )
     pipeline = make_pipeline(AutoencoderImputer(random_state=0), encode, LogisticRegression())
     grid = {"autoencoderimputer__max_iter": [1, 2]}
-    search = GridSearchCV(pipeline, grid, cv=2).fit(holed, y)
+    search = GridSearchCV(pipeline, grid, cv=2).fit(few, y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
-    assert search.predict(holed).shape == (400,)
+    assert search.predict(few).shape == (100,)
 
 
 # --------------------------------------------------------------------------------- a real table
@@ -635,9 +643,9 @@ def titanic():
     )
 
 
-@pytest.mark.slow_metric
+@pytest.mark.as_usual
 def test_passengers_are_filled_better_than_by_modes_and_neighbours(monkeypatch):
-    monkeypatch.setattr(_filler, "STEPS", STEPS)
+    monkeypatch.setattr(_filler, "STEPS", 200)
     table = titanic()
     assert len(table) == 1309
     holed = with_holes(table)
@@ -666,5 +674,5 @@ def test_passengers_are_filled_better_than_by_modes_and_neighbours(monkeypatch):
             for guess in (filled[name][hidden], by_neighbours[name][hidden], mode)
         ]
     ours, neighbours_, modes = right[1:] / right[0]
-    assert ours > neighbours_ + 0.03
-    assert ours > modes + 0.03
+    assert ours > neighbours_ + 0.08
+    assert ours > modes + 0.08

@@ -5,7 +5,7 @@ from skae import AutoencoderImputer, make_holes
 from skae.tasks import _filler, _neighbors
 from skae.tasks._neighbors import Neighbors, doubt
 
-pytestmark = pytest.mark.slow_metric
+pytestmark = pytest.mark.as_usual
 
 
 @pytest.fixture(autouse=True)

@@ -286,7 +286,7 @@ def test_a_failed_fit_leaves_the_detector_as_it_was(rows):
     fitted = detector().fit(rows)
     before = fitted.score_samples(rows)
     with pytest.raises(ValueError, match="infinity"):
-        fitted.fit(np.where(rows > 3, np.inf, np.inf))
+        fitted.fit(np.full_like(rows, np.inf))
     np.testing.assert_array_equal(fitted.score_samples(rows), before)
 
 
