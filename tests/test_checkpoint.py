@@ -30,7 +30,7 @@ from tests.training.test_net import Noisy
 
 _checkpoint.INTERVAL = 0
 X = curve(np.random.default_rng(0))
-model = Noisy(2, max_iter=60, random_state=0, checkpoint=sys.argv[1])
+model = Noisy(2, max_iter=40, random_state=0, checkpoint=sys.argv[1])
 model.fit(X)
 np.savez(sys.argv[2], curve=model.loss_curve_, best=model.best_epoch_, codes=model.transform(X),
          **{k: v.numpy() for k, v in model.module_.state_dict().items()})
@@ -49,7 +49,7 @@ def result(folder, name):
 
 
 SHORT = {"max_iter": 3, "early_stopping": False, "random_state": 0}
-KILLS = int(os.environ.get("SKAE_KILLS", "2"))
+KILLS = int(os.environ.get("SKAE_KILLS", "1"))
 
 
 def test_killed_at_any_moment_it_resumes_to_the_same_bits(tmp_path):

@@ -20,7 +20,9 @@ PUBLIC = [getattr(skae, name) for name in skae.__all__]
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_run(name):
+def test_examples_run(name, monkeypatch):
+    monkeypatch.setattr(_filler, "STEPS", 200)
+    monkeypatch.setattr(_outlier, "STEPS", 200)
     module = importlib.import_module(name)
     with seeded(0):  # a recipe that is called by itself draws weights from torch's generator
         results = doctest.testmod(module)
@@ -59,8 +61,8 @@ def test_public_classes_and_methods_are_documented(thing):
     ],
 )
 def test_python_in_the_pages_compiles_and_runs(page, sheet, monkeypatch):
-    monkeypatch.setattr(_budget, "STEPS", 1000)
-    monkeypatch.setattr(_filler, "STEPS", 200)
+    monkeypatch.setattr(_budget, "STEPS", 400)
+    monkeypatch.setattr(_filler, "STEPS", 100)
     monkeypatch.setattr(_outlier, "STEPS", 200)
     names = {"X": sheet}
     for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S):

@@ -80,7 +80,7 @@ def test_a_reconstruction_that_is_not_a_number_is_not_perfect(iris):
 @pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning")
 def test_grid_search_chooses_between_pca_and_autoencoder(sheet):
     pipeline = make_pipeline(StandardScaler(), PCA(2))
-    grid = {"pca": [PCA(2), Autoencoder(2, max_iter=60, random_state=0)]}
+    grid = {"pca": [PCA(2), Autoencoder(2, max_iter=20, random_state=0)]}
     for scoring in (explained_variance, neg_reconstruction_error):
-        search = GridSearchCV(pipeline, grid, scoring=scoring, cv=3).fit(sheet)
+        search = GridSearchCV(pipeline, grid, scoring=scoring, cv=2).fit(sheet)
         assert isinstance(search.best_params_["pca"], Autoencoder)

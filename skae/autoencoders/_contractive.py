@@ -91,7 +91,7 @@ class ContractiveAutoencoder(Autoencoder):
     >>> from sklearn.datasets import load_digits
     >>> from skae import ContractiveAutoencoder
     >>> X = load_digits().data
-    >>> contractive = ContractiveAutoencoder(16, max_iter=60, random_state=0).fit(X)
+    >>> contractive = ContractiveAutoencoder(16, max_iter=5, random_state=0).fit(X)
     >>> contractive.transform(X).shape
     (1797, 16)
     """

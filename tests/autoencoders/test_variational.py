@@ -45,8 +45,9 @@ def test_kl_and_its_gradient_are_the_closed_form(rng):
     assert log_variance.grad.abs().min() > 0
 
 
-@pytest.mark.parametrize("name", REAL)
-@pytest.mark.parametrize("k", [1, 5, 20])
+@pytest.mark.parametrize(
+    ("k", "name"), [(1, "digits"), (20, "digits"), (5, "china"), (1, "flower"), (20, "flower")]
+)
 def test_it_starts_as_probabilistic_pca(name, k):
     X = REAL[name]()
     vae, pca = VariationalAutoencoder(k, **STILL).fit(X), PCA(k).fit(X)
@@ -55,7 +56,7 @@ def test_it_starts_as_probabilistic_pca(name, k):
     assert vae.noise_variance_ == pytest.approx(pca.noise_variance_, rel=1e-2)
 
 
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("name", ["digits", "flower"])
 def test_from_random_weights_a_linear_one_becomes_probabilistic_pca(name):
     X = REAL[name]()
     vae = VariationalAutoencoder(4, init="random", **LINEAR, random_state=0).fit(X)
@@ -83,7 +84,8 @@ def exact_score(vae, X):
 
 def test_bounds_rise_with_the_draws_and_stay_under_the_exact_value(digits):
     """A linear decoder whose encoder is not yet good: there is a gap to close."""
-    hasty = PLAIN | LINEAR | {"init": "random", "max_iter": 1}
+    digits = digits[:600]
+    hasty = PLAIN | LINEAR | {"init": "random", "max_iter": 3}
     vae = VariationalAutoencoder(4, **hasty).fit(digits)
     exact = exact_score(vae, digits)
     bounds = [vae.score_samples(digits)]
@@ -107,7 +109,7 @@ def test_at_probabilistic_pca_both_bounds_are_tight(digits):
 
 def test_objective_is_minus_the_bound_per_feature(digits):
     """Many draws of the objective average to the bound of score_samples, in nats per feature."""
-    vae = VariationalAutoencoder(3, n_draws=400, **PLAIN).fit(digits)
+    vae = VariationalAutoencoder(3, **PLAIN).fit(digits).set_params(n_draws=400)
     module = vae._module_in(np.dtype(np.float64))
     x = torch.from_numpy((digits[:20] - vae.mean_) / vae.scale_)
     with torch.no_grad(), seeded(0):
@@ -181,7 +183,7 @@ def test_only_observed_cells_are_scored(digits):
 
 @pytest.mark.parametrize("variance", ["shared", "feature", 4.0])
 def test_variances(digits, variance):
-    vae = VariationalAutoencoder(8, variance=variance, max_iter=30, random_state=0).fit(digits)
+    vae = VariationalAutoencoder(8, variance=variance, max_iter=15, random_state=0).fit(digits)
     left = ((vae.reconstruct(digits) - digits) ** 2).mean(0)
     if variance == 4.0:
         assert vae.noise_variance_ == pytest.approx(4.0)
@@ -195,7 +197,7 @@ def test_variances(digits, variance):
 
 def test_variance_has_a_floor(rng):
     X = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 6))
-    vae = VariationalAutoencoder(2, **PLAIN | {"max_iter": 200}).fit(X)
+    vae = VariationalAutoencoder(2, **PLAIN | {"max_iter": 60, "learning_rate": 1e-2}).fit(X)
     assert 1e-6 * vae.scale_**2 <= vae.noise_variance_ < 1e-2 * vae.scale_**2
     assert np.isfinite(vae.score(X))
 

@@ -66,10 +66,10 @@ def test_of_pca_the_tangents_span_the_components():
 
 def test_tangents_of_a_circle(rng):
     """The leading direction at a point of a circle is at a right angle to its radius."""
-    angle = rng.uniform(0, 2 * np.pi, size=1500)
-    X = np.column_stack([np.cos(angle), np.sin(angle)]) + 0.02 * rng.normal(size=(1500, 2))
+    angle = rng.uniform(0, 2 * np.pi, size=500)
+    X = np.column_stack([np.cos(angle), np.sin(angle)]) + 0.02 * rng.normal(size=(500, 2))
     contractive = ContractiveAutoencoder(
-        2, alpha=0.2, init="random", early_stopping=False, max_iter=60, random_state=0
+        2, alpha=0.2, init="random", early_stopping=False, max_iter=20, random_state=0
     ).fit(X)
     along = np.column_stack([-np.sin(angle), np.cos(angle)])
     cosine = np.abs((tangent_basis(contractive, X, 1)[:, 0] * along).sum(1))
@@ -84,11 +84,13 @@ def test_dimension_of_pca_is_its_components(k):
 
 
 def test_dimension_of_a_surface(rng):
-    X = curve(rng, n=2000, noise=0.01)
-    model = DenoisingAutoencoder(noise_level=0.1, per_feature=False, random_state=0).fit(X)
+    X = curve(rng, n=1000, noise=0.01)
+    model = DenoisingAutoencoder(
+        noise_level=0.1, per_feature=False, max_iter=40, random_state=0
+    ).fit(X)
     assert np.median(intrinsic_dimension(model, X)) == pytest.approx(2, abs=0.5)
-    line = np.column_stack([X[:, 0], X[:, 0] ** 2, X[:, 0] ** 3, 0.01 * rng.normal(size=2000)])
-    model = DenoisingAutoencoder(noise_level=0.1, per_feature=False, random_state=0).fit(line)
+    line = np.column_stack([X[:, 0], X[:, 0] ** 2, X[:, 0] ** 3, 0.01 * rng.normal(size=1000)])
+    model.fit(line)
     assert np.median(intrinsic_dimension(model, line)) == pytest.approx(1, abs=0.3)
 
 
