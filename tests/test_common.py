@@ -33,7 +33,7 @@ pytestmark = [
 ESTIMATORS = [
     skae.Autoencoder(max_iter=3),
     skae.Autoencoder(max_iter=3, init="random", linear_shortcut=False),
-    skae.LinearAutoencoder(),
+    skae.LinearAutoencoder(max_iter=3),
     skae.LinearAutoencoder(init="random", max_iter=3),
     skae.SparseAutoencoder(max_iter=3),
     skae.SparseAutoencoder(penalty="kl", max_iter=3),
@@ -45,12 +45,12 @@ ESTIMATORS = [
     skae.VariationalAutoencoder(max_iter=3),
     skae.VariationalAutoencoder(init="random", objective="iwae", n_importance=5, max_iter=3),
     skae.AutoencoderImputer(max_iter=3),
-    skae.AutoencoderImputer(skae.LinearAutoencoder(1), add_indicator=True),
+    skae.AutoencoderImputer(skae.LinearAutoencoder(1, max_iter=3), add_indicator=True),
     skae.AutoencoderOutlierDetector(
         skae.DenoisingAutoencoder(noise_level=(0.1, 1.0), max_iter=3, early_stopping=False)
     ),
     skae.AutoencoderOutlierDetector(
-        skae.LinearAutoencoder(1), method=("reconstruction", "mahalanobis"), trim=0.0
+        skae.LinearAutoencoder(1, max_iter=3), method=("reconstruction", "mahalanobis"), trim=0.0
     ),
     skae.PooledEstimator(Ridge(), skae.AutoencoderImputer(max_iter=2), n_imputations=2),
     skae.PooledEstimator(

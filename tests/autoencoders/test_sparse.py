@@ -147,7 +147,7 @@ def test_more_zeros_than_the_plain_code_at_equal_error(digits):
 def test_kl_draws_activations_to_the_target(digits):
     free, drawn = (
         SparseAutoencoder(
-            penalty="kl", alpha=alpha, target_activation=0.1, random_state=0, max_iter=60
+            penalty="kl", alpha=alpha, target_activation=0.1, random_state=0, max_iter=30
         )
         .fit(digits)
         .transform(digits)

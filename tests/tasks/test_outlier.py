@@ -6,7 +6,7 @@ import sklearn
 import torch
 from scipy import sparse, stats
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.datasets import load_digits, load_wine
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import NearestNeighbors
@@ -323,7 +323,7 @@ def test_files(rows, tmp_path):
 # ------------------------------------------------------------------------------------- conformal
 
 
-@pytest.mark.parametrize("load", [load_iris, load_wine, load_breast_cancer, load_digits])
+@pytest.mark.parametrize("load", [load_wine, load_digits])
 def test_p_values_are_valid(load, rng):
     X = load().data
     order = rng.permutation(len(X))

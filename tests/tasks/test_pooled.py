@@ -306,6 +306,7 @@ def test_intervals_hold_the_coefficients_at_the_nominal_rate():
 
 
 @pytest.mark.full
+@pytest.mark.as_usual
 def test_what_coverage_needs():
     # A slope of what has holes is too small if they are filled without looking at the target.
     assert not is_nominal(coverage(40, 300, "mcar", 5, with_target=False)[0], 40).all()
@@ -314,6 +315,7 @@ def test_what_coverage_needs():
 
 
 @pytest.mark.full
+@pytest.mark.as_usual
 @pytest.mark.parametrize("mechanism", ["mcar", "mar"])
 def test_intervals_hold_the_coefficients_at_the_nominal_rate_by_networks(mechanism):
     true, complete, by_holes = coverage(100, 300, mechanism, 10)
@@ -353,6 +355,7 @@ def test_regressions_are_better_than_of_one_imputation(model):
 
 
 @pytest.mark.full
+@pytest.mark.as_usual
 @pytest.mark.usefixtures("with_network")
 def test_probabilities_are_better_than_of_one_imputation():
     model = DecisionTreeClassifier(min_samples_leaf=10, random_state=0)
