@@ -93,6 +93,19 @@ def standard_draws(n: int, like: Tensor, *, paired: bool = False) -> Tensor:
     return draws[:, None].to(like)
 
 
+def log_mixture(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Return the log of a sum of normal densities at points of each row, (L, n), in float64.
+
+    But for a constant. Points, means and log variances are (L, n, k): as many normal distributions
+    as points. Squares are of products, (n, L, L), not of differences, (n, L, L, k).
+    """
+    z, mean, log_variance = (t.double().transpose(0, 1) for t in (z, mean, log_variance))
+    precision = (-log_variance).exp()
+    squared = z.square() @ precision.mT - 2 * z @ (mean * precision).mT
+    constant = (mean.square() * precision + log_variance).sum(-1)
+    return (-0.5 * (squared + constant[:, None])).logsumexp(-1).T
+
+
 def arc(start: NDArray, end: NDArray, t: NDArray) -> NDArray:
     """Return points on the arc from one vector to another (slerp)."""
     cosine = start @ end / max(np.linalg.norm(start) * np.linalg.norm(end), 1e-300)

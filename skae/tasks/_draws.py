@@ -47,15 +47,12 @@ def errors(
     columns with the same leader, count for nothing.
     """
     d = Z.shape[1]
-    observed = ~np.isnan(Z)
-    found: list[list[NDArray]] = [[] for _ in range(d)]
-    for _ in range(int(np.clip(np.ceil(CELLS / max(1, HIDE * observed.sum())), 1, MOST))):
-        hidden = hide(Z, HIDE, leader, rng)
-        rows = np.where(hidden, np.nan, Z)
-        away = (Z - fill(rows)) / spread(gaussian, rows)
-        for j in range(d):
-            found[j].append(away[hidden[:, j], j])
-    columns = [np.concatenate(values) for values in found]
+    n_hidden = max(1, HIDE * (~np.isnan(Z)).sum())
+    Z = np.tile(Z, (int(np.clip(np.ceil(CELLS / n_hidden), 1, MOST)), 1))
+    hidden = hide(Z, HIDE, leader, rng)
+    rows = np.where(hidden, np.nan, Z)
+    away = (Z - fill(rows)) / spread(gaussian, rows)
+    columns = [away[hidden[:, j], j] for j in range(d)]
     numbers = np.bincount(leader, minlength=d) == 1
     together = np.concatenate([[], *(columns[j] for j in np.flatnonzero(numbers))])
     if not len(together):
@@ -127,3 +124,16 @@ def pick(chances: NDArray, normal: torch.Tensor, correlation: torch.Tensor) -> N
     share = chances / np.maximum(1 - before, np.maximum(chances, TINY))
     taken = np.column_stack([level < share[:, :-1], np.ones(len(chances), dtype=bool)])
     return np.eye(chances.shape[1])[taken.argmax(axis=1)]
+
+
+def picked(
+    chances: NDArray, drawn: NDArray, leader: NDArray, rng: np.random.RandomState
+) -> NDArray:
+    """Return drawn rows with categories by their chances, each row and variable on its own."""
+    result = drawn.copy()
+    for columns in blocks(leader):
+        if (k := columns.stop - columns.start) > 1:
+            normal, identity = torch.from_numpy(rng.normal(size=(len(drawn), k))), torch.eye(k)
+            independent = identity.double().expand(len(drawn), k, k)
+            result[:, columns] = pick(chances[:, columns], normal, independent)
+    return result

@@ -215,6 +215,3 @@ def bins(rows: Rows, n_bins: int) -> tuple[Tensor, Tensor]:
     width = ends.diff(dim=1)
     least = 1e-6 * (ends[:, -1:] - ends[:, :1])
     return ends[:, :-1], torch.where(width > least, width, torch.inf)
-
-
-# That files may hold.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Self, cast
 
 import numpy as np
@@ -13,9 +14,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skae._params import POSITIVE_INT, hyperparameters, one_of, param
 from skae._sklearn import MissingValues, _check_feature_names_in, _fit_context
 from skae._validation import below_one, unchanged_on_error, weights
+from skae.autoencoders import VariationalAutoencoder
 from skae.base import BaseAutoencoder
 from skae.tasks._columns import Columns, blocks, is_mixed
-from skae.tasks._draws import LEVELS, draw, errors, hide, spread, tensors
+from skae.tasks._draws import LEVELS, draw, errors, hide, picked, spread, tensors
 from skae.tasks._filler import Blocks, Filler
 from skae.tasks._gaussian import Gaussian, at_once, chances, fit_gaussian
 from skae.tasks._neighbors import Neighbors
@@ -24,6 +26,7 @@ from skae.training import _budget as budget
 
 ENOUGH_ROWS = 32  # for a network to be trained
 MAX_ROWS = 20_000  # that the Gaussian is fitted to
+ENOUGH_DRAWS = 200  # for the ends of an interval
 ROUNDS = 5  # of filling by the reconstruction of filled rows, of other autoencoders
 
 
@@ -136,7 +139,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         positional=True,
         doc="""
         An autoencoder to fill holes by its reconstruction instead: of the row with its holes, and
-        then, five times, of the row as it was filled. None is the one described above.""",
+        then, five times, of the row as it was filled; a `VariationalAutoencoder` fills by its
+        ``conditional_mean``. None is the one described above.""",
     )
     missing_values: Any = param(
         MissingValues(),
@@ -342,7 +346,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         A drawn value is the filled one and an error. Errors have the distribution that they had,
         relative to the Gaussian's conditional standard deviation, for cells hidden from rows that
         were not trained on, and those of one row belong together as the Gaussian says. A category
-        is drawn by the chances that it was filled by.
+        is drawn by the chances that it was filled by. A `VariationalAutoencoder` draws by its
+        ``conditional_sample`` instead.
 
         Parameters
         ----------
@@ -370,12 +375,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         frame: Any = X
         X, holes = self._read(X, reset=False)
         rng = random_state_of(random_state)
-        Z = self._standardized(X, holes)
-        filled, gaussian, leader = self._fill(Z), self._gaussian, self._leader
-        tables = [
-            self._completed(X, holes, draw(gaussian, Z, filled, self._quantiles, leader, rng))
-            for _ in range(n_imputations)
-        ]
+        draws = self._draws(self._standardized(X, holes), n_imputations, rng)
+        tables = [self._completed(X, holes, table) for table in draws]
         if self._columns is None:
             return np.array(tables)
         return [self._framed(frame, holes, table) for table in tables]
@@ -423,11 +424,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         Z = self._standardized(X, holes)
         hidden = hide(Z, fraction, leader, random_state_of(random_state))
         rows = np.where(hidden, np.nan, Z)
-        filled, std = self._fill(rows), spread(self._gaussian, rows)
-        ends = [(1 - coverage) / 2, (1 + coverage) / 2]
-        away = (np.array([np.interp(end, LEVELS, q) for q in self._quantiles]) for end in ends)
-        low, high = (self._in_units(filled + std * error) for error in away)
-        filled, (means, scales) = self._in_units(filled), self._units[:2, kept]
+        filled, (means, scales) = self._in_units(self._fill(rows)), self._units[:2, kept]
+        low, high = map(self._in_units, self._interval(rows, coverage))
         n_cells = hidden.sum(axis=0)
 
         def mean(values: NDArray) -> NDArray:
@@ -453,6 +451,26 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             report["accuracy_of_modes"] = np.where(labels, mean(truth), np.nan)  # modes lead
         names = _check_feature_names_in(self)[self._kept[self._first]]
         return pd.DataFrame(report).iloc[np.unique(leader)].set_axis(names)
+
+    def _draws(self, Z: NDArray, n: int, rng: np.random.RandomState) -> Iterator[NDArray]:
+        """Yield standardised rows with draws in their holes."""
+        if not isinstance(self.estimator_, VariationalAutoencoder):
+            filled, fixed = self._fill(Z), (self._quantiles, self._leader, rng)
+            yield from (draw(self._gaussian, Z, filled, *fixed) for _ in range(n))
+            return
+        for table in self.estimator_.conditional_sample(Z, n, rng, noise=False):
+            means, noise = self._likely(table), np.sqrt(self.estimator_.noise_variance_)
+            drawn = means + noise * rng.normal(size=Z.shape)
+            yield np.where(np.isnan(Z), picked(means, drawn, self._leader, rng), Z)
+
+    def _interval(self, Z: NDArray, coverage: float) -> NDArray:
+        """Return ends that should hold the truth of each hole with a chance, (2, n, d)."""
+        ends = [(1 - coverage) / 2, (1 + coverage) / 2]
+        if isinstance(self.estimator_, VariationalAutoencoder):
+            draws = self._draws(Z, ENOUGH_DRAWS, np.random.RandomState(0))
+            return np.quantile(list(draws), ends, axis=0)
+        away = np.array([[np.interp(end, LEVELS, q) for q in self._quantiles] for end in ends])
+        return self._fill(Z) + spread(self._gaussian, Z) * away[:, None]
 
     def _completed(self, X: NDArray, holes: NDArray, filled: NDArray) -> NDArray:
         """Return rows with values for their holes that are standardised, of columns kept."""
@@ -497,6 +515,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             x, observed = tensors(rows)
             parts = (self._gaussian.fill(x[p], observed[p]).numpy() for p in at_once(*rows.shape))
             answer = joined(len(rows), parts)
+        elif isinstance(self.estimator_, VariationalAutoencoder):
+            answer = self.estimator_.conditional_mean(rows)
         else:
             answer = self.estimator_.reconstruct(rows)
             if self._neighbors is not None:
@@ -505,13 +525,18 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             elif not isinstance(self.estimator_, Filler):
                 for _ in range(ROUNDS):
                     answer = self.estimator_.reconstruct(np.where(np.isnan(rows), answer, rows))
-        if self._columns is not None and not isinstance(self.estimator_, Filler):
-            shares = np.maximum(self._mean, np.finfo(np.float64).tiny)
-            labels = self._columns.labels[self._kept]
-            given = (torch.from_numpy(a) for a in (answer, shares, self._leader))
-            answer = np.where(labels, chances(*given).numpy(), answer)
+        if not isinstance(self.estimator_, Filler):
+            answer = self._likely(answer)
         filled[with_holes] = np.where(np.isnan(rows), answer, rows)
         return filled
+
+    def _likely(self, answer: NDArray) -> NDArray:
+        """Return filled rows with chances for categories."""
+        if self._columns is None:
+            return answer
+        shares = np.maximum(self._mean, np.finfo(np.float64).tiny)
+        given = (torch.from_numpy(a) for a in (answer.astype(np.float64), shares, self._leader))
+        return np.where(self._columns.labels[self._kept], chances(*given).numpy(), answer)
 
     def _variance(self, Z: NDArray) -> NDArray:
         return spread(self._gaussian, Z) ** 2

@@ -16,7 +16,7 @@ from skae.tasks._columns import blocks
 from skae.training import CELLS, evenly
 
 STEPS = 100  # that the metric of each variable is learned in
-STEP = 0.1  # size of the first, in logarithms
+STEP = 0.2  # size of the first, in logarithms
 QUERIES = 128  # rows that are foretold in a step
 MAX_CELLS = 2**17  # of the rows that are kept; an eighth of it, of those of a step
 ROWS = (256, 8192)  # that are kept, at least and at most, if there are so many
@@ -127,17 +127,14 @@ class Neighbors(BaseEstimator):
         (with a standard deviation of an eighth) for a cell of mean variance.
         """
         fold = rng.randint(FOLDS, size=Z.shape)[:, self.leader_]
-        hidden = [~np.isnan(Z) & (fold == i) for i in range(FOLDS)]
-        found: list[tuple[NDArray, NDArray, NDArray]] = []
-        for hide in hidden:
-            rows = np.where(hide, np.nan, Z)
-            holes, answer, v = np.isnan(rows), foretell(rows), variance(rows)
-            toward = self.alike(self.fill(answer, holes, v), holes) - answer
-            found.append((toward, Z - answer, self._by_variable(v)))
-        toward, away, v = (np.concatenate(a) for a in zip(*found, strict=True))
-        there = np.concatenate(hidden)
+        hidden = np.concatenate([~np.isnan(Z) & (fold == i) for i in range(FOLDS)])
+        Z = np.tile(Z, (FOLDS, 1))
+        rows = np.where(hidden, np.nan, Z)
+        holes, answer, v = np.isnan(rows), foretell(rows), variance(rows)
+        toward, away = self.alike(self.fill(answer, holes, v), holes) - answer, Z - answer
+        v = self._by_variable(v)
         for columns in blocks(self.leader_):
-            of = there[:, columns.start]
+            of = hidden[:, columns.start]
             self.doubt_[columns] = doubt(toward[of, columns], away[of, columns], v[of, columns])
         return self
 

@@ -7,7 +7,7 @@ from sklearn.decomposition import PCA
 from torch.distributions import Normal, kl_divergence
 
 from skae import MLP, AutoencoderWarning, VariationalAutoencoder
-from skae.autoencoders._normal import arc, kl_from_normal, standard_draws
+from skae.autoencoders._normal import arc, kl_from_normal, log_mixture, standard_draws
 from skae.training import Batch, seeded
 
 PLAIN = {"early_stopping": False, "random_state": 0, "max_iter": 5}
@@ -240,6 +240,87 @@ def test_posterior_is_that_of_probabilistic_pca(digits):
     np.testing.assert_allclose(mean, pca.transform(digits) * scale, atol=1e-2)
     kl = kl_from_normal(torch.from_numpy(mean), torch.from_numpy(2 * np.log(std))).mean(0)
     np.testing.assert_allclose(vae.kl_, kl, rtol=1e-4)
+
+
+# --------------------------------------------------------------------- given what is observed
+
+
+def test_the_density_of_a_mixture(rng):
+    z, mean, log_variance = (torch.from_numpy(rng.normal(size=(4, 3, 2))) for _ in "abc")
+    each = Normal(mean, (log_variance / 2).exp()).log_prob(z[:, None]).sum(-1)  # (L, L, n)
+    expected = each.logsumexp(1)
+    found = log_mixture(z, mean, log_variance) - np.log(2 * np.pi)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.fixture(scope="module")
+def plane():
+    """Rows near a plane of three dimensions, a model of them, holes, and what they should hold."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 3)) @ rng.normal(size=(3, 6)) + 0.3 * rng.normal(size=(3000, 6)) + 5
+    vae, pca = VariationalAutoencoder(3, **LINEAR, **STILL).fit(X), PCA(3).fit(X)
+    holed = np.where(rng.random((200, 6)) < 0.3, np.nan, X[:200])
+    holed[0] = np.nan
+    S, mean, std = pca.get_covariance(), holed.copy(), np.zeros_like(holed)
+    for i, row in enumerate(holed):
+        h, o = np.flatnonzero(np.isnan(row)), np.flatnonzero(~np.isnan(row))
+        gain = S[np.ix_(h, o)] @ np.linalg.inv(S[np.ix_(o, o)])
+        mean[i, h] = pca.mean_[h] + gain @ (row[o] - pca.mean_[o])
+        std[i, h] = np.sqrt(np.diag(S[np.ix_(h, h)] - gain @ S[np.ix_(o, h)]))
+    return vae, holed, mean, std
+
+
+def test_holes_are_filled_by_the_conditional_mean(plane):
+    vae, holed, mean, std = plane
+    holes = np.isnan(holed)
+    filled = vae.conditional_mean(holed)
+    np.testing.assert_array_equal(filled[~holes], holed[~holes])
+    away = (filled - mean)[holes] / std[holes]
+    assert np.sqrt((away**2).mean()) < 0.3
+    by_one = (vae.reconstruct(holed) - mean)[holes] / std[holes]
+    assert (away**2).mean() < 0.1 * (by_one**2).mean()
+    alone = np.vstack([vae.conditional_mean(row[None]) for row in holed[:5]])
+    np.testing.assert_allclose(filled[:5], alone, rtol=1e-4)
+    complete = np.where(holes, mean, holed)
+    np.testing.assert_array_equal(vae.conditional_mean(complete), complete)
+
+
+def test_draws_have_the_conditional_moments(plane):
+    vae, holed, mean, std = plane
+    holes = np.isnan(holed)
+    draws = vae.conditional_sample(holed, 100, random_state=0)
+    assert draws.shape == (100, 200, 6)
+    np.testing.assert_array_equal(draws[7][~holes], holed[~holes])
+    away = ((draws - mean) / np.where(holes, std, 1))[:, holes]
+    assert abs(away.mean()) < 0.03
+    assert away.std() == pytest.approx(1, abs=0.05)
+    assert (np.abs(away) < 1.645).mean() == pytest.approx(0.9, abs=0.03)
+    again = vae.conditional_sample(holed, 100, random_state=0)
+    np.testing.assert_array_equal(draws, again)
+    assert (vae.conditional_sample(holed, 2, random_state=1) != draws[:2])[:, holes].all()
+    quiet = vae.conditional_sample(holed, 100, random_state=0, noise=False)
+    assert quiet[:, holes].var(0).mean() < draws[:, holes].var(0).mean() - 0.8 * 0.3**2
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "poisson"])
+def test_holes_in_counts_and_chances(likelihood):
+    rng = np.random.default_rng(0)
+    rate = np.exp(rng.normal(size=(500, 1)) + np.zeros(5))
+    X = (
+        (rate > rng.exponential(size=rate.shape))
+        if likelihood == "bernoulli"
+        else rng.poisson(rate)
+    )
+    vae = VariationalAutoencoder(1, likelihood=likelihood, max_iter=30, random_state=0)
+    vae.fit(X.astype(float))
+    holed = X.astype(float)
+    holed[:, 0] = np.nan
+    filled = vae.conditional_mean(holed)[:, 0]
+    assert np.corrcoef(filled, X[:, 1:].mean(1))[0, 1] > 0.8
+    draws = vae.conditional_sample(holed, 50, random_state=0)[:, :, 0]
+    assert (draws == np.rint(draws)).all()
+    assert draws.min() >= 0
+    np.testing.assert_allclose(draws.mean(), filled.mean(), rtol=0.1)
 
 
 def test_interpolation(digits):

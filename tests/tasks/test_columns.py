@@ -20,7 +20,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from skops.io import dumps, get_untrusted_types, loads
 
 import skae
-from skae import AutoencoderImputer, LinearAutoencoder, make_holes
+from skae import AutoencoderImputer, LinearAutoencoder, VariationalAutoencoder, make_holes
 from skae.losses import CrossEntropy
 from skae.tasks import _columns, _filler
 from skae.tasks._columns import Columns, is_mixed
@@ -268,6 +268,22 @@ def test_drawn_categories_are_as_frequent_as_they_are(rng):
         truth = holed["tall"][holed["group"] == name].mean()
         error = np.sqrt(truth * (1 - truth) / 2000)
         assert abs(drawn["tall"][drawn["group"] == name].mean() - truth) < 4 * error
+
+
+def test_a_variational_autoencoder_draws_categories_by_its_chances():
+    frame = mixed(300)
+    holed = with_holes(frame)
+    vae = VariationalAutoencoder(3, max_iter=5, early_stopping=False, random_state=0)
+    imputer = AutoencoderImputer(vae).fit(holed)
+    draws = imputer.sample(holed, 20, random_state=0)
+    for name in frame.select_dtypes(exclude="number"):
+        hidden = holed[name].isna().to_numpy()
+        drawn = pd.concat([table[name][hidden] for table in draws])
+        known = holed[name].dropna()
+        assert drawn.dtype == frame[name].dtype
+        assert set(drawn) <= set(known)
+        shares = pd.concat([drawn.value_counts(normalize=True), known.value_counts(True)], axis=1)
+        assert (shares.iloc[:, 0] - shares.iloc[:, 1]).abs().max() < 0.15
 
 
 def test_drawn_categories_of_a_row_belong_together(rng):

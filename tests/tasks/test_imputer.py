@@ -13,7 +13,13 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 import skae
-from skae import AutoencoderImputer, DenoisingAutoencoder, LinearAutoencoder, make_holes
+from skae import (
+    AutoencoderImputer,
+    DenoisingAutoencoder,
+    LinearAutoencoder,
+    VariationalAutoencoder,
+    make_holes,
+)
 from skae.tasks import _filler
 from skae.tasks._filler import Filler, bins
 from skae.training import Batch
@@ -284,6 +290,20 @@ def test_draws_of_a_row_belong_together(rng):
     both = np.tile([np.nan, np.nan, 0, 0], (300, 1))
     drawn = imputer.sample(both, 1, random_state=0)[0]
     assert np.corrcoef(drawn[:, 0], drawn[:, 1])[0, 1] > 0.9
+
+
+def test_a_variational_autoencoder_fills_and_draws_by_its_own_distribution(normal):
+    holed = make_holes(normal, fraction=0.3, random_state=0)
+    vae = VariationalAutoencoder(2, max_iter=5, early_stopping=False, random_state=0)
+    imputer = AutoencoderImputer(vae, clip=False).fit(holed)
+    Z = (holed - imputer.mean_) / imputer.scale_
+    expected = imputer.estimator_.conditional_mean(Z) * imputer.scale_ + imputer.mean_
+    np.testing.assert_allclose(imputer.transform(holed), expected, rtol=1e-5, atol=1e-5)
+    holes = np.isnan(holed)
+    low, high = np.quantile(imputer.sample(holed, 100, random_state=0), [0.05, 0.95], axis=0)
+    assert ((low <= normal) & (high >= normal))[holes].mean() == pytest.approx(0.9, abs=0.04)
+    report = imputer.over_impute(normal, random_state=0)
+    assert report["coverage"].mean() == pytest.approx(0.9, abs=0.04)
 
 
 def test_draws_follow_their_seed(holed, fitted):
