@@ -17,7 +17,7 @@ test: .venv/ready
 	$(BIN)/python -m pytest -n 2 -m "not full"
 
 conformance: .venv/ready
-	$(BIN)/python -m pytest -n 2 tests/test_common.py
+	$(BIN)/python -m pytest -n 2 -m "conformance or full"
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sklearn.base import BaseEstimator
 
 from skae._files import read, write
+from skae.base import BaseAutoencoder
 
 __all__ = ["load", "save"]
 
@@ -65,7 +66,7 @@ def load(
     path : str or path
         The file.
     device : str, default=None
-        What to set the estimator's ``device`` to; None leaves it.
+        What to set ``device`` to, of every autoencoder that the file holds; None leaves it.
     trusted : collection of str, default=()
         Functions, each as 'package.module:function', that the file may have called.
 
@@ -85,4 +86,18 @@ def load(
     save : Write it.
     """
     estimator = read(path, "estimator", trusted)
-    return estimator if device is None else estimator.set_params(device=device)
+    if device is not None:
+        _set_device(estimator, device)
+    return estimator
+
+
+def _set_device(part: Any, device: str) -> None:
+    """Set the device of every autoencoder within an estimator."""
+    if isinstance(part, BaseAutoencoder):
+        part.set_params(device=device)
+    if isinstance(part, (BaseEstimator, Mapping)):
+        part = (part if isinstance(part, Mapping) else vars(part)).values()
+    elif not isinstance(part, (list, tuple)):
+        return
+    for inner in part:
+        _set_device(inner, device)

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss, mean_absolute_error, mean_poisson_deviance
 
+from skae import Autoencoder
 from skae.losses import LOSSES
 
 
@@ -32,6 +33,22 @@ def test_log_loss_is_scikit_learns():
     y, output = rng.integers(0, 2, 50), rng.normal(size=50)
     cell = LOSSES["log_loss"].cell(torch.tensor(output), torch.tensor(y, dtype=torch.float64))
     assert cell.mean().item() == pytest.approx(log_loss(y, 1 / (1 + np.exp(-output))))
+
+
+def test_other_errors_are_scikit_learns():
+    rng = np.random.default_rng(0)
+    y, output = rng.poisson(2.0, 50).astype(float), rng.normal(size=50)
+    absolute, poisson = (
+        LOSSES[name].cell(torch.tensor(output), torch.tensor(y)).mean().item()
+        for name in ("absolute_error", "poisson")
+    )
+    assert absolute == pytest.approx(mean_absolute_error(y, output))
+    assert 2 * poisson == pytest.approx(mean_poisson_deviance(y, np.exp(output)))
+
+
+def test_negative_counts_are_refused(sheet):
+    with pytest.raises(ValueError, match=r"loss='poisson' needs values of at least 0, but column"):
+        Autoencoder(2, loss="poisson").fit(sheet)
 
 
 def test_squared_error():

@@ -9,7 +9,13 @@ from sklearn.decomposition import PCA
 from sklearn.utils.metadata_routing import get_routing_for_object
 
 import skae
-from skae import MLP, Autoencoder, LinearAutoencoder
+from skae import (
+    MLP,
+    Autoencoder,
+    AutoencoderImputer,
+    AutoencoderOutlierDetector,
+    LinearAutoencoder,
+)
 from skae._files import _digest
 
 
@@ -54,6 +60,20 @@ def test_unfitted_and_device(tmp_path):
     assert again.n_components == 3
     assert again.device == "cpu"
     assert not hasattr(again, "module_")
+
+
+def test_fitted_parts_move_with_the_whole(sheet, tmp_path):
+    imputer = AutoencoderImputer(LinearAutoencoder(2, device="cpu"), random_state=0).fit(sheet)
+    detector = AutoencoderOutlierDetector(LinearAutoencoder(2), method="reconstruction").fit(sheet)
+    for model in (imputer, detector):
+        skae.save(model, tmp_path / "model")
+        moved = skae.load(tmp_path / "model", device="cpu:0")
+        assert moved.estimator.device == moved.estimator_.device == "cpu:0"
+        assert not hasattr(moved, "device")
+    holed = np.where(np.arange(6) == 1, np.nan, sheet)
+    skae.save(imputer, tmp_path / "model")
+    again = skae.load(tmp_path / "model", device="auto")
+    np.testing.assert_allclose(again.transform(holed), imputer.transform(holed), rtol=1e-6)
 
 
 def test_what_cannot_be_written_is_named_and_the_former_file_stays(tmp_path):

@@ -10,7 +10,7 @@ from torch.func import jvp, vjp, vmap
 
 from skae._params import NON_NEGATIVE, hyperparameters, param
 from skae.architectures import MLP
-from skae.autoencoders._deep import Autoencoder
+from skae.autoencoders._deep import Autoencoder, warn_of_growth
 from skae.training import AutoencoderModule, Batch, Rows
 
 EXACT_UP_TO = 4  # columns or rows of the Jacobian
@@ -73,7 +73,8 @@ class ContractiveAutoencoder(Autoencoder):
     Warns
     -----
     AutoencoderWarning
-        If no epoch was better than PCA by this objective; if the fit was interrupted.
+        If no epoch was better than PCA by this objective; if the fit was interrupted; if the
+        decoder has weights of its own, by which the code may shrink at no price.
 
     See Also
     --------
@@ -113,6 +114,9 @@ class ContractiveAutoencoder(Autoencoder):
 
     def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
         self._go_on(module)
+        own = [p for n, p in module.named_parameters() if n.startswith("decoder") and p.ndim > 1]
+        if self.alpha > 0 and own:
+            warn_of_growth("tied=True, also in an architecture of yours")
         if self.alpha == 0:
             super()._setup(module, rows)
 

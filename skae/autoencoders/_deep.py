@@ -16,6 +16,16 @@ from skae.losses import LOSSES, Loss
 from skae.training import AutoencoderModule, Rows
 
 
+def warn_of_growth(remedy: str) -> None:
+    """Warn that a penalty of the code may be met by its scale alone."""
+    warnings.warn(
+        "The decoder is free to grow, so that the penalty may shrink the code instead of making it "
+        f"what it asks for; use {remedy}.",
+        AutoencoderWarning,
+        stacklevel=7,
+    )
+
+
 @hyperparameters
 class DeepAutoencoder(BaseAutoencoder):
     """Base of the autoencoders with networks: their architecture and what they start from.

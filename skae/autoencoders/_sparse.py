@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import torch
@@ -9,9 +8,8 @@ from torch import Tensor, nn
 
 from skae._params import NON_NEGATIVE, POSITIVE, hyperparameters, one_of, param
 from skae.architectures._mlp import UnitLinear
-from skae.autoencoders._deep import Autoencoder
+from skae.autoencoders._deep import Autoencoder, warn_of_growth
 from skae.autoencoders._dictionary import DictionaryAutoencoder, layers_of
-from skae.exceptions import AutoencoderWarning
 from skae.training import AutoencoderModule, Batch, Rows
 
 KL_TARGET = 0.05
@@ -129,13 +127,11 @@ class SparseAutoencoder(DictionaryAutoencoder):
         if self.penalty == "kl" and isinstance(last, nn.Linear) and target is not None:
             with torch.no_grad():
                 last.bias.fill_(math.log(target / (1 - target)))
-        if self.alpha > 0 and not isinstance(layers_of(module.decoder)[-1], UnitLinear):
-            warnings.warn(
-                "The decoder is free to grow, so that the penalty may shrink the code instead of "
-                "making it sparse; use an architecture that holds it, such as "
-                "MLP(unit_norm='l2').",
-                AutoencoderWarning,
-                stacklevel=6,
+        held = isinstance(layers_of(module.decoder)[-1], UnitLinear)
+        if self.alpha > 0 and not (held and module.decoder_shortcut is None):
+            warn_of_growth(
+                "an architecture that holds it, such as MLP(unit_norm='l2'), and "
+                "linear_shortcut=False"
             )
 
     def _code(self, module: AutoencoderModule, h: Tensor) -> Tensor:

@@ -157,10 +157,14 @@ class Filler(BaseAutoencoder):
             total = total + (error * (known - cast(Tensor, seen.observed))).mean(1)
         return total / looks
 
+    def _encode(self, module: AutoencoderModule, batch: Batch) -> Tensor:
+        return module.encode(self._told(module, batch)[1])
+
     def _reconstruct(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         return linked(module, self._output(module, batch))
 
-    def _output(self, module: AutoencoderModule, batch: Batch) -> Tensor:
+    def _told(self, module: AutoencoderModule, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the conditional mean, (n, d), and what the network sees, (n, (2 + n_bins) d)."""
         known = torch.ones_like(batch.x) if batch.observed is None else batch.observed
         gaussian = Gaussian(
             module.get_buffer("gaussian_mean"), module.get_buffer("gaussian_covariance")
@@ -168,10 +172,15 @@ class Filler(BaseAutoencoder):
         expected = gaussian.fill(batch.x, known).to(batch.x)
         low, width = module.get_buffer("bin_low"), module.get_buffer("bin_width")
         within = ((batch.x[:, :, None] - low) / width).clamp(0, 1) * known[:, :, None]
-        told = torch.cat([expected, known, within.flatten(1)], dim=1)
-        # Of a row with nothing observed, the mean is all there is to say.
-        some = known.amax(1, keepdim=True)
-        return start(module, expected) + module.decode(module.encode(told)) * some
+        return expected, torch.cat([expected, known, within.flatten(1)], dim=1)
+
+    def _output(self, module: AutoencoderModule, batch: Batch) -> Tensor:
+        expected, told = self._told(module, batch)
+        correction = module.decode(module.encode(told))
+        if batch.observed is not None:
+            # Of a row with nothing observed, the mean is all there is to say.
+            correction = correction * batch.observed.amax(1, keepdim=True)
+        return start(module, expected) + correction
 
 
 def start(module: AutoencoderModule, expected: Tensor) -> Tensor:

@@ -32,7 +32,11 @@ class Gaussian(NamedTuple):
         """
         x, observed = x.double(), observed.double()
         away = (x - self.mean) * observed
-        solved = torch.cholesky_solve(away[:, :, None], self._roots(observed))[:, :, 0]
+        parts = [
+            torch.cholesky_solve(away[piece, :, None], self._roots(observed[piece]))[:, :, 0]
+            for piece in at_once(*x.shape)
+        ]
+        solved = torch.cat([*parts, away[:0]])
         return torch.where(observed > 0, x, self.mean + (solved * observed) @ self.covariance)
 
     def conditional(self, x: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:

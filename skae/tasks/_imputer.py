@@ -19,9 +19,9 @@ from skae.base import BaseAutoencoder
 from skae.tasks._columns import Columns, blocks, is_mixed
 from skae.tasks._draws import LEVELS, draw, errors, hide, picked, spread, tensors
 from skae.tasks._filler import Blocks, Filler
-from skae.tasks._gaussian import Gaussian, at_once, chances, fit_gaussian
+from skae.tasks._gaussian import Gaussian, chances, fit_gaussian
 from skae.tasks._neighbors import Neighbors
-from skae.training import Table, evenly, joined, random_state_of, read_table
+from skae.training import Table, evenly, random_state_of, read_table
 from skae.training import _budget as budget
 
 ENOUGH_ROWS = 32  # for a network to be trained
@@ -512,9 +512,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             return filled
         rows = Z[with_holes]
         if self.estimator_ is None:
-            x, observed = tensors(rows)
-            parts = (self._gaussian.fill(x[p], observed[p]).numpy() for p in at_once(*rows.shape))
-            answer = joined(len(rows), parts)
+            answer = self._gaussian.fill(*tensors(rows)).numpy()
         elif isinstance(self.estimator_, VariationalAutoencoder):
             answer = self.estimator_.conditional_mean(rows)
         else:

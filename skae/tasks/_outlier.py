@@ -95,7 +95,8 @@ class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
     -----
     Columns count as they are: scale them first where their units differ, as in
     ``make_pipeline(StandardScaler(), AutoencoderOutlierDetector())``. A column that is constant in
-    training and varies later makes an outlier, by "auto", "standardized", "denoising" and "tails".
+    training and varies later makes an outlier, by "auto", "standardized" and "denoising"; other
+    methods do not promise it.
 
     Missing values (NaN) count for nothing: measures are means over the observed cells of a row,
     and a row with nothing observed scores 0, which no other row exceeds except by likelihood.

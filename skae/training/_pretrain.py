@@ -30,12 +30,18 @@ def pretrain(
     rows : Rows
     train : callable
         Trains a shallow module on rows.
+
+    Raises
+    ------
+    ValueError
+        If the networks are not made of such layers, or do not mirror each other.
     """
     encoder, decoder = (
         list(cast(nn.Sequential, module.encoder)),
         cast(nn.Sequential, module.decoder),
     )
     mirrored = list(decoder)[::-2]
+    check(encoder, mirrored, rows.n_features)
     for layer, activation, back in zip(encoder[:-1:2], encoder[1::2], mirrored, strict=False):
         n_in, n_out = cast(nn.Linear, layer).in_features, cast(nn.Linear, layer).out_features
         shallow = AutoencoderModule(
@@ -56,6 +62,29 @@ def pretrain(
             codes = (shallow.encode(rows.values(piece)[0]).numpy() for piece in rows.pieces())
             x = torch.from_numpy(joined(len(rows), codes))
         rows = StoredRows(x, None, rows.weight)
+
+
+def check(encoder: list[nn.Module], mirrored: list[nn.Module], width: int) -> None:
+    """Refuse networks whose layers cannot be trained one by one."""
+    fits = len(mirrored) > len(encoder[1::2])
+    for layer, activation, back in zip(encoder[:-1:2], encoder[1::2], mirrored, strict=False):
+        fits = fits and isinstance(layer, nn.Linear) and layer.in_features == width
+        if not fits:
+            break
+        width = cast(nn.Linear, layer).out_features
+        try:
+            with torch.no_grad():
+                x = torch.zeros_like(cast(nn.Linear, layer).weight[:1])
+                fits = back(activation(layer(x))).shape == x.shape
+        except RuntimeError:
+            fits = False
+    if not fits:
+        raise ValueError(
+            "pretraining_epochs trains each hidden layer as a shallow autoencoder, for which the "
+            "encoder must see the rows and nothing else, be made of dense layers, each followed by "
+            "its activation, and the decoder mirror it; set pretraining_epochs=0, or change the "
+            "architecture (decoder_hidden_layer_sizes=None, one noise_level instead of a range)."
+        )
 
 
 def plain_objective(module: AutoencoderModule, batch: Batch) -> Tensor:

@@ -83,6 +83,16 @@ def test_tied_means_one_set_of_weights(sheet):
     assert names == [n for n in names if n.startswith("encoder")]
 
 
+def test_a_decoder_that_is_free_to_grow_is_warned_of(sheet):
+    free = ContractiveAutoencoder(2, tied=False, **PLAIN)
+    given = ContractiveAutoencoder(2, architecture=MLP((8,)), **PLAIN)
+    for growing in (free, given):
+        with pytest.warns(AutoencoderWarning, match="free to grow.*tied=True"):
+            growing.fit(sheet)
+    ContractiveAutoencoder(2, tied=False, alpha=0.0, **PLAIN).fit(sheet)
+    ContractiveAutoencoder(2, architecture=MLP((8,), tied=True), **PLAIN).fit(sheet)
+
+
 def test_the_penalty_contracts(rng):
     """The code moves less under noise, relative to its spread, where the penalty is heavy."""
     X = curve(rng, n=600, noise=0.05)

@@ -14,11 +14,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skae
-from skae import AutoencoderOutlierDetector, DenoisingAutoencoder, LinearAutoencoder
+from skae import (
+    AutoencoderOutlierDetector,
+    DenoisingAutoencoder,
+    LinearAutoencoder,
+    VariationalAutoencoder,
+)
 from skae.autoencoders._normal import standard_draws
 from skae.tasks import _measures
 
 LINEAR = LinearAutoencoder(2)
+VAE = VariationalAutoencoder(2, max_iter=5, early_stopping=False)
 QUICK = DenoisingAutoencoder(noise_level=(0.1, 1.0), max_iter=5, early_stopping=False)
 ADDITIVE = ["reconstruction", "standardized", "denoising", "tails"]
 METHODS = [*ADDITIVE, "mahalanobis", "neighbors", "auto", ("standardized", "neighbors")]
@@ -206,6 +212,20 @@ def test_a_row_with_nothing_observed_scores_zero(rows, method):
     without = detector(method, contamination=0.1).fit(rows)
     np.testing.assert_allclose(fitted.score_samples(rows), without.score_samples(rows))
     assert fitted.offset_ == pytest.approx(without.offset_)
+
+
+@pytest.mark.parametrize("method", [*METHODS, "likelihood"], ids=str)
+def test_rows_with_holes_are_trained_on_and_scored(rows, rng, method):
+    """Holes everywhere blur what belongs together; anomalies still stand out."""
+    wrong = rows[:40].copy()
+    wrong[:, 3] += 6
+    holed, wrong = (np.where(rng.random(X.shape) < 0.2, np.nan, X) for X in (rows, wrong))
+    wrong[:, 3] = rows[:40, 3] + 6
+    estimator = VAE if method == "likelihood" else QUICK
+    fitted = detector(method, estimator).fit(holed)
+    score = fitted.score_samples(np.r_[holed, wrong])
+    assert np.isfinite(score).all()
+    assert roc_auc_score(np.r_[np.ones(200), np.zeros(40)], score) > 0.8
 
 
 @pytest.mark.parametrize("method", ["standardized", "denoising", "tails", "auto"])

@@ -2,10 +2,18 @@ import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
+from torch import nn
 
-from skae import MLP, Autoencoder
+from skae import MLP, Autoencoder, DenoisingAutoencoder
 from skae.metrics import neg_reconstruction_error
 from skae.training import _train
+
+
+class NormFirst(MLP):
+    def build(self, **widths):
+        encoder, decoder = super().build(**widths)
+        return nn.Sequential(nn.LayerNorm(widths["n_inputs"]), *encoder), decoder
+
 
 SHORT = {"max_iter": 1, "early_stopping": False, "random_state": 0}
 
@@ -80,3 +88,24 @@ def test_the_start_is_still_pca_and_the_same_each_time(sheet, architecture):
     )
     model.set_params(learning_rate=1e-3)
     assert np.array_equal(model.fit_transform(sheet), model.fit_transform(sheet))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Autoencoder(
+            2, architecture=MLP((8,), decoder_hidden_layer_sizes=(7,), pretraining_epochs=1)
+        ),
+        Autoencoder(
+            2, architecture=MLP((8, 7), decoder_hidden_layer_sizes=(8,), pretraining_epochs=1)
+        ),
+        DenoisingAutoencoder(
+            2, noise_level=(0.1, 0.5), architecture=MLP((8,), pretraining_epochs=1)
+        ),
+        Autoencoder(2, architecture=NormFirst((8,), pretraining_epochs=1)),
+    ],
+    ids=["other widths", "fewer layers", "told the level", "normalised"],
+)
+def test_layers_that_do_not_mirror_are_refused(sheet, model):
+    with pytest.raises(ValueError, match="must see the rows.*set pretraining_epochs=0"):
+        model.fit(sheet)
