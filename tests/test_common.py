@@ -145,6 +145,9 @@ def test_check_that_scikit_learn_keeps_for_itself(default_dtype, estimator, chec
         skae.SparseAutoencoder(max_iter=5, early_stopping=False, batch_size=1000),
         skae.SparseAutoencoder(penalty="kl", max_iter=5, early_stopping=False, batch_size=1000),
         skae.KSparseAutoencoder(max_iter=5, early_stopping=False, batch_size=1000),
+        skae.KSparseAutoencoder(
+            selection="batch", max_iter=5, early_stopping=False, batch_size=1000
+        ),
         skae.ContractiveAutoencoder(max_iter=5, early_stopping=False, batch_size=1000),
     ],
     ids=name_of,

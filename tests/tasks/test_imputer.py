@@ -277,7 +277,7 @@ def test_intervals_of_draws_cover(normal, fraction):
     np.testing.assert_array_equal(draws[:, ~holes], np.tile(holed[600:][~holes], (100, 1)))
     low, high = np.quantile(draws, [0.05, 0.95], axis=0)
     inside = (low <= normal[600:]) & (normal[600:] <= high)
-    assert 0.83 < inside[holes].mean() < 0.95
+    assert 0.85 < inside[holes].mean() < 0.94
     filled = imputer.transform(holed[600:])
     std = normal.std(0)
     assert (np.abs(draws.mean(0) - filled) / std)[holes].mean() < 0.15
@@ -295,7 +295,8 @@ def test_draws_of_a_row_belong_together(rng):
 def test_a_variational_autoencoder_fills_and_draws_by_its_own_distribution(normal):
     holed = make_holes(normal, fraction=0.3, random_state=0)
     vae = VariationalAutoencoder(2, max_iter=5, early_stopping=False, random_state=0)
-    imputer = AutoencoderImputer(vae, clip=False).fit(holed)
+    imputer = AutoencoderImputer(vae, clip=False).fit(holed[:600])
+    holed, normal = holed[600:], normal[600:]
     Z = (holed - imputer.mean_) / imputer.scale_
     expected = imputer.estimator_.conditional_mean(Z) * imputer.scale_ + imputer.mean_
     np.testing.assert_allclose(imputer.transform(holed), expected, rtol=1e-5, atol=1e-5)
