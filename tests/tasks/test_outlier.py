@@ -457,6 +457,21 @@ def test_a_wrapper_that_sets_and_copies_finds_what_it_needs(rows):
         assert np.isfinite(scores).all()
 
 
+def test_inside_nonconform(rows, rng):
+    nonconform = pytest.importorskip("nonconform")
+    wrong = rows[:30].copy()
+    wrong[:, 3] += 6
+    wrapped = nonconform.ConformalDetector(
+        detector=detector("reconstruction"),
+        strategy=nonconform.Split(n_calib=0.3),
+        score_polarity="higher_is_normal",
+        seed=0,
+    ).fit(rows[:150])
+    p = wrapped.compute_p_values(np.r_[rows[150:], wrong])
+    assert (p[50:] < 0.05).all()
+    assert np.mean(p[:50] < 0.05) < 0.2
+
+
 # ------------------------------------------------------------------------------------- bad input
 
 

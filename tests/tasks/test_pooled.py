@@ -33,8 +33,6 @@ from skae.tasks import _filler, _imputer
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, request):
     """Leave the network away, which many small tables have no time for, or train it little."""
-    if request.node.get_closest_marker("full"):
-        return
     monkeypatch.setattr(_filler, "STEPS", 60)
     if "with_network" not in request.fixturenames:
         monkeypatch.setattr(_imputer, "ENOUGH_ROWS", np.inf)
@@ -305,23 +303,11 @@ def test_intervals_hold_the_coefficients_at_the_nominal_rate():
     assert complete.mean() > 0.95
 
 
-@pytest.mark.full
-@pytest.mark.as_usual
 def test_what_coverage_needs():
     # A slope of what has holes is too small if they are filled without looking at the target.
     assert not is_nominal(coverage(40, 300, "mcar", 5, with_target=False)[0], 40).all()
     # One imputer for all tables is too sure of what it has learned.
     assert coverage(40, 150, "mcar", 20, bootstrap=False)[2].mean() < 0.9
-
-
-@pytest.mark.full
-@pytest.mark.as_usual
-@pytest.mark.parametrize("mechanism", ["mcar", "mar"])
-def test_intervals_hold_the_coefficients_at_the_nominal_rate_by_networks(mechanism):
-    true, complete, by_holes = coverage(100, 300, mechanism, 10)
-    assert is_nominal(true, 100).all()
-    assert is_nominal(by_holes, 100).all()
-    assert complete.mean() > 0.95
 
 
 def compared(load, model, measure, seeds=4, n_imputations=5):
@@ -354,8 +340,6 @@ def test_regressions_are_better_than_of_one_imputation(model):
     assert pooled > single + 0.02
 
 
-@pytest.mark.full
-@pytest.mark.as_usual
 @pytest.mark.usefixtures("with_network")
 def test_probabilities_are_better_than_of_one_imputation():
     model = DecisionTreeClassifier(min_samples_leaf=10, random_state=0)
