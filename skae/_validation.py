@@ -105,6 +105,12 @@ def unchanged_on_error(estimator: Any, but: tuple[str, ...] = ()) -> Iterator[No
         raise
 
 
+def check_count(value: Any, name: str) -> None:
+    """Refuse a number of draws, steps or the like that is none."""
+    if not (isinstance(value, (int, np.integer)) and value >= 1):
+        raise ValueError(f"{name} must be a positive integer; got {value!r}.")
+
+
 def slices(n_rows: int, size: int) -> Iterator[slice]:
     """Cut ``range(n_rows)`` into pieces of at most `size` rows."""
     return (slice(start, start + size) for start in range(0, n_rows, size))

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skae._validation import finite, slices
+from skae._validation import check_count, finite, slices
 from skae.autoencoders._normal import N_DRAWS, log_mixture
 from skae.base import BaseAutoencoder
 from skae.training import CELLS, AutoencoderModule, Batch, random_state_of
@@ -94,7 +94,7 @@ class Conditional(BaseAutoencoder):
             If ``n_samples`` is not a positive integer.
         """
         check_is_fitted(self)
-        check_count(n_samples)
+        check_count(n_samples, "n_samples")
         fitted, rng = self._as_fitted(), random_state_of(random_state)
         generator = torch.Generator().manual_seed(rng.randint(np.iinfo(np.int32).max))
 
@@ -173,9 +173,3 @@ class Conditional(BaseAutoencoder):
         )
         weight = -0.5 * z.double().square().sum(-1) - self._surprise(module, z, batch)
         return z, (weight - log_mixture(z, mean, log_variance)).softmax(0).to(z)
-
-
-def check_count(n_samples: Any) -> None:
-    """Refuse a number of draws that is none."""
-    if not (isinstance(n_samples, (int, np.integer)) and n_samples >= 1):
-        raise ValueError(f"n_samples must be a positive integer; got {n_samples!r}.")

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skae._params import NON_NEGATIVE, POSITIVE_INT, hyperparameters, one_of, param
-from skae._validation import finite
+from skae._validation import check_count, finite
 from skae.autoencoders._deep import Autoencoder
 from skae.autoencoders._noise import NOISES, Columns, best_linear
 from skae.training import (
@@ -267,8 +267,7 @@ class DenoisingAutoencoder(Autoencoder):
         ValueError
             If ``n_steps`` is not a positive integer.
         """
-        if not (isinstance(n_steps, (int, np.integer)) and n_steps >= 1):
-            raise ValueError(f"n_steps must be a positive integer; got {n_steps!r}.")
+        check_count(n_steps, "n_steps")
         table = self._fitted_table(X)
         fitted = self._as_fitted()
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from skae._params import NON_NEGATIVE, POSITIVE, POSITIVE_INT, hyperparameters, one_of, param
 from skae._sklearn import Interval, RealNotInt
-from skae._validation import finite
-from skae.autoencoders._conditional import Conditional, check_count
+from skae._validation import check_count, finite
+from skae.autoencoders._conditional import Conditional
 from skae.autoencoders._deep import DeepAutoencoder
 from skae.autoencoders._normal import (
     FLOOR,
@@ -367,7 +367,7 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
             If ``n_samples`` is not a positive integer.
         """
         check_is_fitted(self)
-        check_count(n_samples)
+        check_count(n_samples, "n_samples")
         rng = random_state_of(random_state)
         mean = self.inverse_transform(rng.normal(size=(n_samples, self.n_components_)))
         return self._with_noise(mean, rng) if noise else mean

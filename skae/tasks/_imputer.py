@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skae._params import POSITIVE_INT, hyperparameters, one_of, param
 from skae._sklearn import MissingValues, _check_feature_names_in, _fit_context
-from skae._validation import below_one, unchanged_on_error, weights
+from skae._validation import below_one, check_count, unchanged_on_error, weights
 from skae.autoencoders import VariationalAutoencoder
 from skae.base import BaseAutoencoder
 from skae.tasks._columns import Columns, blocks, is_mixed
@@ -370,8 +370,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             If ``n_imputations`` is not a positive integer.
         """
         check_is_fitted(self)
-        if not (isinstance(n_imputations, (int, np.integer)) and n_imputations >= 1):
-            raise ValueError(f"n_imputations must be a positive integer; got {n_imputations!r}.")
+        check_count(n_imputations, "n_imputations")
         frame: Any = X
         X, holes = self._read(X, reset=False)
         rng = random_state_of(random_state)
