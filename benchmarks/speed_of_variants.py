@@ -86,6 +86,20 @@ def sparse() -> Loop:
     return [*encoder.parameters(), *decoder.parameters()], loss
 
 
+def sparse_kl() -> Loop:
+    """Return a sigmoid code whose mean activations are drawn to 0.05."""
+    encoder, decoder = nn.Linear(D, UNITS), nn.Linear(UNITS, D)
+
+    def loss(x: Tensor) -> Tensor:
+        z = torch.sigmoid(encoder(x))
+        x_hat = F.linear(z, columns(decoder.weight) * math.sqrt(D), decoder.bias)
+        mean = z.mean(0)
+        kl = 0.05 * (0.05 / mean).log() + 0.95 * (0.95 / (1 - mean)).log()
+        return mean_square(x_hat, x) + 0.03 * kl.sum()
+
+    return [*encoder.parameters(), *decoder.parameters()], loss
+
+
 def k_sparse(over_batch: bool) -> Loop:
     """Return a top-k code with the auxiliary loss of Gao et al. (2024)."""
     encoder, decoder = nn.Linear(D, UNITS), nn.Linear(UNITS, D)
@@ -106,9 +120,9 @@ def k_sparse(over_batch: bool) -> Loop:
     return [*encoder.parameters(), *decoder.parameters()], loss
 
 
-def contractive() -> Loop:
-    """Return tied layers with Hutchinson's estimate of the penalty."""
-    encoder = Graph.stack(WIDTHS)
+def contractive(n_code: int = WIDTHS[-1], exact: bool = False) -> Loop:
+    """Return tied layers with the penalty, by Hutchinson's estimate or entry by entry."""
+    encoder = Graph.stack((*WIDTHS[:-1], n_code))
     biases = nn.ParameterList(torch.zeros(n) for n in reversed(WIDTHS[:-1]))
 
     def loss(x: Tensor) -> Tensor:
@@ -118,32 +132,42 @@ def contractive() -> Loop:
         h = z
         for i, (layer, bias) in enumerate(zip(reversed(layers), biases, strict=True)):
             h = F.linear(h if i == 0 else F.silu(h), layer.weight.T, bias)
-        signs = torch.randint(0, 2, z.shape).to(z) * 2 - 1
-        (slope,) = torch.autograd.grad(z, x, signs, create_graph=True)
-        return mean_square(h, x.detach()) + 1e-3 * slope.square().sum(1).mean()
+        signs = (torch.randint(0, 2, z.shape).to(z) * 2 - 1)[None]
+        if exact:
+            signs = torch.eye(n_code)[:, None].expand(-1, len(z), -1)
+        slopes = [torch.autograd.grad(z, x, s, create_graph=True)[0] for s in signs]
+        penalty = sum(slope.square().sum(1).mean() for slope in slopes)
+        return mean_square(h, x.detach()) + 1e-3 * penalty
 
     return [*encoder.parameters(), *biases], loss
 
 
-def variational() -> Loop:
-    """Return the usual Gaussian autoencoder, with a Bernoulli likelihood."""
+def variational(likelihood: str) -> Loop:
+    """Return the usual Gaussian autoencoder, with a Bernoulli or a Gaussian likelihood."""
+    log_variance_of_x = torch.zeros((), requires_grad=True)
     encoder = nn.Sequential(nn.Linear(D, 400), nn.ReLU(), nn.Linear(400, 40))
     decoder = nn.Sequential(nn.Linear(20, 400), nn.ReLU(), nn.Linear(400, D))
 
     def loss(x: Tensor) -> Tensor:
         mean, log_variance = encoder(x).chunk(2, dim=1)
         z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-        surprise = F.binary_cross_entropy_with_logits(decoder(z), x, reduction="sum")
+        if likelihood == "bernoulli":
+            surprise = F.binary_cross_entropy_with_logits(decoder(z), x, reduction="sum")
+        else:
+            away = (decoder(z) - x).square() * (-log_variance_of_x).exp()
+            surprise = 0.5 * (away + log_variance_of_x + math.log(2 * math.pi)).sum()
         kl = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum()
         return (surprise + kl) / len(x)
 
-    return [*encoder.parameters(), *decoder.parameters()], loss
+    own = [log_variance_of_x] if likelihood == "gaussian" else []
+    return [*encoder.parameters(), *decoder.parameters(), *own], loss
 
 
-VAE = {"likelihood": "bernoulli", "linear_shortcut": False, "init": "random"}
+VAE = {"linear_shortcut": False, "init": "random", "hidden_layer_sizes": (400,)}
 VARIANTS: dict[str, tuple[skae.base.BaseAutoencoder, Callable[[], Loop]]] = {
     "plain": (skae.Autoencoder(WIDTHS[-1], **PLAIN), plain),
     "sparse": (skae.SparseAutoencoder(UNITS), sparse),
+    "sparse, kl": (skae.SparseAutoencoder(UNITS, penalty="kl"), sparse_kl),
     "k-sparse, row": (
         skae.KSparseAutoencoder(UNITS, n_nonzero_coefs=KEPT),
         lambda: k_sparse(False),
@@ -161,10 +185,17 @@ VARIANTS: dict[str, tuple[skae.base.BaseAutoencoder, Callable[[], Loop]]] = {
     },
     "contractive": (skae.ContractiveAutoencoder(WIDTHS[-1], **PLAIN), contractive),
     "contractive / plain": (skae.ContractiveAutoencoder(WIDTHS[-1], **PLAIN), plain),
-    "variational": (
-        skae.VariationalAutoencoder(20, hidden_layer_sizes=(400,), activation="relu", **VAE),
-        variational,
+    "contractive, exact": (
+        skae.ContractiveAutoencoder(4, **PLAIN),
+        lambda: contractive(4, exact=True),
     ),
+    **{
+        f"variational, {likelihood}": (
+            skae.VariationalAutoencoder(20, likelihood=likelihood, activation="relu", **VAE),
+            lambda likelihood=likelihood: variational(likelihood),
+        )
+        for likelihood in ("bernoulli", "gaussian")
+    },
 }
 
 

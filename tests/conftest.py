@@ -12,7 +12,7 @@ import pytest
 import sympy  # noqa: F401  torch.testing imports it when first used, which adds a warnings filter
 import torch
 
-from skae.tasks import _draws, _neighbors
+from skae.tasks import _draws, _neighbors, _outlier
 
 
 def global_state():
@@ -78,12 +78,17 @@ def sheet(rng):
     return curve(rng)
 
 
-QUICK = {(_neighbors, "STEPS"): 5, (_draws, "MOST"): 5}
+QUICK = {
+    (_neighbors, "STEPS"): 5,
+    (_draws, "MOST"): 5,
+    (_outlier, "STEPS"): 40,
+    (_outlier, "EPOCHS"): (1, 3),
+}
 
 
 @pytest.fixture(scope="session", autouse=True)
 def usual():
-    """Let imputers learn little of which rows are alike and how sure they are; return the usual."""
+    """Let imputers and detectors learn little by default; return what is usual."""
     before = {(module, name): getattr(module, name) for module, name in QUICK}
     for (module, name), value in QUICK.items():
         setattr(module, name, value)
@@ -92,7 +97,7 @@ def usual():
 
 @pytest.fixture(autouse=True)
 def as_usual(request, usual, monkeypatch):
-    """Let them learn all of it where that is what is tested."""
+    """Let them learn as users do where that is what is tested."""
     if "as_usual" in request.keywords:
         for (module, name), value in usual.items():
             monkeypatch.setattr(module, name, value)

@@ -52,9 +52,13 @@ def test_default_is_a_tenth_of_the_features(digits):
     assert ((model.transform(digits) != 0).sum(1) == 6).all()
 
 
-def test_gradients_flow_through_the_kept_only(rng):
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("over_batch", [False, True])
+def test_gradients_flow_through_the_kept_only(rng, over_batch, positive):
     h = torch.from_numpy(rng.normal(size=(5, 7))).requires_grad_()
-    z = top(h, 2)
+    weight = torch.tensor([1, 2, 1, 0.5, 1])
+    z = weighted_top(h, 2, weight, positive) if over_batch else top(h, 2, positive)
+    assert 0 < int((z != 0).sum()) < h.numel()
     z.square().sum().backward()
     assert torch.equal(h.grad != 0, z != 0)
     torch.testing.assert_close(h.grad, 2 * z.detach())

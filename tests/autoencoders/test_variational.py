@@ -398,6 +398,7 @@ def test_outliers_have_scores(digits):
         ({"objective": "iwae", "beta": 2.0}, "neither beta nor free_bits nor.*got beta=2.0"),
         ({"objective": "iwae", "warm_up": 0.3}, "got.*warm_up=0.3"),
         ({"likelihood": "poisson", "init": "pca"}, "got likelihood='poisson'"),
+        ({"likelihood": "poisson"}, "'poisson' needs values of at least 0"),
         ({"variance": -1.0}, "The 'variance' parameter"),
     ],
 )

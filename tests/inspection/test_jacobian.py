@@ -41,6 +41,32 @@ def test_jacobian_is_the_derivative_of_transform(sheet, model):
         np.testing.assert_allclose(J[:, :, j], slope, atol=1e-5)
 
 
+@pytest.mark.parametrize("model", ALL, ids=lambda m: type(m).__name__)
+def test_tangents_are_what_the_code_follows_most(sheet, model):
+    model.fit(sheet)
+    J = jacobian(model, sheet[:20])
+    basis = tangent_basis(model, sheet[:20], 2)
+    np.testing.assert_allclose(basis @ basis.mT, np.tile(np.eye(2), (20, 1, 1)), atol=1e-5)
+    followed = np.linalg.norm(J @ basis.mT, axis=1)
+    longest = np.linalg.svd(J, compute_uv=False)[:, :2]
+    np.testing.assert_allclose(followed, longest, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ALL, ids=lambda m: type(m).__name__)
+def test_dimension_is_that_of_the_reconstruction(sheet, model):
+    model.fit(sheet)
+    X, step = sheet[:5], 1e-6
+    slopes = [
+        (model.reconstruct(X + e) - model.reconstruct(X - e)) / (2 * step) for e in step * np.eye(6)
+    ]
+    squares = np.linalg.svd(np.stack(slopes, axis=2), compute_uv=False) ** 2
+    some = squares.sum(1) > 0  # a row may be too short to keep any entry of its code
+    expected = np.zeros(5)
+    expected[some] = squares[some].sum(1) ** 2 / (squares[some] ** 2).sum(1)
+    assert some.sum() > 2
+    np.testing.assert_allclose(intrinsic_dimension(model, X), expected, rtol=1e-2)
+
+
 def test_units_dtype_and_holes(sheet):
     model = Autoencoder(2, **PLAIN).fit(sheet)
     scaled = Autoencoder(2, **PLAIN).fit(10 * sheet)

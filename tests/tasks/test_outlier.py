@@ -23,6 +23,8 @@ from skae import (
 from skae.autoencoders._normal import standard_draws
 from skae.tasks import _measures
 
+pytestmark = pytest.mark.as_usual
+
 LINEAR = LinearAutoencoder(2)
 VAE = VariationalAutoencoder(2, max_iter=5, early_stopping=False)
 QUICK = DenoisingAutoencoder(noise_level=(0.1, 1.0), max_iter=5, early_stopping=False)
