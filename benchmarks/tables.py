@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import gzip
+import io
 import json
 import os
 import platform
 import sys
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from sklearn import datasets
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
@@ -40,6 +44,23 @@ def from_folder(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
             else:
                 X = file["X"][file["y"] == 0] if "y" in file else file["X"]
         yield f"{path.parent.name}/{path.stem}", np.asarray(X, dtype=np.float64)
+
+
+def passengers() -> pd.DataFrame:
+    """Return the passengers of the Titanic, which scikit-learn's tests have a copy of."""
+    folder = files("sklearn.datasets.tests.data.openml.id_40945")
+    packed = (folder / "data-v1-dl-16826755.arff.gz").read_bytes()
+    header, data = gzip.decompress(packed).decode().split("@data\n")
+    names = [line.split("'")[1] for line in header.splitlines() if line.startswith("@attribute")]
+    table = pd.read_csv(io.StringIO(data), names=names, na_values="?")
+    return table[["pclass", "survived", "sex", "age", "sibsp", "parch", "fare", "embarked"]].astype(
+        {
+            "pclass": pd.CategoricalDtype([1, 2, 3], ordered=True),
+            "survived": "boolean",
+            "sibsp": "Int64",
+            "parch": "Int64",
+        }
+    )
 
 
 def split(X: np.ndarray, seed: int, max_rows: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,9 +1,6 @@
 import copy
-import gzip
-import io
 import pickle
 from datetime import date
-from importlib.resources import files
 
 import numpy as np
 import pandas as pd
@@ -18,9 +15,16 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from skops.io import dumps, get_untrusted_types, loads
+from tables import passengers
 
 import skae
-from skae import AutoencoderImputer, LinearAutoencoder, VariationalAutoencoder, make_holes
+from skae import (
+    AutoencoderImputer,
+    LinearAutoencoder,
+    PooledEstimator,
+    VariationalAutoencoder,
+    make_holes,
+)
 from skae.losses import CrossEntropy
 from skae.tasks import _columns, _filler
 from skae.tasks._columns import Columns, is_mixed
@@ -639,30 +643,29 @@ def test_in_a_pipeline_and_a_grid(table, few):
     assert search.predict(few).shape == (100,)
 
 
-# --------------------------------------------------------------------------------- a real table
-
-
-def titanic():
-    """Return the passengers that scikit-learn's tests have a copy of."""
-    folder = files("sklearn.datasets.tests.data.openml.id_40945")
-    packed = (folder / "data-v1-dl-16826755.arff.gz").read_bytes()
-    header, data = gzip.decompress(packed).decode().split("@data\n")
-    names = [line.split("'")[1] for line in header.splitlines() if line.startswith("@attribute")]
-    table = pd.read_csv(io.StringIO(data), names=names, na_values="?")
-    return table[["pclass", "survived", "sex", "age", "sibsp", "parch", "fare", "embarked"]].astype(
-        {
-            "pclass": pd.CategoricalDtype([1, 2, 3], ordered=True),
-            "survived": "boolean",
-            "sibsp": "Int64",
-            "parch": "Int64",
-        }
+def test_any_estimator_is_pooled_over_completed_frames(table, few):
+    y = (table["fair"].astype(bool) ^ (table["a"] > 0.5))[:100]
+    encode = make_column_transformer(
+        (OneHotEncoder(), make_column_selector(dtype_exclude="number")),
+        remainder="passthrough",
     )
+    model = make_pipeline(encode, LogisticRegression())
+    imputer = AutoencoderImputer(max_iter=1)
+    pooled = PooledEstimator(model, imputer, n_imputations=2, random_state=0).fit(few, y)
+    by_each = [e.predict_proba(few.dropna()) for e in pooled.estimators_]
+    np.testing.assert_allclose(pooled.predict_proba(few.dropna()), np.mean(by_each, axis=0))
+    assert np.abs(by_each[0] - by_each[1]).max() > 0
+    assert set(pooled.predict(few)) <= {True, False}
+    assert len(pooled.predict(few)) == 100
+
+
+# --------------------------------------------------------------------------------- a real table
 
 
 @pytest.mark.as_usual
 def test_passengers_are_filled_better_than_by_modes_and_neighbours(monkeypatch):
     monkeypatch.setattr(_filler, "STEPS", 200)
-    table = titanic()
+    table = passengers()
     assert len(table) == 1309
     holed = with_holes(table)
     first = np.arange(len(table)) % 3 == 0
