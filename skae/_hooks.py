@@ -23,6 +23,10 @@ class Hooks(TrainingParameters):
 
     _start = "PCA"  # what training starts from, as users are told
     _loss_parameter = "loss"  # by which users choose it
+    _fixed: tuple[str, ...] = ()  # hyperparameters that a fit that goes on cannot change
+
+    def _check(self) -> None:
+        """Raise ValueError where hyperparameters contradict each other."""
 
     def _widths(self, n_features: int) -> Widths:
         """Return the widths of what the networks see and answer."""

@@ -43,7 +43,9 @@ ESTIMATORS = [
     skae.DenoisingAutoencoder(noise="swap", noise_level=(0.1, 0.5), max_iter=3),
     skae.ContractiveAutoencoder(max_iter=3),
     skae.VariationalAutoencoder(max_iter=3),
-    skae.VariationalAutoencoder(init="random", objective="iwae", n_importance=5, max_iter=3),
+    skae.VariationalAutoencoder(
+        init="random", objective="iwae", n_draws=2, n_importance=5, max_iter=3
+    ),
     skae.AutoencoderImputer(max_iter=3),
     skae.AutoencoderImputer(skae.LinearAutoencoder(1, max_iter=3), add_indicator=True),
     skae.AutoencoderOutlierDetector(),

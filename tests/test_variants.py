@@ -18,7 +18,9 @@ VARIANTS = [
     skae.DenoisingAutoencoder(3, noise="salt_and_pepper", **SHORT),
     skae.ContractiveAutoencoder(3, **SHORT),
     skae.VariationalAutoencoder(2, variance="feature", warm_up=0.2, **SHORT),
-    skae.VariationalAutoencoder(2, variance=0.5, objective="iwae", n_importance=3, **SHORT),
+    skae.VariationalAutoencoder(
+        2, variance=0.5, objective="iwae", n_draws=2, n_importance=3, **SHORT
+    ),
 ]
 every = pytest.mark.parametrize("model", VARIANTS, ids=lambda m: type(m).__name__)
 

@@ -44,7 +44,8 @@ def squared_jacobian(f: Callable[[Tensor], Tensor], x: Tensor, n_code: int) -> T
         signs = torch.randint(0, 2, (n, width), device=x.device, dtype=x.dtype) * 2 - 1
         return product(signs).square().sum(1)
     units = torch.eye(width, dtype=x.dtype, device=x.device)[:, None].expand(width, n, width)
-    return vmap(product)(units).square().sum((0, 2))
+    # Layers that draw, such as dropout, draw the same for each.
+    return vmap(product, randomness="same")(units).square().sum((0, 2))
 
 
 @hyperparameters

@@ -117,10 +117,12 @@ class DenoisingAutoencoder(Autoencoder):
     )
 
     _start = "the best linear denoiser"
+    _fixed = ("per_feature",)
 
     def _levels(self) -> tuple[float, float]:
         """Return the ends of the range of noise levels."""
         given: Any = self.noise_level
+        given = given.tolist() if isinstance(given, np.ndarray) else given
         ends = [given, given] if isinstance(given, Real) else list(given)
         most = 1 if NOISES[self.noise].share else np.inf
         if not (
@@ -196,14 +198,16 @@ class DenoisingAutoencoder(Autoencoder):
 
         where :math:`p_\sigma` is the density of the training rows with noise
         :math:`N(0, \sigma^2)` added, per column. Exact for the best of all denoisers; it needs a
-        code wide enough not to lose anything.
+        code wide enough not to lose anything. Of a range of levels, the network errs by about as
+        much at each, which this divides by the level's square: at the lower end of a wide range
+        that may be more than the gradient. Fit the level that matters.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows; NaN is a value that is missing.
         noise_level : float, default=None
-            The level, within the range of the fit; None is its lower end.
+            The level, within the range of the fit; None is that of the fit, if it is one.
 
         Returns
         -------
@@ -214,8 +218,8 @@ class DenoisingAutoencoder(Autoencoder):
         Raises
         ------
         ValueError
-            If the noise is not gaussian, the loss not the squared error, or the level 0 or
-            outside the range of the fit.
+            If the noise is not gaussian, the loss not the squared error, the level 0 or outside
+            the range of the fit, or left out where that is a range.
 
         References
         ----------
@@ -225,7 +229,7 @@ class DenoisingAutoencoder(Autoencoder):
         check_is_fitted(self)
         fitted = self._as_fitted()
         low, high = fitted._levels()
-        level = low if noise_level is None else noise_level
+        level = low if noise_level is None and low == high else noise_level
         if fitted.noise != "gaussian" or fitted.loss != "squared_error":
             raise ValueError(
                 "score_field needs gaussian noise and the squared error, but this "

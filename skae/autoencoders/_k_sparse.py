@@ -8,17 +8,18 @@ from skae.autoencoders._dictionary import DictionaryAutoencoder
 from skae.training import AutoencoderModule, Batch, Rows
 
 REVIVAL = 1 / 32  # weight of the auxiliary loss (Gao et al. 2024)
+BINS, LOOKS = 1024, 3  # of the sizes of all entries, to find a threshold among them
 
 
-def top(h: Tensor, k: int, positive: bool = False) -> Tensor:
-    """Keep the k entries of each row that are largest, in absolute value or as they are."""
-    index = (h if positive else h.abs()).topk(k, dim=1, sorted=False).indices
+def top(h: Tensor, k: int) -> Tensor:
+    """Keep the k entries of each row that are largest in absolute value."""
+    index = h.abs().topk(k, dim=1, sorted=False).indices
     return torch.zeros_like(h).scatter(1, index, h.gather(1, index))
 
 
-def weighted_top(h: Tensor, k: int, weight: Tensor, positive: bool = False) -> Tensor:
+def weighted_top(h: Tensor, k: int, weight: Tensor) -> Tensor:
     """Keep the largest entries of all rows, k a row on average, a row counting by its weight."""
-    order = (h if positive else h.abs()).flatten().argsort(descending=True)
+    order = h.abs().flatten().argsort(descending=True)
     share = weight[:, None].expand_as(h).flatten()[order].double().cumsum(0)
     keep = share <= k * weight.double().sum() * (1 + 1e-6)  # rounding
     mask = torch.zeros_like(keep).scatter(0, order, keep).reshape(h.shape)
@@ -41,7 +42,8 @@ class KSparseAutoencoder(DictionaryAutoencoder):
 
     With ``selection="batch"``, k entries a row are kept on average over a batch. After training,
     entries of at least ``threshold_`` are, which keeps k on average over the training rows, so
-    that a row's code does not depend on its neighbours; rows unlike those may keep more.
+    that a row's code does not depend on its neighbours; rows unlike those may keep more. With
+    ``positive_code=True``, f(x) is made zero where it is negative, and at most k are kept.
 
     Parameters
     ----------
@@ -50,11 +52,11 @@ class KSparseAutoencoder(DictionaryAutoencoder):
     Attributes
     ----------
     activation_frequency_ : ndarray of shape (n_components,)
-        Weighted share of the training rows in which each unit is kept.
+        Weighted share of the training rows (of the last call) in which each unit is kept.
     n_dead_ : int
-        Units that are kept in no training row.
+        Units that are kept in none of them.
     threshold_ : float
-        From which absolute value (or value, for a positive code) entries are kept; with
+        From which absolute value entries are kept, by the rows of the last call; with
         ``selection="batch"`` only.
     {attributes}
 
@@ -94,9 +96,8 @@ class KSparseAutoencoder(DictionaryAutoencoder):
         "boolean",
         default=False,
         doc="""
-        Whether entries that are largest count, not those largest in absolute value: a unit then
-        stands for one pattern, not for it and its opposite. Costs reconstruction, and makes better
-        features.""",
+        Whether negative entries count as zero: a unit then stands for one pattern, not for it and
+        its opposite. Costs reconstruction, and makes better features.""",
     )
     selection: str = param(
         one_of("row", "batch"),
@@ -118,23 +119,27 @@ class KSparseAutoencoder(DictionaryAutoencoder):
             )
         return self.n_nonzero_coefs
 
+    def _of_signs(self, h: Tensor) -> Tensor:
+        """Return the entries that may be kept, (n, k)."""
+        return h.relu() if self.positive_code else h
+
     def _code(self, module: AutoencoderModule, h: Tensor) -> Tensor:
+        h = self._of_signs(h)
         if self.selection == "batch":
-            size = h if self.positive_code else h.abs()
-            return torch.where(size >= module.get_buffer("threshold"), h, 0)
-        return top(h, self._n_kept(len(module.output_bias), h.shape[1]), self.positive_code)
+            return torch.where(h.abs() >= module.get_buffer("threshold"), h, 0)
+        return top(h, self._n_kept(len(module.output_bias), h.shape[1]))
 
     def _objective(self, module: AutoencoderModule, batch: Batch) -> Tensor:
-        h = module.encode(self._inputs(self._corrupt(module, batch)))
+        h = self._of_signs(module.encode(self._inputs(self._corrupt(module, batch))))
         k = self._n_kept(batch.x.shape[1], h.shape[1])
         if self.selection == "row":
-            z = top(h, k, self.positive_code)
+            z = top(h, k)
         elif module.equal_weights:
-            z = top(h.reshape(1, -1), k * len(h), self.positive_code).reshape(h.shape)
+            z = top(h.reshape(1, -1), k * len(h)).reshape(h.shape)
         else:
-            z = weighted_top(h, k, batch.weight, self.positive_code)
+            z = weighted_top(h, k, batch.weight)
         # What silent units could add, were the rest to stay as it is.
-        spare = top(torch.where((z != 0).any(0), 0.0, h), k, self.positive_code)
+        spare = top(torch.where((z != 0).any(0), 0.0, h), k)
         n = len(z)
         output, more, nothing = module.decode(torch.cat([z, spare, torch.zeros_like(z[:1])])).split(
             [n, n, 1]
@@ -145,17 +150,32 @@ class KSparseAutoencoder(DictionaryAutoencoder):
     def _finish(self, module: AutoencoderModule, rows: Rows) -> None:
         weight = (rows.weight / rows.weight.sum()).double()
         if self.selection == "batch":
-            k = self._n_kept(rows.n_features, self.n_components_)
-            threshold = torch.zeros((), dtype=torch.float64)
-            for piece, h in self._encoded(module, rows):
-                kept = weighted_top(h, k, rows.weight[piece], self.positive_code)
-                size = kept if self.positive_code else kept.abs()
-                if kept.any():
-                    threshold += weight[piece].sum() * size[kept != 0].min()
-            module.register_buffer("threshold", threshold.to(module.scale))
-            self.threshold_ = float(threshold)
+            self.threshold_ = self._threshold(module, rows, weight)
+            module.register_buffer("threshold", torch.tensor(self.threshold_).to(module.scale))
         frequency = torch.zeros(self.n_components_, dtype=torch.float64)
         for piece, h in self._encoded(module, rows):
             frequency += weight[piece] @ (self._code(module, h) != 0).double()
         self.activation_frequency_ = frequency.numpy()
         self.n_dead_ = int((frequency == 0).sum())
+
+    def _threshold(self, module: AutoencoderModule, rows: Rows, weight: Tensor) -> float:
+        """Return from which absolute value on k entries a row are kept, on average over all rows.
+
+        Found between ever closer bounds, since the entries of all rows are too many to sort.
+        """
+        k = self._n_kept(rows.n_features, self.n_components_)
+        low, high, above = 0.0, 0.0, 0.0
+        for _, h in self._encoded(module, rows):
+            high = max(high, float(self._of_signs(h).abs().max()))
+        for _ in range(LOOKS if high else 0):
+            ends = torch.linspace(low, high, BINS + 1, dtype=torch.float64)
+            counts = torch.zeros(BINS, dtype=torch.float64)
+            for piece, h in self._encoded(module, rows):
+                size = self._of_signs(h).abs().double()
+                share = weight[piece, None].expand_as(size).contiguous()
+                counts += torch.histogram(size, ends, weight=share).hist
+            reached = above + counts.flip(0).cumsum(0)
+            i = min(int((reached < k * (1 - 1e-9)).sum()), BINS - 1)  # bins from the top
+            above = float(reached[i] - counts[BINS - 1 - i])
+            low, high = float(ends[BINS - 1 - i]), float(ends[BINS - i])
+        return low

@@ -90,7 +90,11 @@ class Swap(Noise):
         # Uniform draws from rows that were drawn by weight.
         pool = torch.multinomial(batch.weight, len(batch.x), replacement=True)
         rows = torch.randint(len(pool), batch.x.shape, device=batch.x.device)
-        return batch.x[pool].gather(0, rows)
+        other = batch.x[pool].gather(0, rows)
+        if batch.observed is None:
+            return other
+        # Where that row has a hole, there is nothing to swap.
+        return torch.where(batch.observed[pool].gather(0, rows) > 0, other, batch.x)
 
     def instead_moments(self, columns: Columns) -> tuple[Tensor, Tensor]:
         return torch.zeros_like(columns.std), columns.variance

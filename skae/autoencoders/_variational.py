@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_array, check_is_fitted
 from torch import Tensor, nn
 
 from skae._params import NON_NEGATIVE, POSITIVE, POSITIVE_INT, hyperparameters, one_of, param
@@ -26,7 +26,16 @@ from skae.autoencoders._normal import (
 )
 from skae.exceptions import AutoencoderWarning
 from skae.losses import LIKELIHOODS, Loss
-from skae.training import CELLS, AutoencoderModule, Batch, Rows, Table, Widths, random_state_of
+from skae.training import (
+    CELLS,
+    FLOATS,
+    AutoencoderModule,
+    Batch,
+    Rows,
+    Table,
+    Widths,
+    random_state_of,
+)
 
 LOG_VARIANCES = (-30.0, 10.0)  # of the posterior: far-away rows must not overflow
 ACTIVE = 0.01  # nats: a component whose posterior says less than this says nothing
@@ -61,8 +70,8 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
     noise_variance_ : float or ndarray of shape (n_features,)
         Variance of x given z, in squared units of X; with a Gaussian likelihood only.
     kl_ : ndarray of shape (n_components,)
-        What each component of the code says about a row: the mean over the training rows of its
-        divergence from the prior, in nats.
+        What each component of the code says about a row: the mean over the training rows (of the
+        last call) of its divergence from the prior, in nats.
     n_active_ : int
         Components that say more than 0.01 nats.
     {attributes}
@@ -136,7 +145,7 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
         default=0.0,
         doc="""
         Share of the training over which ``beta`` rises from 0; no epoch of it counts as the best,
-        and all epochs are judged at the full ``beta``.""",
+        and all epochs are judged at the full ``beta``, by which ``partial_fit`` trains.""",
     )
     free_bits: float = param(
         NON_NEGATIVE,
@@ -145,7 +154,9 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
         Nats that each component may say, on average over a batch, at no cost.""",
     )
     n_draws: int = param(
-        POSITIVE_INT, default=1, doc="Draws per row and step, L; what 'iwae' weighs by importance."
+        POSITIVE_INT,
+        default=1,
+        doc="Draws per row and step, L; at least 2 for 'iwae', which weighs them by importance.",
     )
     objective: str = param(one_of("elbo", "iwae"), default="elbo", doc="What training maximises.")
     n_importance: int | None = param(
@@ -159,6 +170,7 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
 
     _start = "probabilistic PCA"
     _loss_parameter = "likelihood"
+    _fixed = ("variance",)
 
     # ---------------------------------------------------------------------------- the model
 
@@ -175,16 +187,29 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
         widths = super()._widths(n_features)
         return Widths({**widths, "n_code": 2 * widths["n_components"]})
 
-    def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
+    def _check(self) -> None:
         if self.objective == "iwae" and (self.beta != 1 or self.free_bits or self.warm_up):
             raise ValueError(
                 "objective='iwae' is a bound of its own, which knows neither beta nor free_bits "
                 f"nor warm_up; got beta={self.beta}, free_bits={self.free_bits} and "
                 f"warm_up={self.warm_up}. Use 1, 0 and 0, or objective='elbo'."
             )
+        if self.objective == "iwae" and self.n_draws < 2:
+            raise ValueError(
+                "objective='iwae' weighs several draws by importance; set n_draws to 2 or more "
+                f"(50, say); got n_draws={self.n_draws}."
+            )
+
+    def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
         noise: Tensor | None = None
         if self.likelihood == "gaussian" and not isinstance(self.variance, str):
             noise = torch.tensor(self.variance, dtype=torch.float64) / module.scale.double() ** 2
+            if not FLOOR <= noise <= 1 / FLOOR**2:
+                raise ValueError(
+                    f"variance={self.variance} is {float(noise):.3g} times the columns' mean "
+                    f"variance; give one between {FLOOR:g} and {1 / FLOOR**2:g} times it, or "
+                    "variance='shared', which learns it."
+                )
             module.register_buffer("given_noise", noise.to(module.shift))
         log_variance = torch.zeros(self._widths(rows.n_features)["n_components"])
         if self._starts_from_pca():
@@ -398,7 +423,7 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
         Returns
         -------
         X : ndarray of shape (n, n_features)
-            Decoded codes, evenly spaced from that of `a` to that of `b`.
+            Decoded codes, evenly spaced from that of `a` to that of `b`; float32 if both are.
 
         Raises
         ------
@@ -407,18 +432,20 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
             unknown, or an arc is asked for between opposite codes.
         """
         check_is_fitted(self)
-        ends = np.vstack([np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)])
-        if ends.shape != (2, self.n_features_in_):
+        if not np.shape(a) == np.shape(b) == (self.n_features_in_,):
             raise ValueError(
                 f"interpolate needs two rows of {self.n_features_in_} values; got shapes "
                 f"{np.shape(a)} and {np.shape(b)}."
             )
+        ends = check_array(
+            np.stack([a, b]), dtype=FLOATS, ensure_all_finite="allow-nan", input_name="a and b"
+        )
         if not (isinstance(n, (int, np.integer)) and n >= 2):
             raise ValueError(f"n must be an integer of at least 2; got {n!r}.")
         if method not in ("linear", "spherical"):
             raise ValueError(f"method must be 'linear' or 'spherical'; got {method!r}.")
         start, end = finite(self._map(Table(ends), self._as_fitted()._encode), "a and b")
-        t = np.linspace(0, 1, n)[:, None]
+        t = np.linspace(0, 1, n, dtype=ends.dtype)[:, None]
         if method == "linear":
             path = (1 - t) * start + t * end
         else:

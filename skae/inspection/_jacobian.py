@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.func import jacrev, vmap
 
+from skae._validation import check_count
 from skae.base import BaseAutoencoder
 from skae.training import AutoencoderModule, Batch
 
@@ -94,6 +95,7 @@ def tangent_basis(estimator: BaseAutoencoder, X: ArrayLike, n_directions: int) -
     >>> tangent_basis(model, X, 1).shape
     (150, 1, 4)
     """
+    check_count(n_directions, "n_directions")
 
     def leading(J: Tensor) -> Tensor:
         most = min(J.shape[1:])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -59,7 +60,11 @@ class Net(NeuralNet):
     noise_seed : int
         Seed of the noise that every look at the held-out rows uses.
     mean_loss : float
-        Loss of a reconstruction by the mean, beside which a loss shows divergence.
+        Loss of a reconstruction by the mean, beside which, or beside that of the first step, a
+        loss shows divergence.
+    endless : bool
+        Whether the rows are a chunk of a stream: what depends on how far training is, is as at
+        its end.
     warm_up : float
         Share of the training before which no epoch counts.
     patience, tol, n_errors
@@ -75,6 +80,7 @@ class Net(NeuralNet):
         precision: str = "full",
         noise_seed: int = 0,
         mean_loss: float = 1.0,
+        endless: bool = False,
         warm_up: float = 0.0,
         patience: int = 10,
         tol: float = 0.0,
@@ -87,6 +93,7 @@ class Net(NeuralNet):
         self.precision = precision
         self.noise_seed = noise_seed
         self.mean_loss = mean_loss
+        self.endless = endless
         self.warm_up = warm_up
         self.patience = patience
         self.tol = tol
@@ -107,6 +114,7 @@ class Net(NeuralNet):
     def train(self, rows: Rows) -> None:
         """Run the epochs, or as many as there is patience for, and restore the best one."""
         self.n_steps_ = self.n_epochs_ = 0
+        self.first_loss_: float | None = None
         self.stop_ = False
         self.best_: BestEpoch | None = None
         if self.schedule != "constant" and any(
@@ -181,13 +189,15 @@ class Net(NeuralNet):
         total: Tensor | float = 0.0
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
-            progress = self.n_steps_ / self.n_steps_planned_
+            progress = 1.0 if self.endless else self.n_steps_ / self.n_steps_planned_
             iterator.progress.fill_(progress)
             if self.schedule != "constant":
                 for group, rate in zip(self.optimizer_.param_groups, self.rates_, strict=True):
                     group["lr"] = rate * anneal(progress)
             step = step_fn(batch)
             total = total + step["loss"].detach() * len(batch.x)
+            if self.first_loss_ is None:
+                self.first_loss_ = float(step["loss"].detach())
             self.n_steps_ += 1
             self.notify("on_batch_end", batch=batch, training=training, **step)
         self._record(f"{prefix}_loss", float(total) / len(iterator.rows))
@@ -219,9 +229,11 @@ class Net(NeuralNet):
 
     def _record(self, name: str, loss: float) -> None:
         self.history.record(name, loss)
-        if not loss <= DIVERGED * self.mean_loss:
+        first = cast(float, self.first_loss_)
+        usual = max(self.mean_loss, first if math.isfinite(first) else 0.0)
+        if not loss <= DIVERGED * usual:
             raise ValueError(
-                f"The fit diverged in epoch {len(self.history)}: {name} = {loss:.3g}, where a "
-                f"reconstruction by the mean has {self.mean_loss:.3g}; lower learning_rate "
-                f"(now {self.lr:g})."
+                f"The fit diverged in epoch {len(self.history)}: {name} = {loss:.3g}, where the "
+                f"first step had {first:.3g} and a reconstruction by the mean has "
+                f"{self.mean_loss:.3g}; lower learning_rate (now {self.lr:g})."
             )

@@ -78,6 +78,7 @@ def train(
     rows : Rows
         The table as training saw it.
     """
+    estimator._check()
     device = device_of(estimator.device)
     check_precision(device, torch.get_default_dtype(), "torch's default dtype is")
     random_state = random_state_of(estimator.random_state)
@@ -215,6 +216,8 @@ def resumed(
             (estimator._spec, estimator.architecture_),
         )
     )
+    for name in estimator._fixed:
+        asked[name], had[name] = getattr(estimator, name), estimator._fitted_with[name]
     for name in ("n_components", *had):
         if described(asked.get(name)) != described(had[name]):
             raise ValueError(
@@ -269,6 +272,7 @@ def make_net(
         # Rows that a fit goes on with may all be at the mean.
         "mean_loss": max(loss_of_the_mean(start.module, rows), start.mean_loss),
         "warm_up": estimator._warm_up(),
+        "endless": one_pass,
         "patience": or_auto(estimator.n_iter_no_change, budget.patience(epochs)),
         "tol": estimator.tol,
         "n_errors": ERRORS_TO_LEAVE_PCA if start.at_pca else 0.0,

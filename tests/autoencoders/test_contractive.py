@@ -1,10 +1,13 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from torch import nn
 from torch.autograd.functional import jacobian
 
-from skae import MLP, Autoencoder, AutoencoderWarning, ContractiveAutoencoder
+from skae import MLP, Autoencoder, AutoencoderWarning, ContractiveAutoencoder, Networks
 from skae.autoencoders._contractive import EXACT_UP_TO, squared_jacobian
 from skae.training import Batch, seeded
 from tests.conftest import curve
@@ -16,6 +19,10 @@ def network(n_in, n_out):
     with seeded(0):
         layers = [torch.nn.Linear(n_in, 16), torch.nn.Tanh(), torch.nn.Linear(16, n_out)]
         return torch.nn.Sequential(*layers).double()
+
+
+def with_dropout(n_in, n_out):
+    return nn.Sequential(nn.Linear(n_in, 8), nn.SiLU(), nn.Dropout(0.5), nn.Linear(8, n_out))
 
 
 def exact(f, x):
@@ -64,13 +71,14 @@ def test_penalty_counts_the_linear_path_and_the_weights(sheet):
     torch.testing.assert_close(got, 0.05 * exact(module.encode, x), rtol=1e-6, atol=0)
 
 
-def test_without_weight_it_is_the_tied_autoencoder(sheet):
+@pytest.mark.parametrize("k", [2, EXACT_UP_TO + 1])
+def test_without_weight_it_is_the_tied_autoencoder(sheet, k):
     class Tied(Autoencoder):
         def _tied(self):
             return True
 
-    free = ContractiveAutoencoder(2, alpha=0.0, **PLAIN).fit(sheet)
-    tied = Tied(2, architecture=MLP(tied=True), **PLAIN).fit(sheet)
+    free = ContractiveAutoencoder(k, alpha=0.0, **PLAIN).fit(sheet)
+    tied = Tied(k, architecture=MLP(tied=True), **PLAIN).fit(sheet)
     np.testing.assert_allclose(free.loss_curve_, tied.loss_curve_, rtol=1e-6)
 
 
@@ -103,6 +111,36 @@ def test_the_penalty_contracts(rng):
         Z = model.transform(X)
         moved.append(np.abs(model.transform(noisy) - Z).mean() / Z.std())
     assert moved[1] < 0.9 * moved[0]
+
+
+def test_codes_move_less_than_the_plain_ones_at_equal_error(rng):
+    X = load_digits().data
+    X, test = X[:1300], X[1300:]
+    noisy = test + 0.5 * X.std(axis=0) * rng.normal(size=test.shape)
+    options = PLAIN | {"max_iter": 15}
+    contractive = ContractiveAutoencoder(8, **options).fit(X)
+    error = -contractive.score(test)
+    for epochs in range(1, 15):
+        # A plain code that trains for long has less error.
+        plain = ContractiveAutoencoder(8, alpha=0.0, **options | {"max_iter": epochs}).fit(X)
+        if -plain.score(test) < error:
+            break
+    assert -plain.score(test) == pytest.approx(error, rel=0.1)
+    moved = []
+    for model in (plain, contractive):
+        Z = model.transform(test)
+        away = ((model.transform(noisy) - Z) ** 2).mean(axis=0).sum()
+        moved.append(np.sqrt(away / Z.var(axis=0).sum()))
+    assert moved[1] < 0.95 * moved[0]
+
+
+@pytest.mark.parametrize("k", [2, 6])
+def test_layers_that_draw(sheet, k):
+    """Where the penalty is exact and where it is estimated."""
+    recipe = Networks(encoder=with_dropout, decoder=partial(nn.Linear, bias=False))
+    model = ContractiveAutoencoder(k, architecture=recipe, init="random", **PLAIN)
+    with pytest.warns(AutoencoderWarning, match="free to grow"):
+        assert np.isfinite(model.fit(sheet).score(sheet))
 
 
 def test_code_does_not_vanish_under_a_moderate_penalty():

@@ -146,7 +146,8 @@ def test_score_field_at_each_level_of_a_range(rng):
         expected = -(X - mean) @ np.linalg.inv(S + level**2 * np.eye(4))
         got = model.score_field(X, noise_level=level)
         assert np.linalg.norm(got - expected) < 0.15 * np.linalg.norm(expected)
-    assert np.array_equal(model.score_field(X), model.score_field(X, noise_level=0.3))
+    with pytest.raises(ValueError, match="between 0.3 and 1.5; got None"):
+        model.score_field(X)
 
 
 def test_score_field_is_zero_where_nothing_is_known(sheet):
@@ -208,6 +209,31 @@ def test_swap_draws_rows_by_weight(rng):
     with seeded(0):
         y = NOISES["swap"].instead(Batch(x, None, weight, torch.ones(())), columns_of(x))
     torch.testing.assert_close(y, x[:1].expand(4, 3))
+
+
+def test_swap_leaves_a_cell_where_the_other_row_has_a_hole(rng):
+    x = torch.from_numpy(rng.normal(size=(60, 3)))
+    observed = torch.from_numpy((rng.random((60, 3)) > 0.5).astype(float))
+    batch = Batch(x * observed, observed, torch.ones(60).double(), torch.ones(()))
+    with seeded(0):
+        y = NOISES["swap"].instead(batch, columns_of(x))
+    for j in range(3):
+        known = observed[:, j] > 0
+        assert set(y[known, j].tolist()) <= set(x[known, j].tolist())
+        assert 0.2 < float((y[known, j] == x[known, j]).double().mean()) < 0.8
+
+
+def test_a_level_may_be_an_array(sheet):
+    level = np.array(0.3)
+    model = DenoisingAutoencoder(noise_level=level, **PLAIN).fit(sheet)
+    plain = DenoisingAutoencoder(noise_level=0.3, **PLAIN).fit(sheet)
+    np.testing.assert_array_equal(model.transform(sheet), plain.transform(sheet))
+
+
+def test_the_units_of_the_noise_stay(sheet):
+    model = DenoisingAutoencoder(**PLAIN).fit(sheet).set_params(per_feature=False)
+    with pytest.raises(ValueError, match="goes on from a fit with per_feature=True"):
+        model.partial_fit(sheet)
 
 
 def test_codes_do_not_depend_on_the_units(sheet):

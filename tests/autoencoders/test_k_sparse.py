@@ -52,12 +52,11 @@ def test_default_is_a_tenth_of_the_features(digits):
     assert ((model.transform(digits) != 0).sum(1) == 6).all()
 
 
-@pytest.mark.parametrize("positive", [False, True])
 @pytest.mark.parametrize("over_batch", [False, True])
-def test_gradients_flow_through_the_kept_only(rng, over_batch, positive):
+def test_gradients_flow_through_the_kept_only(rng, over_batch):
     h = torch.from_numpy(rng.normal(size=(5, 7))).requires_grad_()
     weight = torch.tensor([1, 2, 1, 0.5, 1])
-    z = weighted_top(h, 2, weight, positive) if over_batch else top(h, 2, positive)
+    z = weighted_top(h, 2, weight) if over_batch else top(h, 2)
     assert 0 < int((z != 0).sum()) < h.numel()
     z.square().sum().backward()
     assert torch.equal(h.grad != 0, z != 0)
@@ -89,6 +88,27 @@ def test_threshold_keeps_k_on_average_over_the_training_rows(digits, weighted):
     assert np.abs(model.transform(digits))[model.transform(digits) != 0].min() >= (
         model.threshold_ * (1 - 1e-6)
     )
+
+
+def test_threshold_is_that_of_all_rows_together(rng):
+    """However rows are sorted, and of as many as do not fit into one look."""
+    X = rng.normal(size=(9000, 6)) * np.repeat([0.1, 1.0, 3.0], 3000)[:, None]
+    model = KSparseAutoencoder(
+        12, n_nonzero_coefs=3, selection="batch", max_iter=1, batch_size=1000, random_state=0
+    ).fit(X.astype(np.float32))
+    Z = model.transform(X.astype(np.float32))
+    assert (Z != 0).sum(1).mean() == pytest.approx(3, abs=1e-3)
+    assert (Z[:3000] != 0).sum(1).mean() < 2 < (Z[6000:] != 0).sum(1).mean()
+
+
+@pytest.mark.parametrize("selection", ["row", "batch"])
+def test_a_positive_code_has_nothing_negative(sheet, selection):
+    model = KSparseAutoencoder(
+        12, n_nonzero_coefs=10, positive_code=True, selection=selection, max_iter=2, **PLAIN
+    )
+    Z = model.fit_transform(sheet)
+    assert (Z >= 0).all()
+    assert ((Z > 0).sum(1) < 10).any()
 
 
 def test_frequencies_are_those_of_the_training_rows(digits):

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -123,7 +125,7 @@ def test_objective_is_minus_the_bound_per_feature(digits):
     np.testing.assert_allclose(bound, vae.score_samples(digits[:20]), atol=0.5)
 
 
-@pytest.mark.parametrize("n_draws", [1, 5])
+@pytest.mark.parametrize("n_draws", [2, 5])
 def test_importance_objective(digits, n_draws):
     parameters = {"n_draws": n_draws, "n_importance": n_draws}
     vae = VariationalAutoencoder(3, objective="iwae", **parameters, **PLAIN).fit(digits)
@@ -395,6 +397,8 @@ def test_outliers_have_scores(digits):
     [
         ({"likelihood": "bernoulli"}, r"'bernoulli' needs values in \[0, 1\].*'gaussian'"),
         ({"likelihood": "student"}, "The 'likelihood' parameter"),
+        ({"objective": "iwae"}, "set n_draws to 2 or more .*got n_draws=1"),
+        ({"variance": 1e-50}, "variance=1e-50 is .* times the columns' mean variance"),
         ({"objective": "iwae", "beta": 2.0}, "neither beta nor free_bits nor.*got beta=2.0"),
         ({"objective": "iwae", "warm_up": 0.3}, "got.*warm_up=0.3"),
         ({"likelihood": "poisson", "init": "pca"}, "got likelihood='poisson'"),
@@ -416,12 +420,41 @@ def test_negative_counts_are_refused_when_scored(sheet):
         vae.score_samples(-X)
 
 
+@pytest.mark.parametrize("init", ["auto", "random"])
+def test_a_variance_far_from_that_of_the_rows_is_no_divergence(rng, init):
+    X = 100 * rng.normal(size=(200, 6))
+    vae = VariationalAutoencoder(2, variance=1.0, init=init, **PLAIN).fit(X)
+    assert vae.noise_variance_ == pytest.approx(1)
+    assert np.isfinite(vae.score(X))
+
+
+def test_what_a_fit_that_goes_on_cannot_change(sheet):
+    vae = VariationalAutoencoder(2, max_iter=2, random_state=0).fit(sheet)
+    with pytest.raises(ValueError, match="goes on from a fit with variance='shared'.*for 2.0"):
+        copy.deepcopy(vae).set_params(variance=2.0).partial_fit(sheet)
+    with pytest.raises(ValueError, match="knows neither beta"):
+        copy.deepcopy(vae).set_params(objective="iwae", n_draws=5, beta=2.0).partial_fit(sheet)
+    assert vae.partial_fit(sheet).n_iter_ == 3
+
+
+def test_a_stream_is_trained_at_the_full_weight(digits):
+    """How far training is cannot be told of a stream, so that nothing warms up."""
+    late, none = (
+        VariationalAutoencoder(3, warm_up=warm_up, random_state=0).partial_fit(digits)
+        for warm_up in (0.9, 0.0)
+    )
+    np.testing.assert_array_equal(late.loss_curve_, none.loss_curve_)
+
+
 def test_bad_arguments_are_named(digits):
     vae = VariationalAutoencoder(3, **STILL).fit(digits)
     with pytest.raises(ValueError, match="n_samples must be a positive integer; got 0"):
         vae.sample(0)
-    with pytest.raises(ValueError, match="two rows of 64 values"):
-        vae.interpolate(digits[0, :5], digits[1, :5])
+    for a, b in ((digits[0, :5], digits[1, :5]), (digits[0, :5], digits[1]), (1.0, 2.0)):
+        with pytest.raises(ValueError, match="two rows of 64 values"):
+            vae.interpolate(a, b)
+    with pytest.raises(ValueError, match="a and b contains infinity"):
+        vae.interpolate(digits[0], np.full(64, np.inf))
     with pytest.raises(ValueError, match="n must be an integer of at least 2; got 1"):
         vae.interpolate(digits[0], digits[1], 1)
     with pytest.raises(ValueError, match="'linear' or 'spherical'; got 'wavy'"):
