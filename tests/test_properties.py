@@ -12,6 +12,8 @@ from scipy import sparse
 
 from skae import (
     Autoencoder,
+    AutoencoderImputer,
+    AutoencoderOutlierDetector,
     AutoencoderWarning,
     ContractiveAutoencoder,
     DenoisingAutoencoder,
@@ -118,13 +120,16 @@ def attempt(function, *args, **kwargs):
         return None
 
 
-@pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning")
-@settings(
+quiet = settings(
     max_examples=EXAMPLES,
     deadline=None,
     derandomize="SKAE_EXAMPLES" not in os.environ,
     suppress_health_check=list(HealthCheck),
 )
+
+
+@pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning")
+@quiet
 @given(model=models(), X=tables(), Y=tables(), data=st.data())
 def test_answers_are_finite_or_refused_with_a_sentence(model, X, Y, data):
     n = X.shape[0] if hasattr(X, "shape") else len(X)
@@ -150,3 +155,54 @@ def test_answers_are_finite_or_refused_with_a_sentence(model, X, Y, data):
                 assert len(answer) == (table.shape[0] if hasattr(table, "shape") else len(table))
         if codes is not None:
             assert codes.shape[1] == model.n_components_
+
+
+@pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning")
+@quiet
+@given(X=tables(), Y=tables(), inner=st.none() | models(), data=st.data())
+def test_what_is_observed_stays_and_holes_are_filled(X, Y, inner, data):
+    options = {
+        "missing_values": data.draw(st.sampled_from([np.nan, 0, -1.0])),
+        "keep_empty_features": data.draw(st.booleans()),
+        "clip": data.draw(st.booleans()),
+    }
+    if isinstance(inner, VariationalAutoencoder):
+        inner = None  # draws for each hole: slow
+    imputer = AutoencoderImputer(inner, max_iter=1, random_state=0, **options)
+    if attempt(imputer.fit, X) is None:
+        assert not hasattr(imputer, "mean_")
+        return
+    for table in (X, Y):
+        filled = attempt(imputer.transform, table)
+        if filled is None:
+            continue
+        assert filled.dtype in (np.float32, np.float64)
+        assert np.isfinite(filled).all()
+        given = np.asarray(table)
+        if filled.shape == given.shape:
+            known = ~np.isnan(given) & (given != options["missing_values"])
+            np.testing.assert_array_equal(filled[known], given[known].astype(filled.dtype))
+        drawn = imputer.sample(table, 2, random_state=0)
+        assert drawn.shape == (2, *filled.shape)
+        assert np.isfinite(drawn).all()
+
+
+@pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning")
+@quiet
+@given(X=tables(), Y=tables(), inner=st.none() | models(), data=st.data())
+def test_scores_of_outliers_are_finite_and_each_row_has_its_own(X, Y, inner, data):
+    method = data.draw(
+        st.sampled_from(["auto", "reconstruction", "standardized", "mahalanobis", "neighbors"])
+    )
+    detector = AutoencoderOutlierDetector(inner, method=method, random_state=0)
+    if attempt(detector.fit, X) is None:
+        assert not hasattr(detector, "offset_")
+        return
+    for table in (X, Y):
+        scores = attempt(detector.score_samples, table)
+        if scores is None:
+            continue
+        assert np.isfinite(scores).all()
+        assert set(detector.predict(table)) <= {-1, 1}
+        alone = detector.score_samples(table[:1])
+        np.testing.assert_allclose(alone, scores[:1], rtol=1e-3, atol=1e-6 * np.abs(scores).max())

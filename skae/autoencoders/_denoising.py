@@ -152,8 +152,9 @@ class DenoisingAutoencoder(Autoencoder):
         if high == 0:
             super()._setup(module, rows)
         variance, least, largest = statistics_of(rows)
-        absolute = torch.full_like(variance, 1 / float(module.scale))
-        std = variance.sqrt() if self.per_feature else absolute
+        std = variance.sqrt()
+        if not self.per_feature:
+            std = torch.full_like(std, 1 / float(module.scale))
         columns = Columns(std, variance, least, largest)
         for name, value in columns._asdict().items():
             module.register_buffer(f"column_{name}", value.to(module.shift))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -207,10 +208,22 @@ def blocks(leader: NDArray) -> Iterator[slice]:
 def known_cells(column: pd.Series, missing: Any) -> NDArray:
     """Tell which cells of a column are known: not NaN, None or NA, nor what stands for it."""
     known = column.notna().to_numpy(dtype=bool, copy=True)
+    if pd.isna(missing) or column.dtype.kind == "b":
+        return known
+    dtype = getattr(column.dtype, "numpy_dtype", column.dtype)
+    if isinstance(missing, Real) and isinstance(dtype, np.dtype) and dtype.kind == "f":
+        missing = dtype.type(missing)
     # 0 and 1 are not False and True.
-    if not pd.isna(missing) and column.dtype.kind != "b":
-        known[known] = column[known].astype(object).ne(missing).to_numpy(dtype=bool)
+    stands = [
+        bool(value == missing) and _is_truth(value) == _is_truth(missing)
+        for value in column[known].astype(object)
+    ]
+    known[known] = ~np.array(stands, dtype=bool)
     return known
+
+
+def _is_truth(value: Any) -> bool:
+    return isinstance(value, (bool, np.bool_))
 
 
 def kind_of(column: pd.Series, known: NDArray) -> str:

@@ -95,8 +95,8 @@ def fit_gaussian(x: Tensor, observed: Tensor, weight: Tensor) -> Gaussian:
     mean = (known * x).sum(0) / total
     variance = (known * (x - mean) ** 2).sum(0) / total
     # A column that does not vary foretells nothing, and is foretold by its mean.
-    floor = variance.mean().clamp_min(torch.finfo(torch.float64).tiny) * RIDGE
-    variance = variance.clamp_min(floor)
+    typical = variance.mean() if variance.any() else torch.ones_like(variance[0])
+    variance = variance.clamp_min(RIDGE * typical)
     ridge = RIDGE * torch.diag(variance)
     gaussian = Gaussian(mean, torch.diag(variance))
     for _ in range(MAX_ITER):

@@ -6,6 +6,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit
@@ -37,8 +38,8 @@ def make_holes(
         * 'monotone': rows end, at any column alike, and are missing from there on; the first
           column stays complete.
 
-        Values count by their ranks. In 'mar' and 'mnar', one standard deviation multiplies the
-        odds by 4.5.
+        Values count by their ranks: numbers and ordered categories by their order, anything else
+        by the alphabet. In 'mar' and 'mnar', one standard deviation multiplies the odds by 4.5.
     fraction : float, default=0.2
         Expected share of missing cells, among those that the mechanism may take: all, or for
         'mar' those of the columns that do not stay complete.
@@ -49,13 +50,13 @@ def make_holes(
     -------
     X_holed : ndarray or DataFrame
         The table with NaN, or in columns of a DataFrame that cannot hold it what pandas takes for
-        it, in its holes. Integers of an array become float64.
+        it, in its holes. Integers of an array become float64, and its text objects.
 
     Raises
     ------
     ValueError
         If the mechanism or the fraction is not one of these, or is not possible with so few
-        columns.
+        columns, or there are no rows.
 
     Examples
     --------
@@ -69,43 +70,49 @@ def make_holes(
         raise ValueError(f"mechanism must be one of {MECHANISMS}; got {mechanism!r}.")
     if not (isinstance(fraction, Real) and 0 < float(fraction) <= MOST):
         raise ValueError(f"fraction must be above 0 and at most {MOST}; got {fraction!r}.")
-    frame = X if hasattr(X, "iloc") else None
-    values = np.asarray(X)
-    if frame is None and values.dtype.kind in "biu":
-        values = values.astype(np.float64)
-    if values.ndim != 2 or (mechanism in ("mar", "monotone") and values.shape[1] < 2):
+    table = X if isinstance(X, pd.DataFrame) else _writable(np.asarray(X))
+    least = 2 if mechanism in ("mar", "monotone") else 1
+    if table.ndim != 2 or len(table) < 1 or table.shape[1] < least:
+        columns = "two columns" if least == 2 else "a column"
         raise ValueError(
-            f"{mechanism} holes need a table of two columns or more; got shape {values.shape}."
+            f"{mechanism} holes need a table of a row and {columns} or more; got shape "
+            f"{table.shape}."
         )
-    rng = random_state_of(random_state)
-    holes = _MAKERS[mechanism](values, float(fraction), rng)
-    if frame is not None:
+    frame = pd.DataFrame(table)
+    holes = _MAKERS[mechanism](frame, float(fraction), random_state_of(random_state))
+    if table is X:
         return frame.mask(holes)
-    holed = values.copy()
-    holed[holes] = np.nan
-    return holed
+    table[holes] = np.nan
+    return table
 
 
-def _mcar(values: NDArray, fraction: float, rng: np.random.RandomState) -> NDArray:
-    return rng.uniform(size=values.shape) < fraction
+def _writable(values: NDArray) -> NDArray:
+    """Return a copy that can hold NaN."""
+    if values.dtype.kind in "biu":
+        return values.astype(np.float64)
+    return values.astype(object) if values.dtype.kind in "US" else values.copy()
 
 
-def _mar(values: NDArray, fraction: float, rng: np.random.RandomState) -> NDArray:
-    z, d = _scores(values), values.shape[1]
+def _mcar(table: pd.DataFrame, fraction: float, rng: np.random.RandomState) -> NDArray:
+    return rng.uniform(size=table.shape) < fraction
+
+
+def _mar(table: pd.DataFrame, fraction: float, rng: np.random.RandomState) -> NDArray:
+    z, d = _scores(table), table.shape[1]
     order = rng.permutation(d)
     complete, others = order[: d // 2], order[d // 2 :]
     mixed = z[:, complete] @ rng.normal(size=(len(complete), len(others)))
-    holes = np.zeros(values.shape, dtype=bool)
+    holes = np.zeros(table.shape, dtype=bool)
     holes[:, others] = rng.uniform(size=mixed.shape) < _chances(_standard(mixed), fraction)
     return holes
 
 
-def _mnar(values: NDArray, fraction: float, rng: np.random.RandomState) -> NDArray:
-    return rng.uniform(size=values.shape) < _chances(_scores(values), fraction)
+def _mnar(table: pd.DataFrame, fraction: float, rng: np.random.RandomState) -> NDArray:
+    return rng.uniform(size=table.shape) < _chances(_scores(table), fraction)
 
 
-def _monotone(values: NDArray, fraction: float, rng: np.random.RandomState) -> NDArray:
-    n, d = values.shape
+def _monotone(table: pd.DataFrame, fraction: float, rng: np.random.RandomState) -> NDArray:
+    n, d = table.shape
     went_on = np.arange(d)
 
     def excess(end: float) -> float:
@@ -120,20 +127,25 @@ def _monotone(values: NDArray, fraction: float, rng: np.random.RandomState) -> N
     return went_on >= first[:, None]
 
 
-def _scores(values: NDArray) -> NDArray:
+def _scores(table: pd.DataFrame) -> NDArray:
     """Return the ranks of each column, standardised; what is missing at the middle."""
-    columns = []
-    for column in values.T:
-        if column.dtype.kind == "O":
-            known = np.array([value == value and value is not None for value in column])
-            _, codes = np.unique(column[known].astype(str), return_inverse=True)
-        else:
-            known = ~np.isnan(column)
-            codes = column[known]
-        z = np.zeros(len(column))
-        z[known] = _standard(rankdata(codes)[:, None])[:, 0]
-        columns.append(z)
-    return np.array(columns).T
+    z = np.zeros(table.shape)
+    for j in range(table.shape[1]):
+        column = table.iloc[:, j]
+        known = column.notna().to_numpy(dtype=bool)
+        ranks = rankdata(_in_order(column[known]))
+        z[known, j] = _standard(ranks[:, None])[:, 0]
+    return z
+
+
+def _in_order(column: pd.Series) -> NDArray:
+    """Return numbers in the order of the values of a column without holes."""
+    column = column.infer_objects()
+    if isinstance(column.dtype, pd.CategoricalDtype) and column.cat.ordered:
+        return column.cat.codes.to_numpy()
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return column.to_numpy(dtype=np.float64)
+    return np.unique(column.astype(str).to_numpy(dtype=str), return_inverse=True)[1]
 
 
 def _standard(values: NDArray) -> NDArray:

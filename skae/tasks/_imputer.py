@@ -28,6 +28,7 @@ ENOUGH_ROWS = 32  # for a network to be trained
 MAX_ROWS = 20_000  # that the Gaussian is fitted to
 ENOUGH_DRAWS = 200  # for the ends of an interval
 ROUNDS = 5  # of filling by the reconstruction of filled rows, of other autoencoders
+FAR = 1e12  # standard deviations, beyond which sums of squares overflow
 
 
 @hyperparameters
@@ -107,6 +108,14 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     ``fit`` did not see is refused unless the column's dtype declares it. The order of an ordered
     category is not used. A column that does not come with the kind of dtype that it had in
     ``fit``, such as one of None alone, is given that of ``fit``.
+
+    Columns are standardised, so that an inner autoencoder sees numbers of either sign: one whose
+    loss or likelihood needs counts or chances is refused. Integers are rounded and bounded numbers
+    clipped after the fact; categories are learned by their cross-entropy.
+
+    Each row of a step is solved for its own holes, at a cost that grows as the cube of the columns
+    (a category counts as one): about 0.05 s a step of 128 rows for 100 columns, 0.3 s for 300. For
+    hundreds of columns, lower ``max_iter``, or give an ``estimator``.
 
     References
     ----------
@@ -421,7 +430,9 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         X, holes = self._read(X, reset=False)
         kept, leader = self._kept, self._leader
         Z = self._standardized(X, holes)
-        hidden = hide(Z, fraction, leader, random_state_of(random_state))
+        # Its own draws: `make_holes` with the same seed has left the others.
+        own = random_state_of(random_state).randint(np.iinfo(np.int32).max)
+        hidden = hide(Z, fraction, leader, np.random.RandomState(own))
         rows = np.where(hidden, np.nan, Z)
         filled, (means, scales) = self._in_units(self._fill(rows)), self._units[:2, kept]
         low, high = map(self._in_units, self._interval(rows, coverage))
@@ -479,7 +490,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             values = np.clip(values, info.min, info.max).astype(X.dtype)
         if not self.keep_empty_features:
             return np.where(holes[:, kept], values, X[:, kept])
-        completed = np.zeros_like(X)
+        completed = np.where(holes, np.zeros_like(X), X)
         completed[:, kept] = np.where(holes[:, kept], values, X[:, kept])
         return completed
 
@@ -539,11 +550,12 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         return spread(self._gaussian, Z) ** 2
 
     def _standardized(self, X: NDArray, holes: NDArray) -> NDArray:
-        """Return the columns kept, standardised, in float64, NaN for holes."""
+        """Return the columns kept, standardised up to `FAR`, in float64, NaN for holes."""
         kept = self._kept
         Z = np.where(holes[:, kept], np.nan, X[:, kept].astype(np.float64))
         mean, scale = self._units[:2, kept]
-        return (Z - mean) / scale
+        with np.errstate(over="ignore"):
+            return np.clip((Z - mean) / scale, -FAR, FAR)
 
     def _read(self, X: ArrayLike, *, reset: bool) -> tuple[NDArray, NDArray]:
         """Return validated rows, as numbers, and which cells are missing."""

@@ -55,7 +55,8 @@ def pool_estimates(
     Raises
     ------
     ValueError
-        If there are fewer than two tables, shapes differ, or a variance is negative.
+        If there are fewer than two tables, shapes differ, a variance is negative, anything is not
+        finite, or ``df_complete`` is not above 0.
 
     References
     ----------
@@ -72,11 +73,18 @@ def pool_estimates(
     (2.0, 1.354)
     """
     q, u = np.asarray(estimates, dtype=np.float64), np.asarray(variances, dtype=np.float64)
-    if q.shape != u.shape or q.ndim < 1 or len(q) < 2 or (u < 0).any():
+    if q.shape != u.shape or q.ndim < 1 or len(q) < 2:
         raise ValueError(
-            "pool_estimates needs estimates and variances of at least 0 from two tables or more, "
-            f"in one shape; got shapes {q.shape} and {u.shape}."
+            "pool_estimates needs estimates and variances from two tables or more, in one shape; "
+            f"got shapes {q.shape} and {u.shape}."
         )
+    if not (np.isfinite(q).all() and np.isfinite(u).all() and (u >= 0).all()):
+        raise ValueError(
+            "pool_estimates needs finite estimates, and finite variances of at least 0; look at "
+            "the estimator that gave others."
+        )
+    if not df_complete > 0:
+        raise ValueError(f"df_complete must be above 0; got {df_complete!r}.")
     if not 0 < coverage < 1:
         raise ValueError(f"coverage must be between 0 and 1; got {coverage!r}.")
     m = len(q)

@@ -182,6 +182,20 @@ def test_frames_of_numbers_are_arrays_as_before(rng):
     np.testing.assert_allclose(nullable.to_numpy(float), filled)
 
 
+def test_what_stands_for_missing_beside_text():
+    text = ["a", "b"] * 10
+    small = pd.Series([-9.9, 1, 2, 3] * 5, dtype="float32")
+    filled = AutoencoderImputer(missing_values=-9.9, max_iter=1, random_state=0).fit_transform(
+        pd.DataFrame({"x": small, "text": text})
+    )
+    assert filled["x"].min() >= 1
+    truths = pd.Series([True, False] * 10, dtype=object)
+    frame = pd.DataFrame({"truths": truths, "kinds": truths.astype("category"), "n": [0, 3] * 10})
+    filled = AutoencoderImputer(missing_values=0, max_iter=1, random_state=0).fit_transform(frame)
+    assert_frame_equal(filled[["truths", "kinds"]], frame[["truths", "kinds"]])
+    assert (filled["n"] == 3).all()
+
+
 # ------------------------------------------------------------------------------- mathematics
 
 
@@ -514,7 +528,10 @@ def test_reports_have_a_row_per_column(table, fitted):
     assert report.loc[numbers, shares].isna().all().all()
     assert not report.loc[numbers, errors].isna().any().any()
     leader = fitted._leader
-    hidden = (np.random.RandomState(0).uniform(size=(400, len(leader))) < 0.3)[:, np.unique(leader)]
+    own = np.random.RandomState(np.random.RandomState(0).randint(2**31 - 1))
+    hidden = (own.uniform(size=(400, len(leader))) < 0.3)[
+        :, np.unique(leader)
+    ] & table.notna().to_numpy()
     filled = fitted.transform(table.astype(object).mask(hidden).astype(table.dtypes))
     np.testing.assert_array_equal(report["n_cells"], hidden.sum(0))
     for j, name in enumerate(table):

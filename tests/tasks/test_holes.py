@@ -80,12 +80,39 @@ def test_frames_keep_their_columns(rng):
     assert np.isnan(make_holes(np.arange(40).reshape(20, 2), random_state=0)).any()
 
 
+def test_columns_of_a_frame_count_by_their_own_order(rng):
+    """As those of an array do, whatever stands beside them."""
+    x = rng.normal(scale=20, size=4000)
+    plain = np.isnan(make_holes(x[:, None], "mnar", 0.3, random_state=0))[:, 0]
+    steps = pd.cut(x, [-np.inf, -10, 10, np.inf], labels=["low", "middle", "high"])
+    frame = pd.DataFrame({"x": x, "n": pd.array(np.rint(x), dtype="Int64"), "steps": steps})
+    frame["text"], frame["objects"] = "b", frame["n"].astype(object)
+    for mechanism in MECHANISMS:
+        holed = make_holes(frame.assign(n=frame["n"].mask(x > 40)), mechanism, 0.3, random_state=0)
+        assert holed["n"][x > 40].isna().all()
+    holes = make_holes(frame, "mnar", 0.3, random_state=0).isna()
+    quarter = np.searchsorted(np.quantile(x, [0.25, 0.5, 0.75]), x)
+    expected = [plain[quarter == q].mean() for q in range(4)]
+    for name in ("x", "n", "objects"):
+        rates = [holes[name][quarter == q].mean() for q in range(4)]
+        np.testing.assert_allclose(rates, expected, atol=0.06)
+    by_step = holes["steps"].groupby(np.asarray(steps.codes)).mean()
+    assert by_step.is_monotonic_increasing
+
+
+def test_text_of_an_array_has_holes_too():
+    holed = make_holes(np.array([["a", "b"]] * 50), random_state=0)
+    assert set(holed[~pd.isna(holed)]) == {"a", "b"}
+    assert pd.isna(holed).any()
+
+
 @pytest.mark.parametrize(
     ("columns", "params", "sentence"),
     [
         (3, {"mechanism": "chance"}, "mechanism must be one of"),
         (3, {"fraction": 0}, "fraction must be above 0"),
         (1, {"mechanism": "mar"}, "two columns or more"),
+        (0, {}, "a row and a column or more"),
         (2, {"mechanism": "monotone", "fraction": 0.6}, "fraction must be below 0.5"),
     ],
 )

@@ -14,9 +14,13 @@ from sklearn.pipeline import make_pipeline
 
 import skae
 from skae import (
+    Autoencoder,
     AutoencoderImputer,
+    ContractiveAutoencoder,
     DenoisingAutoencoder,
+    KSparseAutoencoder,
     LinearAutoencoder,
+    SparseAutoencoder,
     VariationalAutoencoder,
     make_holes,
 )
@@ -318,7 +322,8 @@ def test_draws_follow_their_seed(holed, fitted):
 def test_over_impute_reports_what_hiding_by_hand_gives(table):
     imputer = AutoencoderImputer(random_state=0).fit(table[:300])
     report = imputer.over_impute(table[300:], 0.3, random_state=0)
-    hidden = np.random.RandomState(0).uniform(size=(100, 4)) < 0.3
+    own = np.random.RandomState(0).randint(2**31 - 1)
+    hidden = np.random.RandomState(own).uniform(size=(100, 4)) < 0.3
     away = imputer.transform(np.where(hidden, np.nan, table[300:])) - table[300:]
     expected = np.sqrt((away**2 * hidden).sum(0) / hidden.sum(0))
     np.testing.assert_array_equal(report["n_cells"], hidden.sum(0))
@@ -328,6 +333,58 @@ def test_over_impute_reports_what_hiding_by_hand_gives(table):
     assert report["coverage"].between(0.6, 1).all()
     with pytest.raises(ValueError, match="fraction must be between 0 and 1"):
         imputer.over_impute(table, 1.0)
+
+
+def test_a_report_on_rows_that_were_holed_with_the_same_seed(table):
+    holed = make_holes(table, fraction=0.2, random_state=0)
+    imputer = AutoencoderImputer(max_iter=1, random_state=0).fit(holed)
+    n_cells = imputer.over_impute(holed, 0.1, random_state=0)["n_cells"]
+    assert n_cells.sum() == pytest.approx(0.1 * 0.8 * table.size, rel=0.3)
+
+
+@pytest.mark.parametrize("estimator", [None, LinearAutoencoder(1)])
+def test_tables_in_which_nothing_varies(estimator):
+    X = np.tile([1.0, 2.0, 3.0], (30, 1))
+    imputer = AutoencoderImputer(estimator, max_iter=1, random_state=0).fit(X)
+    assert imputer.transform([[np.nan, 2, np.nan]]).tolist() == [[1, 2, 3]]
+    drawn = imputer.sample([[np.nan, 2, np.nan]], 3, random_state=0)
+    np.testing.assert_allclose(drawn, np.tile([1, 2, 3], (3, 1, 1)))
+    assert imputer.over_impute(X, 0.5, random_state=0)["rmse"].tolist() == [0, 0, 0]
+    two = clone(imputer).fit_transform([[1, 2], [1, np.nan]])
+    assert two.tolist() == [[1, 2], [1, 2]]
+    weighed = clone(imputer).fit(np.arange(60.0).reshape(20, 3), sample_weight=np.eye(20)[4])
+    assert weighed.transform([[np.nan, 1, np.nan]]).tolist() == [[12, 1, 14]]
+
+
+def test_what_is_known_of_an_empty_column_stays(table):
+    X = np.insert(table, 1, np.nan, axis=1)
+    imputer = AutoencoderImputer(keep_empty_features=True, max_iter=1, random_state=0).fit(X)
+    row = np.array([[1.0, 5.0, np.nan, 2.0, 3.0], [1.0, np.nan, 1.0, 2.0, 3.0]])
+    assert imputer.transform(row)[:, 1].tolist() == [5, 0]
+    assert imputer.sample(row, 2, random_state=0)[:, :, 1].tolist() == [[5, 0], [5, 0]]
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        Autoencoder(2),
+        SparseAutoencoder(6),
+        KSparseAutoencoder(6, n_nonzero_coefs=2),
+        DenoisingAutoencoder(noise="masking"),
+        ContractiveAutoencoder(2),
+        VariationalAutoencoder(2),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_any_autoencoder_fills(holed, table, inner):
+    inner.set_params(max_iter=20, early_stopping=False)
+    imputer = AutoencoderImputer(inner, random_state=0).fit(holed)
+    holes = np.isnan(holed)
+    filled = imputer.transform(holed)
+    assert np.isfinite(filled).all()
+    np.testing.assert_array_equal(filled[~holes], holed[~holes])
+    by_mean = np.broadcast_to(np.nanmean(holed, axis=0), table.shape)
+    assert np.mean((filled - table)[holes] ** 2) < np.mean((by_mean - table)[holes] ** 2)
 
 
 def test_reports_name_columns_and_leave_out_empty_ones(holed):

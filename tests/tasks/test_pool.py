@@ -33,11 +33,26 @@ def test_few_rows_leave_few_degrees_of_freedom(rng):
 
 
 @pytest.mark.parametrize(
-    ("estimates", "variances"), [([1.0], [1.0]), ([1.0, 2], [1.0]), ([1.0, 2], [1.0, -1])]
+    ("estimates", "variances"), [([1.0], [1.0]), ([1.0, 2], [1.0]), (1.0, 1.0)]
 )
 def test_what_cannot_be_pooled_is_refused(estimates, variances):
     with pytest.raises(ValueError, match="two tables or more"):
         pool_estimates(estimates, variances)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (([np.nan, 2.0], [1.0, 1.0]), "finite estimates"),
+        (([1.0, 2.0], [np.nan, 1.0]), "finite variances"),
+        (([1.0, 2.0], [-1.0, 1.0]), "variances of at least 0"),
+        (([1.0, 2.0], [1.0, 1.0], 0), "df_complete must be above 0; got 0"),
+        (([1.0, 2.0], [1.0, 1.0], np.nan), "df_complete must be above 0; got nan"),
+    ],
+)
+def test_numbers_that_are_none_are_refused(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        pool_estimates(*arguments)
 
 
 def slope(table):
