@@ -27,8 +27,8 @@ class Gaussian(NamedTuple):
 
         .. math:: \hat x_h = \mu_h + \Sigma_{ho} \Sigma_{oo}^{-1} (x_o - \mu_o)
 
-        Every row is solved for its own holes, as one batch: the columns that it misses are
-        replaced, in :math:`\Sigma_{oo}`, by those of the identity.
+        Rows are solved as one batch: the columns that one misses are replaced, in
+        :math:`\Sigma_{oo}`, by those of the identity.
         """
         x, observed = x.double(), observed.double()
         away = (x - self.mean) * observed
@@ -53,8 +53,14 @@ class Gaussian(NamedTuple):
         return filled, left * ((1 - observed)[:, :, None] * (1 - observed)[:, None, :])
 
     def _roots(self, observed: Tensor) -> Tensor:
-        pairs = observed[:, :, None] * observed[:, None, :]
-        return torch.linalg.cholesky_ex(pairs * self.covariance + torch.diag_embed(1 - observed))[0]
+        """Return the Cholesky factor for each row's holes, found once per pattern of holes."""
+        seen, which = observed.unique(dim=0, return_inverse=True)
+        if 2 * len(seen) > len(observed):  # a copy for each row costs more than it saves
+            seen, which = observed, None
+        pairs = seen[:, :, None] * seen[:, None, :]
+        matrices = pairs * self.covariance + torch.diag_embed(1 - seen)
+        roots = torch.linalg.cholesky_ex(matrices)[0]
+        return roots if which is None else roots[which]
 
 
 def chances(filled: Tensor, mean: Tensor, leader: Tensor) -> Tensor:
