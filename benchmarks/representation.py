@@ -62,6 +62,7 @@ WIDE = [
     (KSparseAutoencoder, {}),
     (KSparseAutoencoder, {"selection": "batch"}),
     (KSparseAutoencoder, {"positive_code": True}),
+    (KSparseAutoencoder, {"positive_code": True, "masking_level": 0.3}),
 ]
 SIZES = {"digits": (8, 128), "mnist": (32, 1000)}
 CORRUPTIONS = ("gaussian", "masking", "salt_and_pepper")

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import nn
 
 from skae._params import POSITIVE_INT, hyperparameters, one_of, param
+from skae._sklearn import Interval
 from skae.architectures import MLP
 from skae.architectures._mlp import UnitLinear
 from skae.autoencoders._deep import Autoencoder
-from skae.training import AutoencoderModule, Rows, Widths
+from skae.training import AutoencoderModule, Batch, Rows, Widths
 
 
 def layers_of(network: Any) -> list[Any]:
@@ -56,6 +58,15 @@ class DictionaryAutoencoder(Autoencoder):
         doc="Whether a linear map runs beside the encoder, and another beside the decoder.",
     )
 
+    masking_level: float = param(
+        Interval(Real, 0, 1, closed="left"),
+        default=0.0,
+        doc="""
+        Share of the cells that training hides from the encoder, as masking noise does: their
+        column's mean stands for them. Units then answer to patterns that are told by a part of
+        them, which makes better features, at some cost in reconstruction.""",
+    )
+
     _linear_code = False
 
     def _recipe(self, **flat: Any) -> Any:
@@ -65,6 +76,11 @@ class DictionaryAutoencoder(Autoencoder):
     def _widths(self, n_features: int) -> Widths:
         k = 2 * n_features if self.n_components == "auto" else self.n_components
         return Widths(n_inputs=n_features, n_code=k, n_components=k, n_outputs=n_features)
+
+    def _corrupt(self, module: AutoencoderModule, batch: Batch) -> Batch:
+        if not self.masking_level:
+            return batch
+        return batch._replace(x=batch.x * (torch.rand_like(batch.x) >= self.masking_level))
 
     def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
         """Let each unit of a single layer look for the pattern that it writes."""

@@ -3,9 +3,9 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from skae import KSparseAutoencoder
+from skae import KSparseAutoencoder, SparseAutoencoder
 from skae.autoencoders._k_sparse import top, weighted_top
-from skae.training import Batch
+from skae.training import Batch, seeded
 
 PLAIN = {"early_stopping": False, "random_state": 0}
 
@@ -109,6 +109,27 @@ def test_a_positive_code_has_nothing_negative(sheet, selection):
     Z = model.fit_transform(sheet)
     assert (Z >= 0).all()
     assert ((Z > 0).sum(1) < 10).any()
+
+
+@pytest.mark.parametrize("kind", [KSparseAutoencoder, SparseAutoencoder])
+def test_units_that_are_told_by_a_part(digits, kind):
+    """With masking in training, rows whose cells are hidden are still recognised."""
+    hidden = np.random.default_rng(0).random(digits.shape) < 0.3
+    errors = []
+    for level in (0.0, 0.3):
+        model = kind(masking_level=level, **PLAIN | {"max_iter": 30}).fit(digits)
+        partly = model.reconstruct(np.where(hidden, model.mean_, digits))
+        errors.append(((partly - digits) ** 2).mean())
+    assert errors[1] < 0.9 * errors[0]
+
+
+def test_masking_hides_that_share_from_the_encoder(digits):
+    model = KSparseAutoencoder(masking_level=0.3, max_iter=1, **PLAIN).fit(digits)
+    x = torch.randn(500, 64, generator=torch.Generator().manual_seed(0))
+    with seeded(0):
+        seen = model._corrupt(model.module_, Batch(x, None, torch.ones(500), torch.ones(()))).x
+    assert float((seen == 0).double().mean()) == pytest.approx(0.3, abs=0.01)
+    assert torch.equal(seen[seen != 0], x[seen != 0])
 
 
 def test_frequencies_are_those_of_the_training_rows(digits):

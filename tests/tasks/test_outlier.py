@@ -459,13 +459,16 @@ def test_a_wrapper_that_sets_and_copies_finds_what_it_needs(rows):
         assert np.isfinite(scores).all()
 
 
-def test_inside_nonconform(rows, rng):
+@pytest.mark.parametrize(
+    ("strategy", "options"), [("Split", {"n_calib": 0.3}), ("CrossValidation", {"k": 5})]
+)
+def test_inside_nonconform(rows, rng, strategy, options):
     nonconform = pytest.importorskip("nonconform")
     wrong = rows[:30].copy()
     wrong[:, 3] += 6
     wrapped = nonconform.ConformalDetector(
         detector=detector("reconstruction"),
-        strategy=nonconform.Split(n_calib=0.3),
+        strategy=getattr(nonconform, strategy)(**options),
         score_polarity="higher_is_normal",
         seed=0,
     ).fit(rows[:150])
