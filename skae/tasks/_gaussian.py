@@ -54,9 +54,11 @@ class Gaussian(NamedTuple):
 
     def _roots(self, observed: Tensor) -> Tensor:
         """Return the Cholesky factor for each row's holes, found once per pattern of holes."""
-        seen, which = observed.unique(dim=0, return_inverse=True)
-        if 2 * len(seen) > len(observed):  # a copy for each row costs more than it saves
-            seen, which = observed, None
+        seen, which = observed, None
+        if observed.numel():
+            patterns, index = observed.unique(dim=0, return_inverse=True)
+            if 2 * len(patterns) < len(observed):  # else copies cost more than they save
+                seen, which = patterns, index
         pairs = seen[:, :, None] * seen[:, None, :]
         matrices = pairs * self.covariance + torch.diag_embed(1 - seen)
         roots = torch.linalg.cholesky_ex(matrices)[0]

@@ -16,23 +16,23 @@ from skae._sklearn import MissingValues, _check_feature_names_in, _fit_context
 from skae._validation import below_one, check_count, unchanged_on_error, weights
 from skae.autoencoders import VariationalAutoencoder
 from skae.base import BaseAutoencoder
-from skae.tasks._columns import Columns, blocks, is_mixed
-from skae.tasks._draws import LEVELS, draw, errors, hide, picked, spread, tensors
+from skae.tasks._columns import Columns, is_mixed
+from skae.tasks._draws import LEVELS, draw, errors, picked, spread, tensors
 from skae.tasks._filler import Blocks, Filler
 from skae.tasks._gaussian import Gaussian, chances, fit_gaussian
 from skae.tasks._neighbors import Neighbors
+from skae.tasks._over_impute import OverImputeMixin
 from skae.training import Table, evenly, random_state_of, read_table
 from skae.training import _budget as budget
 
 ENOUGH_ROWS = 32  # for a network to be trained
 MAX_ROWS = 20_000  # that the Gaussian is fitted to
-ENOUGH_DRAWS = 200  # for the ends of an interval
 ROUNDS = 5  # of filling by the reconstruction of filled rows, of other autoencoders
 FAR = 1e12  # standard deviations, beyond which sums of squares overflow
 
 
 @hyperparameters
-class AutoencoderImputer(TransformerMixin, BaseEstimator):
+class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
     r"""Imputation by an autoencoder that learns to fill hidden cells.
 
     With columns centred and divided by their standard deviation, a hole is filled by
@@ -389,79 +389,6 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             return np.array(tables)
         return [self._framed(frame, holes, table) for table in tables]
 
-    def over_impute(
-        self,
-        X: ArrayLike,
-        fraction: float = 0.1,
-        coverage: float = 0.9,
-        random_state: Any = None,
-    ) -> pd.DataFrame:
-        """Hide observed cells, fill them, and compare.
-
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows that were not trained on; of those that were, errors come out smaller.
-        fraction : float, default=0.1
-            Share of the observed cells that are hidden, by chance.
-        coverage : float, default=0.9
-            Chance that an interval of the draws' distribution should hold the truth.
-        random_state : int, RandomState instance or None, default=None
-            Seed of what is hidden.
-
-        Returns
-        -------
-        report : DataFrame
-            A row per column that had a value in ``fit``: ``n_cells`` hidden, ``rmse`` of the
-            filled values in units of X, ``rmse_of_means`` of the training mean instead, and
-            ``coverage``, the share of cells that their intervals hold. NaN where none was hidden.
-            If categories may be among the columns, these are NaN for them, and ``accuracy`` is the
-            share of cells filled right, ``accuracy_of_modes`` by the most frequent category.
-
-        Raises
-        ------
-        ValueError
-            If ``fraction`` or ``coverage`` is not between 0 and 1.
-        """
-        check_is_fitted(self)
-        for name, value in (("fraction", fraction), ("coverage", coverage)):
-            if not 0 < value < 1:
-                raise ValueError(f"{name} must be between 0 and 1; got {value!r}.")
-        X, holes = self._read(X, reset=False)
-        kept, leader = self._kept, self._leader
-        Z = self._standardized(X, holes)
-        # Its own draws: `make_holes` with the same seed has left the others.
-        own = random_state_of(random_state).randint(np.iinfo(np.int32).max)
-        hidden = hide(Z, fraction, leader, np.random.RandomState(own))
-        rows = np.where(hidden, np.nan, Z)
-        filled, (means, scales) = self._in_units(self._fill(rows)), self._units[:2, kept]
-        low, high = map(self._in_units, self._interval(rows, coverage))
-        n_cells = hidden.sum(axis=0)
-
-        def mean(values: NDArray) -> NDArray:
-            total = np.where(hidden, values, 0).sum(axis=0)
-            return np.where(n_cells > 0, total / np.maximum(n_cells, 1), np.nan)
-
-        truth = np.where(hidden, X[:, kept], 0)
-        report = {
-            "n_cells": n_cells,
-            "rmse": np.sqrt(mean(((filled - truth) / scales) ** 2)) * scales,
-            "rmse_of_means": np.sqrt(mean(((means - truth) / scales) ** 2)) * scales,
-            "coverage": mean((low <= truth) & (truth <= high)),
-        }
-        if self._columns is not None:
-            labels = self._columns.labels[kept]
-            right = np.zeros(Z.shape)
-            for columns in blocks(leader):
-                likely = columns.start + filled[:, columns].argmax(axis=1)
-                right[:, columns.start] = truth[np.arange(len(Z)), likely]
-            for name in ("rmse", "rmse_of_means", "coverage"):
-                report[name] = np.where(labels, np.nan, report[name])
-            report["accuracy"] = np.where(labels, mean(right), np.nan)
-            report["accuracy_of_modes"] = np.where(labels, mean(truth), np.nan)  # modes lead
-        names = _check_feature_names_in(self)[self._kept[self._first]]
-        return pd.DataFrame(report).iloc[np.unique(leader)].set_axis(names)
-
     def _draws(self, Z: NDArray, n: int, rng: np.random.RandomState) -> Iterator[NDArray]:
         """Yield standardised rows with draws in their holes."""
         if not isinstance(self.estimator_, VariationalAutoencoder):
@@ -472,15 +399,6 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             means, noise = self._likely(table), np.sqrt(self.estimator_.noise_variance_)
             drawn = means + noise * rng.normal(size=Z.shape)
             yield np.where(np.isnan(Z), picked(means, drawn, self._leader, rng), Z)
-
-    def _interval(self, Z: NDArray, coverage: float) -> NDArray:
-        """Return ends that should hold the truth of each hole with a chance, (2, n, d)."""
-        ends = [(1 - coverage) / 2, (1 + coverage) / 2]
-        if isinstance(self.estimator_, VariationalAutoencoder):
-            draws = self._draws(Z, ENOUGH_DRAWS, np.random.RandomState(0))
-            return np.quantile(list(draws), ends, axis=0)
-        away = np.array([[np.interp(end, LEVELS, q) for q in self._quantiles] for end in ends])
-        return self._fill(Z) + spread(self._gaussian, Z) * away[:, None]
 
     def _completed(self, X: NDArray, holes: NDArray, filled: NDArray) -> NDArray:
         """Return rows with values for their holes that are standardised, of columns kept."""
