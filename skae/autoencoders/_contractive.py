@@ -16,8 +16,10 @@ from skae.training import AutoencoderModule, Batch, Rows
 EXACT_UP_TO = 4  # columns or rows of the Jacobian
 
 
-def squared_jacobian(f: Callable[[Tensor], Tensor], x: Tensor, n_code: int) -> Tensor:
-    r"""Return :math:`\lVert \partial f / \partial x \rVert_F^2` of each row, (n,).
+def with_squared_jacobian(
+    f: Callable[[Tensor], Tensor], x: Tensor, n_code: int
+) -> tuple[Tensor, Tensor]:
+    r"""Return f(x), (n, k), and :math:`\lVert \partial f / \partial x \rVert_F^2`, (n,).
 
     Exact, from its columns by forward mode or from its rows by reverse mode, if the fewer of them
     are at most `EXACT_UP_TO`. Else :math:`\lVert v^\top J \rVert^2` or :math:`\lVert J v \rVert^2`
@@ -32,20 +34,25 @@ def squared_jacobian(f: Callable[[Tensor], Tensor], x: Tensor, n_code: int) -> T
         k.
     """
     n, d = x.shape
-    forward = d <= n_code
     width = min(d, n_code)
-
-    def product(v: Tensor) -> Tensor:
-        if forward:
-            return jvp(f, (x,), (v,))[1]
-        return vjp(f, x)[1](v)[0]
-
-    if width > EXACT_UP_TO:
+    exact = width <= EXACT_UP_TO
+    if exact:
+        units = torch.eye(width, dtype=x.dtype, device=x.device)[:, None].expand(width, n, width)
+    else:
         signs = torch.randint(0, 2, (n, width), device=x.device, dtype=x.dtype) * 2 - 1
-        return product(signs).square().sum(1)
-    units = torch.eye(width, dtype=x.dtype, device=x.device)[:, None].expand(width, n, width)
-    # Layers that draw, such as dropout, draw the same for each.
-    return vmap(product, randomness="same")(units).square().sum((0, 2))
+    answer: Any
+    if d > n_code:
+        answer = vjp(f, x)
+        h, pull = answer
+        slopes = vmap(lambda v: pull(v)[0])(units) if exact else pull(signs)[0][None]
+    elif exact:
+        # Layers that draw, such as dropout, draw the same for each.
+        answer = vmap(lambda v: jvp(f, (x,), (v,)), randomness="same")(units)
+        h, slopes = answer[0][0], answer[1]
+    else:
+        answer = jvp(f, (x,), (signs,))
+        h, slopes = answer[0], answer[1][None]
+    return h, slopes.square().sum((0, 2))
 
 
 @hyperparameters
@@ -132,9 +139,10 @@ class ContractiveAutoencoder(Autoencoder):
     def _recipe(self, **flat: Any) -> Any:
         return MLP(tied=self.tied, **flat)
 
-    def _penalty(
-        self, module: AutoencoderModule, batch: Batch, h: Tensor, output: Tensor
-    ) -> Tensor:
-        x = self._inputs(batch)
-        penalty = squared_jacobian(module.encode, x, h.shape[1])
-        return self.alpha / batch.x.shape[1] * penalty
+    def _objective(self, module: AutoencoderModule, batch: Batch) -> Tensor:
+        if not self.alpha:
+            return super()._objective(module, batch)
+        x = self._inputs(self._corrupt(module, batch))
+        h, squared = with_squared_jacobian(module.encode, x, self.n_components)
+        error = module.reconstruction_loss(module.decode(self._sample(module, h)), batch)
+        return error + self.alpha / batch.x.shape[1] * squared
