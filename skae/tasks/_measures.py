@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from skae.autoencoders import DenoisingAutoencoder
@@ -167,6 +166,8 @@ class Neighbors(Measure):
         return {"codes": codes, "k": np.array(min(n_neighbors, len(codes) - 1)), "same": same}
 
     def rows(self, model: BaseAutoencoder, X: NDArray, state: State) -> NDArray:
+        from sklearn.neighbors import NearestNeighbors  # slow, and few need it
+
         k = int(state["k"])
         search = NearestNeighbors(n_neighbors=k + 1).fit(state["codes"])
         distance = search.kneighbors(model.transform(X).astype(np.float64))[0]
