@@ -120,6 +120,17 @@ def attempt(function, *args, **kwargs):
         return None
 
 
+def answered(model, method, X, Y, attribute):
+    """Fit to X, and give the tables that are not refused with the method's answers."""
+    if attempt(model.fit, X) is None:
+        assert not hasattr(model, attribute)
+        return
+    for table in (X, Y):
+        answer = attempt(getattr(model, method), table)
+        if answer is not None:
+            yield table, answer
+
+
 quiet = settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -169,13 +180,7 @@ def test_what_is_observed_stays_and_holes_are_filled(X, Y, inner, data):
     if isinstance(inner, VariationalAutoencoder):
         inner = None  # draws for each hole: slow
     imputer = AutoencoderImputer(inner, max_iter=1, random_state=0, **options)
-    if attempt(imputer.fit, X) is None:
-        assert not hasattr(imputer, "mean_")
-        return
-    for table in (X, Y):
-        filled = attempt(imputer.transform, table)
-        if filled is None:
-            continue
+    for table, filled in answered(imputer, "transform", X, Y, "mean_"):
         assert filled.dtype in (np.float32, np.float64)
         assert np.isfinite(filled).all()
         given = np.asarray(table)
@@ -195,13 +200,7 @@ def test_scores_of_outliers_are_finite_and_each_row_has_its_own(X, Y, inner, dat
         st.sampled_from(["auto", "reconstruction", "standardized", "mahalanobis", "neighbors"])
     )
     detector = AutoencoderOutlierDetector(inner, method=method, random_state=0)
-    if attempt(detector.fit, X) is None:
-        assert not hasattr(detector, "offset_")
-        return
-    for table in (X, Y):
-        scores = attempt(detector.score_samples, table)
-        if scores is None:
-            continue
+    for table, scores in answered(detector, "score_samples", X, Y, "offset_"):
         assert np.isfinite(scores).all()
         assert set(detector.predict(table)) <= {-1, 1}
         alone = detector.score_samples(table[:1])

@@ -208,17 +208,18 @@ def blocks(leader: NDArray) -> Iterator[slice]:
 def known_cells(column: pd.Series, missing: Any) -> NDArray:
     """Tell which cells of a column are known: not NaN, None or NA, nor what stands for it."""
     known = column.notna().to_numpy(dtype=bool, copy=True)
+    # 0 and 1 are not False and True.
     if pd.isna(missing) or column.dtype.kind == "b":
         return known
     dtype = getattr(column.dtype, "numpy_dtype", column.dtype)
-    if isinstance(missing, Real) and isinstance(dtype, np.dtype) and dtype.kind == "f":
-        missing = dtype.type(missing)
-    # 0 and 1 are not False and True.
-    stands = [
-        bool(value == missing) and _is_truth(value) == _is_truth(missing)
-        for value in column[known].astype(object)
-    ]
-    known[known] = ~np.array(stands, dtype=bool)
+    if not (isinstance(dtype, np.dtype) and dtype.kind in "iuf"):
+        known[known] = [
+            not (value == missing and _is_truth(value) == _is_truth(missing))
+            for value in column[known].astype(object)
+        ]
+    elif isinstance(missing, Real) and not _is_truth(missing):
+        stands = dtype.type(missing) if dtype.kind == "f" else missing
+        known[known] = column[known].to_numpy(dtype=dtype) != stands
     return known
 
 

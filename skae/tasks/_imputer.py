@@ -114,8 +114,7 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
     clipped after the fact; categories are learned by their cross-entropy.
 
     Each row of a step is solved for its own holes, at a cost that grows as the cube of the columns
-    (a category counts as one): about 0.05 s a step of 128 rows for 100 columns, 0.3 s for 300. For
-    hundreds of columns, lower ``max_iter``, or give an ``estimator``.
+    (a category counts as one): with hundreds of them, lower ``max_iter``, or give an ``estimator``.
 
     References
     ----------

@@ -341,6 +341,13 @@ def test_interpolation(digits):
     assert not np.allclose(curved[2], path[2])
 
 
+@pytest.mark.parametrize("method", ["linear", "spherical"])
+def test_a_walk_has_the_dtype_of_its_ends(digits, method):
+    vae = VariationalAutoencoder(3, **STILL).fit(digits)
+    for dtype in (np.float32, np.float64):
+        assert vae.interpolate(*digits[:2].astype(dtype), 3, method=method).dtype == dtype
+
+
 def test_arc_keeps_the_length():
     points = arc(np.array([2.0, 0, 0]), np.array([0, 2.0, 0]), np.linspace(0, 1, 7)[:, None])
     np.testing.assert_allclose(np.linalg.norm(points, axis=1), 2)

@@ -98,3 +98,14 @@ def test_a_column_of_holes_says_nothing(rows):
     fitted = fit_gaussian(x, observed, torch.ones(len(rows)))
     np.testing.assert_allclose(fitted.fill(x, observed)[:, 2], 0, atol=1e-9)
     np.testing.assert_allclose(fitted.mean[[0, 1, 3, 4]], rows.mean(0)[[0, 1, 3, 4]])
+
+
+def test_rows_with_the_same_holes_are_filled_as_each_by_itself(gaussian, rng):
+    x = torch.from_numpy(rng.normal(size=(20, 5)))
+    observed = torch.from_numpy((rng.random((3, 5)) > 0.4).astype(float))[torch.arange(20) % 3]
+    together, left = gaussian.conditional(x, observed)
+    torch.testing.assert_close(gaussian.fill(x, observed), together)
+    for i in range(20):
+        alone, own = gaussian.conditional(x[i : i + 1], observed[i : i + 1])
+        torch.testing.assert_close(together[i : i + 1], alone)
+        torch.testing.assert_close(left[i : i + 1], own)
