@@ -17,8 +17,8 @@ class Hooks(TrainingParameters):
     """Hooks with their defaults: an autoencoder that starts at PCA and minimises its loss.
 
     They take and return tensors in conditioned units, a batch of rows at a time, without reducing
-    over rows; they draw randomness from torch's generator only, read numbers from ``self``, and
-    have no side effects.
+    over rows; they draw randomness from ``batch.random`` only, read numbers from ``self``, and have
+    no side effects.
     """
 
     _start = "PCA"  # what training starts from, as users are told
@@ -72,7 +72,7 @@ class Hooks(TrainingParameters):
         """Return the deterministic code, (n, n_components), for the encoder's output."""
         return h
 
-    def _sample(self, module: AutoencoderModule, h: Tensor) -> Tensor:
+    def _sample(self, module: AutoencoderModule, batch: Batch, h: Tensor) -> Tensor:
         """Return the code that training decodes, possibly stochastic."""
         return self._code(module, h)
 
@@ -85,7 +85,7 @@ class Hooks(TrainingParameters):
     def _objective(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         """Return what training minimises, for each row, (n,)."""
         h = module.encode(self._inputs(self._corrupt(module, batch)))
-        output = module.decode(self._sample(module, h))
+        output = module.decode(self._sample(module, batch, h))
         return module.reconstruction_loss(output, batch) + self._penalty(module, batch, h, output)
 
     def _score(self, module: AutoencoderModule, batch: Batch) -> Tensor:

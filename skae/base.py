@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, Self
@@ -21,6 +22,7 @@ from skae._params import hyperparameters
 from skae._sklearn import _fit_context
 from skae._training_parameters import TrainingParameters
 from skae._validation import below_one, finite, unchanged_on_error, weights
+from skae.exceptions import AutoencoderWarning, DivergenceError
 from skae.training import (
     FLOATS,
     AutoencoderModule,
@@ -121,6 +123,26 @@ class BaseAutoencoder(
         """
         return self._train(X, y, sample_weight, resume=hasattr(self, "module_"), one_pass=True)
 
+    @with_callbacks
+    def _fit_start(
+        self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Take up the start of `fit`, without any training."""
+        return self._train(X, y, sample_weight, resume=False, start_only=True)
+
+    def _fit_or_start(self, X: ArrayLike, **params: Any) -> Self:
+        """Fit; where training diverges, warn and stay at the start."""
+        try:
+            return self.fit(X, **params)
+        except DivergenceError:
+            warnings.warn(
+                f"The training of the {type(self).__name__} within diverged, so it stays at its "
+                "start. Look for values far from all others, or scale the columns.",
+                AutoencoderWarning,
+                stacklevel=6,
+            )
+            return self._fit_start(X, **params)
+
     def _train(
         self,
         X: ArrayLike,
@@ -129,6 +151,7 @@ class BaseAutoencoder(
         *,
         resume: bool,
         one_pass: bool = False,
+        start_only: bool = False,
     ) -> Self:
         with unchanged_on_error(self, but=CALLBACK_STATE):
             table = read_table(self, X, reset=not resume, at_least=1 if resume else 2)
@@ -141,6 +164,7 @@ class BaseAutoencoder(
                 monitor=monitor,
                 resume=resume,
                 one_pass=one_pass,
+                start_only=start_only,
             )
             self.__dict__.update(fitted)
             with torch.no_grad():

@@ -11,13 +11,13 @@ from torch.func import jvp, vjp, vmap
 from skae._params import NON_NEGATIVE, hyperparameters, param
 from skae.architectures import MLP
 from skae.autoencoders._deep import Autoencoder, warn_of_growth
-from skae.training import AutoencoderModule, Batch, Rows
+from skae.training import AutoencoderModule, Batch, Random, Rows
 
 EXACT_UP_TO = 4  # columns or rows of the Jacobian
 
 
 def with_squared_jacobian(
-    f: Callable[[Tensor], Tensor], x: Tensor, n_code: int
+    f: Callable[[Tensor], Tensor], x: Tensor, n_code: int, random: Random
 ) -> tuple[Tensor, Tensor]:
     r"""Return f(x), (n, k), and :math:`\lVert \partial f / \partial x \rVert_F^2`, (n,).
 
@@ -32,6 +32,8 @@ def with_squared_jacobian(
     x : Tensor of shape (n, d)
     n_code : int
         k.
+    random : Random
+        Draws the signs.
     """
     n, d = x.shape
     width = min(d, n_code)
@@ -39,7 +41,7 @@ def with_squared_jacobian(
     if exact:
         units = torch.eye(width, dtype=x.dtype, device=x.device)[:, None].expand(width, n, width)
     else:
-        signs = torch.randint(0, 2, (n, width), device=x.device, dtype=x.dtype) * 2 - 1
+        signs = random.signs(n, width)
     answer: Any
     if d > n_code:
         answer = vjp(f, x)
@@ -143,6 +145,6 @@ class ContractiveAutoencoder(Autoencoder):
         if not self.alpha:
             return super()._objective(module, batch)
         x = self._inputs(self._corrupt(module, batch))
-        h, squared = with_squared_jacobian(module.encode, x, self.n_components)
-        error = module.reconstruction_loss(module.decode(self._sample(module, h)), batch)
+        h, squared = with_squared_jacobian(module.encode, x, self.n_components, batch.random)
+        error = module.reconstruction_loss(module.decode(self._sample(module, batch, h)), batch)
         return error + self.alpha / batch.x.shape[1] * squared

@@ -178,7 +178,7 @@ class DenoisingAutoencoder(Autoencoder):
         low, high = self._levels()
         level = torch.full_like(batch.x[:, :1], low)
         if low < high:
-            level = level + (high - low) * torch.rand_like(level)
+            level = level + (high - low) * batch.random.uniform(*level.shape)
         columns = Columns(*(getattr(module, f"column_{name}") for name in Columns._fields))
         x = NOISES[self.noise].apply(batch, level, columns)
         if batch.observed is not None:

@@ -80,7 +80,8 @@ class DictionaryAutoencoder(Autoencoder):
     def _corrupt(self, module: AutoencoderModule, batch: Batch) -> Batch:
         if not self.masking_level:
             return batch
-        return batch._replace(x=batch.x * (torch.rand_like(batch.x) >= self.masking_level))
+        seen = batch.random.uniform(*batch.x.shape) >= self.masking_level
+        return batch._replace(x=batch.x * seen)
 
     def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
         """Let each unit of a single layer look for the pattern that it writes."""

@@ -32,7 +32,7 @@ class Noise:
 
     def apply(self, batch: Batch, level: Tensor, columns: Columns) -> Tensor:
         """Return spoilt rows, (n, d); the level is that of each row, (n, 1)."""
-        hit = torch.rand_like(batch.x) < level
+        hit = batch.random.uniform(*batch.x.shape) < level
         return torch.where(hit, self.instead(batch, columns), batch.x)
 
     def instead(self, batch: Batch, columns: Columns) -> Tensor:
@@ -56,7 +56,7 @@ class Gaussian(Noise):
     share = False
 
     def apply(self, batch: Batch, level: Tensor, columns: Columns) -> Tensor:
-        return batch.x + level * columns.std * torch.randn_like(batch.x)
+        return batch.x + level * columns.std * batch.random.normal(*batch.x.shape)
 
     def moments(self, level: float, columns: Columns) -> tuple[float, Tensor, Tensor]:
         return 1.0, torch.zeros_like(columns.std), columns.variance + (level * columns.std) ** 2
@@ -76,7 +76,7 @@ class SaltAndPepper(Noise):
     """Put the column's least or largest value, each as often."""
 
     def instead(self, batch: Batch, columns: Columns) -> Tensor:
-        return torch.where(torch.rand_like(batch.x) < 0.5, columns.low, columns.high)
+        return torch.where(batch.random.uniform(*batch.x.shape) < 0.5, columns.low, columns.high)
 
     def instead_moments(self, columns: Columns) -> tuple[Tensor, Tensor]:
         low, high = columns.low, columns.high
@@ -88,8 +88,8 @@ class Swap(Noise):
 
     def instead(self, batch: Batch, columns: Columns) -> Tensor:
         # Uniform draws from rows that were drawn by weight.
-        pool = torch.multinomial(batch.weight, len(batch.x), replacement=True)
-        rows = torch.randint(len(pool), batch.x.shape, device=batch.x.device)
+        pool = batch.random.choices(batch.weight, len(batch.x))
+        rows = batch.random.integers(len(pool), *batch.x.shape)
         other = batch.x[pool].gather(0, rows)
         if batch.observed is None:
             return other

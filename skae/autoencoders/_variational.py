@@ -252,7 +252,7 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
 
     def _objective(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         mean, log_variance = self._posterior(module, module.encode(self._inputs(batch)))
-        epsilon = torch.randn((self.n_draws, *mean.shape), dtype=mean.dtype, device=mean.device)
+        epsilon = batch.random.normal(self.n_draws, *mean.shape)
         if self.objective == "iwae":
             bound = self._importance_bound(module, batch, mean, log_variance, epsilon)
             return (math.log(self.n_draws) - bound) / batch.x.shape[1]

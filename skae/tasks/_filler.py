@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skae._params import POSITIVE_INT, hyperparameters, param
+from skae.architectures._layers import Dropout
 from skae.architectures._recipe import Recipe
 from skae.base import BaseAutoencoder
 from skae.losses import CrossEntropy
@@ -36,7 +37,7 @@ class Block(nn.Module):
     def __init__(self, width: int, dropout: float):
         super().__init__()
         last = silent(nn.Linear(width, width))
-        self.inner = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Dropout(dropout), last)
+        self.inner = nn.Sequential(nn.Linear(width, width), nn.SiLU(), Dropout(dropout), last)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.inner(x)
@@ -138,8 +139,8 @@ class Filler(BaseAutoencoder):
 
     def _corrupt(self, module: AutoencoderModule, batch: Batch) -> Batch:
         low, high = HIDE
-        share = low + (high - low) * torch.rand_like(batch.x[:, :1])
-        chance = torch.rand_like(batch.x)
+        share = low + (high - low) * batch.random.uniform(len(batch.x), 1)
+        chance = batch.random.uniform(*batch.x.shape)
         if (leader := getattr(module, "leader", None)) is not None:
             chance = chance[:, leader]
         seen = (chance >= share).to(batch.x)

@@ -11,7 +11,7 @@ from skae.training._moments import (
 )
 from skae.training._monitor import Monitor
 from skae.training._net import HoldOut, Net, WeightedMean
-from skae.training._rng import random_state_of, seeded
+from skae.training._rng import Random, random_state_of, seeded
 from skae.training._rows import Batch, Batches, Conditioning, Rows, StoredRows
 from skae.training._schedules import SCHEDULES
 from skae.training._state import restore, state_of
@@ -41,6 +41,7 @@ __all__ = [
     "Moments",
     "Monitor",
     "Net",
+    "Random",
     "Rows",
     "StoredRows",
     "Table",

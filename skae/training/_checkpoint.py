@@ -83,7 +83,7 @@ class Checkpoint:
         if net.best_ is not None:
             net.best_.load(state["best"])
         order.set_state(torch.tensor(state["order"]))
-        torch.random.set_rng_state(torch.tensor(state["noise"]))
+        net.random_.generator.set_state(torch.tensor(state["noise"]))
 
     def note(self, net: Net, order: torch.Generator) -> None:
         """Write where a net is after an epoch, unless it was written just now."""
@@ -104,7 +104,7 @@ class Checkpoint:
                 "history": [{k: e[k] for k in kept if k in e} for e in net.history],
                 "best": None if net.best_ is None else net.best_.state(),
                 "order": order.get_state().numpy(),
-                "noise": torch.random.get_rng_state().numpy(),
+                "noise": net.random_.generator.get_state().numpy(),
             },
         )
         self.written = time.monotonic()

@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from skae.architectures._layers import Dropout
 from skae.losses import LOSSES, Loss
 from skae.training._rows import Batch, Conditioning
 
@@ -83,11 +84,18 @@ class AutoencoderModule(nn.Module):
         self.loss = loss
         self.equal_weights = True  # of the rows it is trained on
         self.objective: Callable[[AutoencoderModule, Batch], Tensor] | None = None
+        self._drawing_layers = tuple(m for m in self.modules() if isinstance(m, Dropout))
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the objective of each row, (n,)."""
         assert self.objective is not None
-        return self.objective(self, batch)
+        for layer in self._drawing_layers:
+            layer.random = batch.random
+        try:
+            return self.objective(self, batch)
+        finally:
+            for layer in self._drawing_layers:
+                layer.random = None
 
     def encode(self, x: Tensor) -> Tensor:
         """Return h, (n, n_code)."""

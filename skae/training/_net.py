@@ -15,11 +15,12 @@ from skorch import NeuralNet
 from skorch.callbacks import EpochTimer, LRScheduler, PrintLog
 from torch import Tensor, nn
 
-from skae.exceptions import AutoencoderWarning
+from skae.exceptions import AutoencoderWarning, DivergenceError
 from skae.training._best import BestEpoch
 from skae.training._checkpoint import Checkpoint
+from skae.training._interrupts import keeps_best_epoch
 from skae.training._optimizer import options_of
-from skae.training._rng import seeded
+from skae.training._rng import Random, draws_by_itself, seeded
 from skae.training._rows import Batches, Rows
 from skae.training._schedules import SCHEDULES
 
@@ -57,11 +58,13 @@ class Net(NeuralNet):
         Name of a learning-rate schedule.
     precision : str
         'full', or 'bf16' for autocast.
-    noise_seed : int
-        Seed of the noise that every look at the held-out rows uses.
+    seed : int
+        Of what objectives draw in training.
+    validation_seed : int
+        Of what they draw whenever the held-out rows are evaluated: the same each time.
     mean_loss : float
-        Loss of a reconstruction by the mean, beside which, or beside that of the first step, a
-        loss shows divergence.
+        Loss of a reconstruction by the mean. A loss that is far above this, that of the first step
+        and that of the held-out rows at the start shows divergence.
     endless : bool
         Whether the rows are a chunk of a stream: what depends on how far training is, is as at
         its end.
@@ -78,7 +81,8 @@ class Net(NeuralNet):
         *args: Any,
         schedule: str = "constant",
         precision: str = "full",
-        noise_seed: int = 0,
+        seed: int = 0,
+        validation_seed: int = 0,
         mean_loss: float = 1.0,
         endless: bool = False,
         warm_up: float = 0.0,
@@ -91,7 +95,8 @@ class Net(NeuralNet):
         super().__init__(*args, **kwargs)
         self.schedule = schedule
         self.precision = precision
-        self.noise_seed = noise_seed
+        self.seed = seed
+        self.validation_seed = validation_seed
         self.mean_loss = mean_loss
         self.endless = endless
         self.warm_up = warm_up
@@ -128,6 +133,8 @@ class Net(NeuralNet):
             self.notify("on_train_begin", X=rows)
             self.fit_loop(rows)
         except KeyboardInterrupt:
+            if not keeps_best_epoch():
+                raise
             del self.history[self.n_epochs_ :]
             kept = "the weights as they are" if self.best_ is None else f"epoch {self.best_.epoch}"
             warnings.warn(
@@ -143,6 +150,8 @@ class Net(NeuralNet):
         """Run the epochs."""
         train, held_out = self.get_split_datasets(X)
         batches = self.get_iterator(train, training=True).to(self.device)
+        batches.random = self.random_ = Random(self.seed, batches.progress)
+        self.draws_by_itself_ = draws_by_itself(self.module_)
         epochs = self.max_epochs if epochs is None else epochs
         self.n_steps_planned_ = max(1, epochs * len(batches))
         if held_out is not None:
@@ -204,7 +213,7 @@ class Net(NeuralNet):
 
     def train_step_single(self, batch: Any, **_: Any) -> dict[str, Tensor]:
         """Compute the loss of a batch and its gradient."""
-        with self._autocast():
+        with self._network_draws(self.seed + self.n_steps_), self._autocast():
             losses = self.module_(batch)
         loss = self.criterion_(losses, batch.weight)
         loss.backward()
@@ -214,13 +223,19 @@ class Net(NeuralNet):
         """Return the objective of each held-out row, with the same noise every time."""
         self._set_training(False)
         looks.progress.fill_(1.0)
-        with torch.no_grad(), seeded(self.noise_seed, self.device), self._autocast():
+        looks.random = Random(self.validation_seed, looks.progress)
+        network_draws = self._network_draws(self.validation_seed)
+        with torch.no_grad(), network_draws, self._autocast():
             losses = torch.empty_like(looks.rows.weight, device=self.device)
             start = 0
             for batch in looks:
                 losses[start : start + len(batch.x)] = self.module_(batch)
                 start += len(batch.x)
         return losses
+
+    def _network_draws(self, seed: int) -> AbstractContextManager:
+        """Seed torch's generator for the layers that draw from it, if there are any."""
+        return seeded(seed, self.device) if self.draws_by_itself_ else nullcontext()
 
     def _autocast(self) -> AbstractContextManager:
         if self.precision == "full":
@@ -230,9 +245,10 @@ class Net(NeuralNet):
     def _record(self, name: str, loss: float) -> None:
         self.history.record(name, loss)
         first = cast(float, self.first_loss_)
-        usual = max(self.mean_loss, first if math.isfinite(first) else 0.0)
+        start = 0.0 if self.best_ is None else float(self.best_.weight @ self.best_.start_losses)
+        usual = max(loss for loss in (self.mean_loss, first, start) if math.isfinite(loss))
         if not loss <= DIVERGED * usual:
-            raise ValueError(
+            raise DivergenceError(
                 f"The fit diverged in epoch {len(self.history)}: {name} = {loss:.3g}, where the "
                 f"first step had {first:.3g} and a reconstruction by the mean has "
                 f"{self.mean_loss:.3g}; lower learning_rate (now {self.lr:g})."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -13,7 +13,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from skae._validation import slices
+from skae.training._rng import Random
 from skae.training._table import Table, pieces
+
+NO_RANDOM = cast(Random, None)  # outside training, where nothing is drawn
 
 
 class Batch(NamedTuple):
@@ -23,12 +26,17 @@ class Batch(NamedTuple):
     observed: Tensor | None  # (n, d), 1 where a value is known, or None if all are
     weight: Tensor  # (n,)
     progress: Tensor  # (), the share of the training that is done
-    level: Tensor | None = None  # (n, 1), of the noise in x, where the encoder is told
+    level: Tensor | None = None  # (n, 1), of the noise in x, where the encoder sees it
+    random: Random = NO_RANDOM  # what objectives draw from
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on a device; from pinned memory, copied while others compute."""
-        moved = (None if t is None else t.to(device, non_blocking=True) for t in self)
-        return Batch(*moved)  # type: ignore[arg-type]
+        moved: dict[str, Any] = {
+            name: value.to(device, non_blocking=True)
+            for name, value in self._asdict().items()
+            if isinstance(value, Tensor)
+        }
+        return self._replace(**moved)
 
 
 @dataclass(frozen=True)
@@ -120,9 +128,9 @@ class Rows(Dataset):
     def __getitem__(self, index: Tensor | slice) -> Batch:
         return self.batch(index, torch.zeros((), dtype=self.dtype))
 
-    def batch(self, index: Tensor | slice, progress: Tensor) -> Batch:
+    def batch(self, index: Tensor | slice, progress: Tensor, random: Random = NO_RANDOM) -> Batch:
         """Return some of the rows, as a batch."""
-        return Batch(*self.values(index), self.weight[index], progress)
+        return Batch(*self.values(index), self.weight[index], progress, random=random)
 
     def pieces(self) -> Iterator[slice]:
         """Cut the rows into pieces of a few million cells."""
@@ -216,6 +224,7 @@ class Batches:
         self.generator = generator
         self.device: torch.device | str = rows.weight.device
         self.progress = torch.zeros((), dtype=rows.dtype, device=self.device)
+        self.random = NO_RANDOM  # what the batches are given to draw from
 
     def to(self, device: torch.device | str) -> Batches:
         """Give batches on a device."""
@@ -231,10 +240,11 @@ class Batches:
         which = list(self._indices())
         if self.loading:
             for batch in DataLoader(self.rows, batch_size=None, sampler=which, **self.loading):
-                yield batch.to(self.device)._replace(progress=self.progress)
+                batch = batch.to(self.device)
+                yield batch._replace(progress=self.progress, random=self.random)
         else:
             for index in which:
-                yield self.rows.batch(index, self.progress)
+                yield self.rows.batch(index, self.progress, self.random)
 
     def _indices(self) -> Iterator[Tensor | slice]:
         if self.generator is None:

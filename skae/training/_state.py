@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from skae.training._module import AutoencoderModule, build
-from skae.training._rng import seeded
+from skae.training._rng import drawing_from
 from skae.training._rows import Conditioning
 
 
@@ -24,7 +24,7 @@ def restore(
     architecture: Any, conditioning: Conditioning, spec: dict[str, Any], state: dict[str, Any]
 ) -> AutoencoderModule:
     """Return the module that `state_of` was asked about."""
-    with seeded(0):
+    with drawing_from(torch.Generator()):  # weights that are replaced at once
         module = build(architecture, conditioning, **spec)
     # torch.tensor copies: the arrays may be a read-only memmap.
     values = {name: torch.tensor(array) for name, array in state["values"].items()}

@@ -24,7 +24,7 @@ from skae.training._monitor import Monitor
 from skae.training._net import HoldOut, Net, WeightedMean
 from skae.training._optimizer import load_optimizer, state_of_optimizer, with_optimizer
 from skae.training._pretrain import pretrain
-from skae.training._rng import random_state_of, seeded
+from skae.training._rng import drawing_from, random_state_of
 from skae.training._rows import Batches, Rows
 from skae.training._table import CELLS, PIECE, Table
 
@@ -53,6 +53,7 @@ def train(
     monitor: Monitor,
     resume: bool = False,
     one_pass: bool = False,
+    start_only: bool = False,
 ) -> tuple[dict[str, Any], Rows]:
     """Train by an estimator's hooks and hyperparameters.
 
@@ -70,6 +71,8 @@ def train(
         Whether to go on from the estimator's fitted state.
     one_pass : bool, default=False
         Whether to take each row once, at the initial learning rate, and hold out none.
+    start_only : bool, default=False
+        Whether to run no epoch.
 
     Returns
     -------
@@ -84,30 +87,32 @@ def train(
     random_state = random_state_of(estimator.random_state)
     n_before = estimator._n_steps if resume else 0
     checkpoint = None
-    if estimator.checkpoint is not None and not one_pass:
+    if estimator.checkpoint is not None and not (one_pass or start_only):
         fit = identity(estimator, table, weight, resume)
         checkpoint = Checkpoint(estimator.checkpoint, fit)
         random_state = checkpoint.random_state(random_state)
-    seed, noise_seed, order_seed = (
-        int(s) + n_before for s in random_state.randint(2**31 - 1, size=3)
-    )
-    with seeded(seed, device):
-        start = (resumed if resume else fresh)(estimator, table, weight, random_state)
-        module = start.module
-        net = make_net(estimator, start, random_state, noise_seed, order_seed, one_pass)
-        so_far = partial(fitted_so_far, estimator, start, resume=resume, one_pass=one_pass)
-        monitor.begin(net.max_epochs, start.rows, so_far)
-        net.set_params(checkpoint=checkpoint)
-        module.objective = estimator._objective
-        module.equal_weights = bool((start.rows.weight == start.rows.weight[0]).all())
-        try:
-            initialize(net, device)
-            net.callbacks_.append(("monitor", monitor))  # where others are disabled, too
-            if resume:
-                load_optimizer(net, estimator._optimizer)
-            net.train(start.rows)
-        finally:
-            module.objective = None
+    weights_seed, *seeds = (int(s) + n_before for s in random_state.randint(2**31 - 1, size=4))
+    if resume:
+        start = resumed(estimator, table, weight)
+    else:
+        start = fresh(estimator, table, weight, random_state, weights_seed)
+    module = start.module
+    net = make_net(estimator, start, random_state, *seeds, one_pass=one_pass)
+    if start_only:
+        net.set_params(max_epochs=0)
+    so_far = partial(fitted_so_far, estimator, start, resume=resume, one_pass=one_pass)
+    monitor.begin(net.max_epochs, start.rows, so_far)
+    net.set_params(checkpoint=checkpoint)
+    module.objective = estimator._objective
+    module.equal_weights = bool((start.rows.weight == start.rows.weight[0]).all())
+    try:
+        initialize(net, device)
+        net.callbacks_.append(("monitor", monitor))  # where others are disabled, too
+        if resume:
+            load_optimizer(net, estimator._optimizer)
+        net.train(start.rows)
+    finally:
+        module.objective = None
     module.cpu().eval()
     best = net.best_
     if start.at_pca and best is not None and net.n_epochs_:
@@ -146,8 +151,10 @@ def fresh(
     table: Table,
     weight: NDArray,
     random_state: np.random.RandomState,
+    seed: int,
 ) -> Start:
     """Build a module for a table, and start it at the principal components or at random."""
+    generator = torch.Generator().manual_seed(seed)
     architecture = estimator._architecture()
     loss = estimator._loss()
     at_pca = estimator._starts_from_pca()
@@ -160,20 +167,22 @@ def fresh(
     spec = spec_of(estimator, table.shape[1])
     n_components = spec["widths"]["n_components"]
     axes = principal_axes(rows, n_components, random_state) if at_pca else None
-    module = build(architecture, conditioning, **spec)
+    with drawing_from(generator):
+        module = build(architecture, conditioning, **spec)
     if epochs := getattr(architecture, "pretraining_epochs", 0):
 
         def train_layer(shallow: AutoencoderModule, rows: Rows) -> None:
             start = Start(shallow, rows, at_pca=False, fitted={})
-            noise, order = (int(s) for s in random_state.randint(2**31 - 1, size=2))
-            net = make_net(estimator, start, random_state, noise, order, one_pass=False)
+            seeds = (int(s) for s in random_state.randint(2**31 - 1, size=3))
+            net = make_net(estimator, start, random_state, *seeds, one_pass=False)
             net.set_params(max_epochs=epochs, train_split=None, callbacks=None)
             initialize(net, device_of(estimator.device))
             net.train(rows)
 
         pretrain(module, rows, train_layer)
-    module.start(loss.bias(conditioning.shift), axes)
-    estimator._setup(module, rows)
+    with drawing_from(generator):
+        module.start(loss.bias(conditioning.shift), axes)
+        estimator._setup(module, rows)
     fitted = {
         "architecture_": architecture,
         "n_components_": n_components,
@@ -206,7 +215,6 @@ def resumed(
     estimator: BaseAutoencoder,
     table: Table,
     weight: NDArray,
-    random_state: np.random.RandomState,
 ) -> Start:
     """Go on with a copy of the fitted module, on rows conditioned as those it was fitted to."""
     asked, had = (
@@ -241,8 +249,10 @@ def make_net(
     estimator: BaseAutoencoder,
     start: Start,
     random_state: np.random.RandomState,
-    noise_seed: int,
+    seed: int,
+    validation_seed: int,
     order_seed: int,
+    *,
     one_pass: bool,
 ) -> Net:
     """Return the net that an estimator's training parameters describe."""
@@ -268,7 +278,8 @@ def make_net(
         "verbose": estimator.verbose,
         "schedule": "constant" if one_pass else estimator.schedule,
         "precision": estimator.precision,
-        "noise_seed": noise_seed,
+        "seed": seed,
+        "validation_seed": validation_seed,
         # Rows that a fit goes on with may all be at the mean.
         "mean_loss": max(loss_of_the_mean(start.module, rows), start.mean_loss),
         "warm_up": estimator._warm_up(),

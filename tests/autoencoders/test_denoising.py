@@ -6,7 +6,7 @@ from sklearn.linear_model import LinearRegression
 
 from skae import MLP, Autoencoder, DenoisingAutoencoder
 from skae.autoencoders._noise import NOISES, Columns, best_linear
-from skae.training import Batch, seeded
+from skae.training import Batch, Random
 from tests.conftest import curve
 
 PLAIN = {"early_stopping": False, "random_state": 0, "max_iter": 5}
@@ -25,9 +25,9 @@ def table(rng):
 
 
 def spoilt(noise, x, level):
-    batch = Batch(x, None, torch.ones(len(x), dtype=x.dtype), torch.ones(()))
-    with seeded(0):
-        return NOISES[noise].apply(batch, torch.full_like(x[:, :1], level), columns_of(x))
+    weight = torch.ones(len(x), dtype=x.dtype)
+    batch = Batch(x, None, weight, torch.ones(()), random=Random(0, x))
+    return NOISES[noise].apply(batch, torch.full_like(x[:, :1], level), columns_of(x))
 
 
 @pytest.mark.parametrize("noise", ALL)
@@ -196,9 +196,9 @@ def test_missing_cells_stay_missing(sheet, rng):
     observed = torch.from_numpy((rng.random(sheet.shape) > 0.3).astype(float))
     for noise in ALL:
         model = DenoisingAutoencoder(noise=noise, noise_level=0.9, **PLAIN).fit(sheet)
-        batch = Batch(x * observed, observed, torch.ones(len(x)).double(), torch.ones(()))
-        with seeded(0):
-            out = model._corrupt(model._module_in(np.dtype(np.float64)), batch)
+        weight = torch.ones(len(x)).double()
+        batch = Batch(x * observed, observed, weight, torch.ones(()), random=Random(0, x))
+        out = model._corrupt(model._module_in(np.dtype(np.float64)), batch)
         assert (out.x[observed == 0] == 0).all()
         assert (out.x[observed == 1] != batch.x[observed == 1]).double().mean() > 0.5
 
@@ -206,17 +206,17 @@ def test_missing_cells_stay_missing(sheet, rng):
 def test_swap_draws_rows_by_weight(rng):
     x = torch.from_numpy(rng.normal(size=(4, 3)))
     weight = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float64)
-    with seeded(0):
-        y = NOISES["swap"].instead(Batch(x, None, weight, torch.ones(())), columns_of(x))
+    batch = Batch(x, None, weight, torch.ones(()), random=Random(0, x))
+    y = NOISES["swap"].instead(batch, columns_of(x))
     torch.testing.assert_close(y, x[:1].expand(4, 3))
 
 
 def test_swap_leaves_a_cell_where_the_other_row_has_a_hole(rng):
     x = torch.from_numpy(rng.normal(size=(60, 3)))
     observed = torch.from_numpy((rng.random((60, 3)) > 0.5).astype(float))
-    batch = Batch(x * observed, observed, torch.ones(60).double(), torch.ones(()))
-    with seeded(0):
-        y = NOISES["swap"].instead(batch, columns_of(x))
+    weight = torch.ones(60).double()
+    batch = Batch(x * observed, observed, weight, torch.ones(()), random=Random(0, x))
+    y = NOISES["swap"].instead(batch, columns_of(x))
     for j in range(3):
         known = observed[:, j] > 0
         assert set(y[known, j].tolist()) <= set(x[known, j].tolist())

@@ -5,7 +5,7 @@ from sklearn.datasets import load_digits
 
 from skae import KSparseAutoencoder, SparseAutoencoder
 from skae.autoencoders._k_sparse import top, weighted_top
-from skae.training import Batch, seeded
+from skae.training import Batch, Random
 
 PLAIN = {"early_stopping": False, "random_state": 0}
 
@@ -126,8 +126,8 @@ def test_units_that_are_told_by_a_part(digits, kind):
 def test_masking_hides_that_share_from_the_encoder(digits):
     model = KSparseAutoencoder(masking_level=0.3, max_iter=1, **PLAIN).fit(digits)
     x = torch.randn(500, 64, generator=torch.Generator().manual_seed(0))
-    with seeded(0):
-        seen = model._corrupt(model.module_, Batch(x, None, torch.ones(500), torch.ones(()))).x
+    batch = Batch(x, None, torch.ones(500), torch.ones(()), random=Random(0, x))
+    seen = model._corrupt(model.module_, batch).x
     assert float((seen == 0).double().mean()) == pytest.approx(0.3, abs=0.01)
     assert torch.equal(seen[seen != 0], x[seen != 0])
 

@@ -10,7 +10,7 @@ from torch.distributions import Normal, kl_divergence
 
 from skae import MLP, AutoencoderWarning, VariationalAutoencoder
 from skae.autoencoders._normal import arc, kl_from_normal, log_mixture, standard_draws
-from skae.training import Batch, seeded
+from skae.training import Batch, Random
 
 PLAIN = {"early_stopping": False, "random_state": 0, "max_iter": 5}
 STILL = PLAIN | {"max_iter": 1, "learning_rate": 1e-12}
@@ -119,8 +119,9 @@ def test_objective_is_minus_the_bound_per_feature(digits):
     vae = VariationalAutoencoder(3, **PLAIN).fit(digits).set_params(n_draws=400)
     module = vae._module_in(np.dtype(np.float64))
     x = torch.from_numpy((digits[:20] - vae.mean_) / vae.scale_)
-    with torch.no_grad(), seeded(0):
-        loss = vae._objective(module, Batch(x, None, torch.ones(20), torch.ones(())))
+    batch = Batch(x, None, torch.ones(20), torch.ones(()), random=Random(0, x))
+    with torch.no_grad():
+        loss = vae._objective(module, batch)
     bound = -64 * (loss.numpy() + np.log(vae.scale_))
     np.testing.assert_allclose(bound, vae.score_samples(digits[:20]), atol=0.5)
 
@@ -131,8 +132,9 @@ def test_importance_objective(digits, n_draws):
     vae = VariationalAutoencoder(3, objective="iwae", **parameters, **PLAIN).fit(digits)
     module = vae._module_in(np.dtype(np.float64))
     x = torch.from_numpy((digits - vae.mean_) / vae.scale_)
-    with torch.no_grad(), seeded(0):
-        loss = vae._objective(module, Batch(x, None, torch.ones(len(x)), torch.ones(())))
+    batch = Batch(x, None, torch.ones(len(x)), torch.ones(()), random=Random(0, x))
+    with torch.no_grad():
+        loss = vae._objective(module, batch)
     bound = -64 * (loss.mean() + np.log(vae.scale_))
     assert float(bound) == pytest.approx(vae.score(digits), abs=1.5)
 
@@ -150,8 +152,8 @@ def test_beta_free_bits_and_warm_up_weigh_the_divergence(digits):
         vae = VariationalAutoencoder(3, **parameters, **STILL).fit(digits)
         x = torch.from_numpy((digits[:50] - vae.mean_) / vae.scale_).float()
         for progress in (0.25, 1.0):
-            batch = Batch(x, None, torch.ones(50), torch.tensor(progress))
-            with torch.no_grad(), seeded(0):
+            batch = Batch(x, None, torch.ones(50), torch.tensor(progress), random=Random(0, x))
+            with torch.no_grad():
                 losses[name, progress] = vae._objective(vae.module_, batch).mean()
     kl = losses["plain", 1.0] - losses["none", 1.0]
     assert kl > 0
@@ -384,9 +386,11 @@ def test_weights_are_repetitions_in_a_batch(digits):
         count = torch.tensor([1, 2, 3, 1] * 5)
         one = torch.ones(())
         again = x.repeat_interleave(count, 0)
-        with seeded(0):
-            weighted = vae._objective(vae.module_, Batch(x, None, count.float(), one))
-            repeated = vae._objective(vae.module_, Batch(again, None, torch.ones(len(again)), one))
+        draws = Random(0, x)
+        weighted, repeated = (
+            vae._objective(vae.module_, Batch(rows, None, weight, one, random=draws))
+            for rows, weight in ((x, count.float()), (again, torch.ones(len(again))))
+        )
         torch.testing.assert_close(
             weighted @ count.float() / count.sum(), repeated.mean(), rtol=1e-4, atol=1e-5
         )

@@ -31,7 +31,7 @@ from skae.tasks._columns import Columns, is_mixed
 from skae.tasks._draws import hide, pick, tensors
 from skae.tasks._filler import cell_errors
 from skae.tasks._gaussian import chances
-from skae.training import Batch
+from skae.training import Batch, Random
 
 BRIEF = AutoencoderImputer(max_iter=1, random_state=0)
 ALL = {
@@ -214,8 +214,8 @@ def test_training_hides_categories_whole_and_counts_twice_their_cross_entropy(fi
     assert leader.tolist() == [0, 1, 2, *[3] * 4, *[7] * 4, *[11] * 2, *[13] * 2, *[15] * 2]
     d = len(leader)
     x = torch.randn(50, d, generator=torch.Generator().manual_seed(0))
-    with skae.training.seeded(0):
-        seen = model._corrupt(module, Batch(x, None, torch.ones(50), torch.ones(())))
+    batch = Batch(x, None, torch.ones(50), torch.ones(()), random=Random(0, x))
+    seen = model._corrupt(module, batch)
     assert (seen.observed == seen.observed[:, leader]).all()
     assert 0.1 < 1 - seen.observed.mean() < 0.6
     largest = torch.full_like(x, -9).scatter_reduce(1, leader.expand_as(x), x, "amax")

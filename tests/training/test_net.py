@@ -121,7 +121,7 @@ class Noisy(Autoencoder):
         module.register_buffer("level", rows.x.std())
 
     def _corrupt(self, module, batch):
-        return batch._replace(x=batch.x + module.level * torch.randn_like(batch.x))
+        return batch._replace(x=batch.x + module.level * batch.random.normal(*batch.x.shape))
 
     def _code(self, module, h):
         return module.gain * h
@@ -139,7 +139,7 @@ def test_looks_at_the_held_out_rows_have_the_same_noise_each_time(sheet):
 def test_noise_does_not_disturb_the_order_of_the_rows(sheet):
     class Silent(Noisy):
         def _corrupt(self, module, batch):
-            return batch._replace(x=batch.x + 0 * torch.randn_like(batch.x))
+            return batch._replace(x=batch.x + 0 * batch.random.normal(*batch.x.shape))
 
     class Plain(Noisy):
         def _corrupt(self, module, batch):
