@@ -31,7 +31,15 @@ from skae._sklearn import Interval, RealNotInt, StrOptions, make_constraint
 
 C = TypeVar("C", bound=type)
 
-POSITIVE_INT = Interval(Integral, 1, None, closed="left")
+
+class IntegerInterval(Interval):
+    """An interval of integers without the booleans, which Python counts among them."""
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        return not isinstance(val, bool) and super().is_satisfied_by(val)
+
+
+POSITIVE_INT = IntegerInterval(Integral, 1, None, closed="left")
 POSITIVE = Interval(Real, 0, None, closed="neither")
 NON_NEGATIVE = Interval(Real, 0, None, closed="left")
 FRACTION = Interval(RealNotInt, 0, 1, closed="neither")
