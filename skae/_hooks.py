@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from skae._training_parameters import TrainingParameters
@@ -21,6 +23,8 @@ class Hooks(TrainingParameters):
     no side effects.
     """
 
+    n_components_: int  # set before all hooks but `_check`
+
     _start = "PCA"  # what training starts from, as users are told
     _loss_parameter = "loss"  # by which users choose it
     _fixed: tuple[str, ...] = ()  # hyperparameters that a fit that goes on cannot change
@@ -28,9 +32,17 @@ class Hooks(TrainingParameters):
     def _check(self) -> None:
         """Raise ValueError where hyperparameters contradict each other."""
 
+    def _auto_n_components(self, n_features: int) -> int:
+        """Return the number of components that 'auto' stands for."""
+        raise NotImplementedError
+
+    def _training_dtype(self, dtype: np.dtype) -> torch.dtype:
+        """Return the dtype to train in, for rows of a dtype."""
+        return torch.get_default_dtype()
+
     def _widths(self, n_features: int) -> Widths:
-        """Return the widths of what the networks see and answer."""
-        k = self.n_components
+        """Return the widths of what the networks see and answer; `n_components_` is resolved."""
+        k = self.n_components_
         return Widths(n_inputs=n_features, n_code=k, n_components=k, n_outputs=n_features)
 
     def _architecture(self) -> Any:

@@ -1,6 +1,7 @@
 """The private names of scikit-learn that skae relies on, in one place."""
 
 from sklearn.base import _fit_context
+from sklearn.decomposition._pca import _infer_dimension
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -21,6 +22,7 @@ __all__ = [
     "_check_feature_names_in",
     "_check_sample_weight",
     "_fit_context",
+    "_infer_dimension",
     "_raise_for_params",
     "_routing_enabled",
     "make_constraint",

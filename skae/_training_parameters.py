@@ -23,9 +23,10 @@ module_ : torch.nn.Module
 architecture_ : object
     The recipe that built its networks; None without networks.
 n_components_ : int
-    Width of the code.
+    Number of components that ``n_components`` resulted in.
 mean_ : ndarray of shape (n_features,)
-    Weighted mean of the observed training values of each column; 0 where there are none.
+    Weighted mean of the observed training values of each column, in X's dtype; 0 where there are
+    none.
 scale_ : float
     Square root of the columns' mean variance. Training sees ``(X - mean_) / scale_``.
 n_iter_ : int
@@ -45,6 +46,14 @@ feature_names_in_ : ndarray of shape (n_features_in_,)
     Their names; only if X had names that are all strings.
 """.strip()
 
+N_COMPONENTS = (POSITIVE_INT, FRACTION, None)
+N_COMPONENTS_DOC = """
+Number of components: of columns that ``transform`` returns. A float between 0 and 1 is a
+share of the variance: as many components as principal ones are needed to explain more than
+it, as in PCA. None is the smaller one of the numbers of samples and of features. Both are
+resolved by the rows of the first fit; a fit that goes on keeps ``n_components_``.
+""".strip()
+
 
 @hyperparameters
 class TrainingParameters:
@@ -57,11 +66,8 @@ class TrainingParameters:
 
     _doc_parts = {"attributes": FITTED}  # noqa: RUF012
 
-    n_components: int = param(
-        POSITIVE_INT,
-        default=2,
-        positional=True,
-        doc="Width of the code: the number of columns that ``transform`` returns.",
+    n_components: int | float | str | None = param(
+        *N_COMPONENTS, default=2, positional=True, doc=N_COMPONENTS_DOC
     )
     max_iter: int | str = param(
         POSITIVE_INT,

@@ -186,7 +186,8 @@ class BaseAutoencoder(
         -------
         Z : ndarray of shape (n_samples, n_components)
             Their codes, in X's dtype. They do not change when X is shifted, or multiplied by one
-            positive number, before ``fit`` and here.
+            positive number, before ``fit`` and here; but those of `LinearAutoencoder` are in X's
+            units.
         """
         return finite(self._map(self._fitted_table(X), self._as_fitted()._encode), "X")
 
@@ -278,6 +279,7 @@ class BaseAutoencoder(
     def _own_parameters(self) -> dict[str, Any]:
         """Return the hyperparameters that hooks may read: all but those of training."""
         training = {field.name for field in fields(TrainingParameters)} | {"architecture"}
+        training -= {"n_components"}
         return {k: v for k, v in self.get_params(deep=False).items() if k not in training}
 
     def _as_fitted(self) -> Self:
@@ -318,14 +320,11 @@ class BaseAutoencoder(
         """Return the module in a precision; what it cannot represent, such as the shift, exact."""
         device, wanted = device_of(self.device), TORCH_DTYPE[dtype]
         check_precision(device, wanted, "the rows are")
-        if self.module_.output_bias.device != device:
-            self.module_.to(device)
-        if self.module_.output_bias.dtype == wanted:
-            return self.module_
-        module = copy.deepcopy(self.module_).to(wanted)
-        module.shift.copy_(torch.tensor(self.mean_))
-        module.scale.fill_(self.scale_)
-        return module
+        module = self.module_
+        if module.output_bias.dtype != wanted:
+            # First: a device may not know the module's own dtype.
+            module = copy.deepcopy(module).convert(wanted, self._conditioning)
+        return module.to(device)
 
     @property
     def _conditioning(self) -> Conditioning:

@@ -64,7 +64,6 @@ ESTIMATORS = [
     ),
 ]
 
-ADAM = "Adam amplifies float32 rounding"
 HELD_OUT = "as many rows are held out, but not the same"
 NOISE = "noise is drawn per row"
 
@@ -86,10 +85,7 @@ EXTRA = [
 
 def expected_failures(estimator):
     """Return the checks that cannot pass, each with its reason; they must fail."""
-    in_float32 = torch.get_default_dtype() == torch.float32
     reason = None
-    if isinstance(estimator, skae.LinearAutoencoder) and estimator.init == "random" and in_float32:
-        reason = ADAM
     if isinstance(estimator, (skae.SparseAutoencoder, skae.KSparseAutoencoder)):
         reason = HELD_OUT
     if isinstance(estimator, skae.DenoisingAutoencoder) and estimator.noise == "gaussian":

@@ -145,6 +145,6 @@ class ContractiveAutoencoder(Autoencoder):
         if not self.alpha:
             return super()._objective(module, batch)
         x = self._inputs(self._corrupt(module, batch))
-        h, squared = with_squared_jacobian(module.encode, x, self.n_components, batch.random)
+        h, squared = with_squared_jacobian(module.encode, x, self.n_components_, batch.random)
         error = module.reconstruction_loss(module.decode(self._sample(module, batch, h)), batch)
         return error + self.alpha / batch.x.shape[1] * squared

@@ -185,10 +185,9 @@ class Autoencoder(DeepAutoencoder):
 
     def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
         n_features = rows.n_features
-        n_components = self._widths(n_features)["n_components"]
-        if n_components > n_features:
+        if self.n_components_ > n_features:
             warnings.warn(
-                f"n_components={n_components} is more than the {n_features} features of X: "
+                f"n_components={self.n_components_} is more than the {n_features} features of X: "
                 "nothing keeps the code from copying X. Lower n_components, or regularise.",
                 AutoencoderWarning,
                 stacklevel=6,

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skae._params import NON_NEGATIVE, POSITIVE_INT, hyperparameters, one_of, param
+from skae._params import NON_NEGATIVE, hyperparameters, one_of, param
+from skae._training_parameters import N_COMPONENTS, N_COMPONENTS_DOC
 from skae._validation import check_count, finite
 from skae.autoencoders._deep import Autoencoder
 from skae.autoencoders._noise import NOISES, Columns, best_linear
@@ -88,13 +89,12 @@ class DenoisingAutoencoder(Autoencoder):
     """
 
     n_components: Any = param(
-        POSITIVE_INT,
+        *N_COMPONENTS,
         one_of("auto"),
         default="auto",
         positional=True,
-        doc="""
-        Width of the code: the number of columns that ``transform`` returns. 'auto' is the number
-        of features: noise, not a narrow code, is what keeps the rows from being copied.""",
+        doc=f"{N_COMPONENTS_DOC}\n'auto' is the number of features: noise, not a narrow code, is "
+        "what keeps the rows from being\ncopied.",
     )
     noise: str = param(
         one_of(*NOISES), default="gaussian", doc="How training rows are spoilt, see the list above."
@@ -142,10 +142,12 @@ class DenoisingAutoencoder(Autoencoder):
         low, high = self._levels()
         return low < high
 
+    def _auto_n_components(self, n_features: int) -> int:
+        return n_features
+
     def _widths(self, n_features: int) -> Widths:
-        k = n_features if self.n_components == "auto" else self.n_components
         n_inputs = n_features + self._is_told()
-        return Widths(n_inputs=n_inputs, n_code=k, n_components=k, n_outputs=n_features)
+        return Widths({**super()._widths(n_features), "n_inputs": n_inputs})
 
     def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
         low, high = self._levels()

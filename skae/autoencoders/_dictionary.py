@@ -6,12 +6,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from skae._params import POSITIVE_INT, hyperparameters, one_of, param
+from skae._params import hyperparameters, one_of, param
 from skae._sklearn import Interval
+from skae._training_parameters import N_COMPONENTS, N_COMPONENTS_DOC
 from skae.architectures import MLP
 from skae.architectures._mlp import UnitLinear
 from skae.autoencoders._deep import Autoencoder
-from skae.training import AutoencoderModule, Batch, Rows, Widths
+from skae.training import AutoencoderModule, Batch, Rows
 
 
 def layers_of(network: Any) -> list[Any]:
@@ -29,13 +30,11 @@ class DictionaryAutoencoder(Autoencoder):
     """
 
     n_components: Any = param(
-        POSITIVE_INT,
+        *N_COMPONENTS,
         one_of("auto"),
         default="auto",
         positional=True,
-        doc="""
-        Width of the code: the number of columns that ``transform`` returns. 'auto' is twice the
-        number of features.""",
+        doc=f"{N_COMPONENTS_DOC}\n'auto' is twice the number of features.",
     )
     architecture: Any = param(
         *Autoencoder._parameter_constraints["architecture"],
@@ -73,9 +72,8 @@ class DictionaryAutoencoder(Autoencoder):
         flat = {"hidden_layer_sizes": (), "unit_norm": "l2"} | flat
         return MLP(decoder_hidden_layer_sizes=(), **flat)
 
-    def _widths(self, n_features: int) -> Widths:
-        k = 2 * n_features if self.n_components == "auto" else self.n_components
-        return Widths(n_inputs=n_features, n_code=k, n_components=k, n_outputs=n_features)
+    def _auto_n_components(self, n_features: int) -> int:
+        return 2 * n_features
 
     def _corrupt(self, module: AutoencoderModule, batch: Batch) -> Batch:
         if not self.masking_level:

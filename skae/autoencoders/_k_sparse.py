@@ -107,7 +107,7 @@ class KSparseAutoencoder(DictionaryAutoencoder):
 
     def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
         super()._setup(module, rows)
-        self._n_kept(rows.n_features, self._widths(rows.n_features)["n_components"])
+        self._n_kept(rows.n_features, self.n_components_)
 
     def _n_kept(self, n_features: int, n_components: int) -> int:
         if self.n_nonzero_coefs is None:

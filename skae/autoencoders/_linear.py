@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils.extmath import svd_flip
 from torch import Tensor
 
 from skae._params import POSITIVE, POSITIVE_INT, hyperparameters, one_of, param
+from skae._training_parameters import N_COMPONENTS, N_COMPONENTS_DOC
 from skae.base import BaseAutoencoder
 from skae.training import AutoencoderModule, Rows
 
@@ -20,7 +25,8 @@ class LinearAutoencoder(BaseAutoencoder):
     are no other local minima. From ``init="pca"`` training has nothing to do, unless values are
     missing: then only observed cells count, and the start is the PCA of rows filled by the mean.
     After training the code is expressed in the principal axes of the subspace that was found, in
-    PCA's order and with PCA's signs.
+    X's units, in PCA's order and with PCA's signs. Training and fitted attributes keep float64
+    where X has it, as PCA does.
 
     Parameters
     ----------
@@ -30,14 +36,24 @@ class LinearAutoencoder(BaseAutoencoder):
     ----------
     components_ : ndarray of shape (n_components, n_features)
         Principal axes of the learned subspace, by decreasing variance, the entry of largest
-        absolute value positive. At the optimum, ``transform(X)`` is
-        ``(X - mean_) @ components_.T / scale_``.
+        absolute value positive. At the optimum, where no value is missing, ``transform(X)`` is
+        ``(X - mean_) @ components_.T``.
     explained_variance_ : ndarray of shape (n_components,)
         Variance of the training rows along each axis: the weighted mean square times
-        n / (n - 1), n being the number of rows. After ``partial_fit``, of all rows so far, those
-        of former calls as their projections on the subspace of then.
+        n / (n - 1), n being ``n_samples_``; missing values count as the mean. After
+        ``partial_fit``, of all rows so far, those of former calls as their projections on the
+        subspace of then.
     explained_variance_ratio_ : ndarray of shape (n_components,)
         Its share of the columns' total variance.
+    singular_values_ : ndarray of shape (n_components,)
+        Square roots of ``(n_samples_ - 1) * explained_variance_``.
+    noise_variance_ : float
+        Mean variance along the principal axes that are left out, of which there are as many as
+        ``n_components`` falls short of the smaller one of ``n_samples_`` and the number of
+        features; 0 if there are none.
+    n_samples_ : int
+        Number of training rows with a positive weight and an observed value. After
+        ``partial_fit``, of all rows so far.
     {attributes}
 
     See Also
@@ -61,6 +77,13 @@ class LinearAutoencoder(BaseAutoencoder):
     True
     """
 
+    n_components: Any = param(
+        *N_COMPONENTS,
+        one_of("mle"),
+        default=2,
+        positional=True,
+        doc=f"{N_COMPONENTS_DOC}\n'mle' is Minka's estimate, as in PCA.",
+    )
     init: str = param(
         one_of("pca", "random"),
         default="pca",
@@ -92,47 +115,76 @@ class LinearAutoencoder(BaseAutoencoder):
         at_optimum = at_pca and rows.complete
         return 0 if at_optimum else super()._n_epochs(rows, steps_per_epoch, at_pca)
 
+    def _training_dtype(self, dtype: np.dtype) -> torch.dtype:
+        default = torch.get_default_dtype()
+        if self.precision != "full":
+            return default
+        return torch.promote_types(default, getattr(torch, dtype.name))
+
     def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
-        n_features = rows.n_features
-        if self.n_components > n_features:
+        k, n_features = self.n_components_, rows.n_features
+        if k > n_features:
             raise ValueError(
-                f"n_components={self.n_components} must be at most the number of features of X, "
+                f"n_components={k} must be at most the number of features of X, "
                 f"{n_features}: there are no more principal components."
             )
+        if self._starts_from_pca():
+            with torch.no_grad():
+                # Beyond the rank, too, codes are projections on orthonormal axes.
+                axes = torch.linalg.qr(module.output_axes).Q
+                module.output_axes.copy_(axes)
+                module.input_axes.copy_(axes.T)
 
     def _finish(self, module: AutoencoderModule, rows: Rows) -> None:
         encoder, decoder = module.input_axes, module.output_axes
         basis = torch.linalg.qr(decoder.double()).Q  # (d, k)
-        seen, total, covariance = self._seen_before(basis)
+        n, left_out, covariance = self._squares(rows, basis)
+        squares, rotation = torch.linalg.eigh(covariance)
+        _, axes = svd_flip(None, (basis @ rotation.flip(1)).T.numpy(), u_based_decision=False)
+        # Training goes on in the coordinates that the optimiser's moments belong to.
+        self._trained = encoder.numpy().copy(), decoder.numpy().copy()
+        # The same map in other coordinates, and X's units: B A = axes' (axes B A).
+        turned = torch.from_numpy(axes) @ decoder.double() @ encoder.double()
+        encoder.copy_(turned * self.scale_)
+        decoder.copy_(torch.from_numpy(axes.T) / self.scale_)
+        self._seen = n, left_out, squares.flip(0).clamp_min(0).numpy()
+        self._report(axes)
+
+    def _squares(self, rows: Rows, basis: Tensor) -> tuple[int, float, Tensor]:
+        """Return number and sums of squares of all rows so far: beside a basis, and along it."""
+        n, left_out, squares = self._seen_before(basis)
         weight = rows.weight.double() / rows.weight.double().mean()
         for piece in rows.pieces():
             x = rows.values(piece)[0].double()
             along = x @ basis
-            total += weight[piece] @ x.square().sum(1)
-            covariance += (along * weight[piece, None]).T @ along
-        n = seen + len(rows)
-        variances, rotation = torch.linalg.eigh(covariance / n)
-        _, axes = svd_flip(None, (basis @ rotation.flip(1)).T.numpy(), u_based_decision=False)
-        # Training goes on in the coordinates that the optimiser's moments belong to.
-        self._trained = encoder.numpy().copy(), decoder.numpy().copy()
-        # The same map in other coordinates: B A = axes' (axes B A).
-        encoder.copy_(torch.from_numpy(axes) @ decoder.double() @ encoder.double())
-        decoder.copy_(torch.from_numpy(axes.T))
-        variances = variances.flip(0).clamp_min(0).numpy()
-        self.components_ = axes
-        self.explained_variance_ = variances * self.scale_**2 * n / max(n - 1, 1)
-        # Rows that a fit goes on with may all be at the mean.
-        self.explained_variance_ratio_ = n * variances / (float(total) or 1.0)
-        self._seen = n, float(total), n * variances
+            left_out += float(weight[piece] @ (x - along @ basis.T).square().sum(1))
+            squares += (along * weight[piece, None]).T @ along
+        return n + len(rows), left_out, squares
 
-    def _seen_before(self, basis: Tensor) -> tuple[int, Tensor, Tensor]:
-        """Return number and sums of squares of a stream's former rows: of x, and along a basis."""
+    def _seen_before(self, basis: Tensor) -> tuple[int, float, Tensor]:
+        """Return the same of a stream's former rows, of which the squares along axes are left."""
         if not self._one_pass or not hasattr(self, "_seen"):
             k = basis.shape[1]
-            return 0, basis.new_zeros(()), basis.new_zeros(k, k)
-        n, total, squares = self._seen
-        turned = basis.T @ torch.from_numpy(self.components_.T)
-        return n, basis.new_tensor(total), turned * torch.from_numpy(squares) @ turned.T
+            return 0, 0.0, basis.new_zeros(k, k)
+        n, left_out, squares = self._seen
+        turned = basis.T @ torch.from_numpy(self.components_.T).double()
+        along = turned * torch.from_numpy(squares) @ turned.T
+        return n, left_out + max(float(squares.sum() - along.trace()), 0.0), along
+
+    def _report(self, axes: NDArray) -> None:
+        """Set the fitted attributes of PCA, in X's dtype."""
+        n, left_out, squares = self._seen
+        real = self.mean_.dtype.type
+        unit = self.scale_**2 / max(n - 1, 1)
+        self.n_samples_ = n
+        self.components_ = axes.astype(real, order="C")
+        self.explained_variance_ = (squares * unit).astype(real)
+        # Rows that a fit goes on with may all be at the mean.
+        total = (left_out + squares.sum()) or 1.0
+        self.explained_variance_ratio_ = (squares / total).astype(real)
+        self.singular_values_ = (np.sqrt(squares) * self.scale_).astype(real)
+        n_left_out = min(n, axes.shape[1]) - len(axes)
+        self.noise_variance_ = real(left_out * unit / n_left_out if n_left_out > 0 else 0.0)
 
     def _go_on(self, module: AutoencoderModule) -> None:
         encoder, decoder = map(torch.tensor, self._trained)

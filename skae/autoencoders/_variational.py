@@ -211,7 +211,7 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
                     "variance='shared', which learns it."
                 )
             module.register_buffer("given_noise", noise.to(module.shift))
-        log_variance = torch.zeros(self._widths(rows.n_features)["n_components"])
+        log_variance = torch.zeros(self.n_components_)
         if self._starts_from_pca():
             noise, log_variance = start_at_ppca(module, rows, noise)
         module.posterior_bias = nn.Parameter(log_variance.to(module.shift))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypedDict, cast
+from typing import Any, Self, TypedDict, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -96,6 +96,14 @@ class AutoencoderModule(nn.Module):
         finally:
             for layer in self._drawing_layers:
                 layer.random = None
+
+    def convert(self, dtype: torch.dtype, conditioning: Conditioning) -> Self:
+        """Convert to a dtype, with shift and scale as exact as it allows."""
+        if self.output_bias.dtype != dtype:
+            self.to(dtype)
+            self.shift.copy_(torch.tensor(conditioning.shift))
+            self.scale.fill_(conditioning.scale)
+        return self
 
     def encode(self, x: Tensor) -> Tensor:
         """Return h, (n, n_code)."""

@@ -148,7 +148,7 @@ def principal_axes(rows: Rows, n_components: int, random_state: np.random.Random
         variances, axes = variances[::-1], axes.T[::-1]
         noise = variances[0] * np.finfo(variances.dtype).eps * d
     else:
-        s, axes = _truncated(rows, n_components, random_state)
+        s, axes = truncated_svd(rows, n_components, random_state)
         variances = s.astype(np.float64) ** 2
         # The error of a singular value is a small multiple of the largest one's rounding.
         noise = variances[0] * (8 * torch.finfo(rows.dtype).eps) ** 2
@@ -191,7 +191,7 @@ def statistics_of(rows: Rows) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     )
 
 
-def _truncated(
+def truncated_svd(
     rows: Rows, n_components: int, random_state: np.random.RandomState
 ) -> tuple[NDArray, NDArray]:
     """Return the leading singular values and right singular vectors of weighted rows."""

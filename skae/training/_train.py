@@ -21,6 +21,7 @@ from skae.training._device import check_precision, device_of
 from skae.training._module import AutoencoderModule, build
 from skae.training._moments import Moments, principal_axes
 from skae.training._monitor import Monitor
+from skae.training._n_components import resolve_n_components
 from skae.training._net import HoldOut, Net, WeightedMean
 from skae.training._optimizer import load_optimizer, state_of_optimizer, with_optimizer
 from skae.training._pretrain import pretrain
@@ -60,7 +61,7 @@ def train(
     Parameters
     ----------
     estimator : BaseAutoencoder
-        Not changed, but by its own hooks.
+        Not changed, but by its own hooks, and by `n_components_` for them to read.
     table : Table of shape (n, d)
         Rows with something observed.
     weight : ndarray of shape (n,)
@@ -83,7 +84,7 @@ def train(
     """
     estimator._check()
     device = device_of(estimator.device)
-    check_precision(device, torch.get_default_dtype(), "torch's default dtype is")
+    check_precision(device, estimator._training_dtype(table.dtype), "training would be in")
     random_state = random_state_of(estimator.random_state)
     n_before = estimator._n_steps if resume else 0
     checkpoint = None
@@ -163,12 +164,14 @@ def fresh(
     moments.check_magnitude(table.dtype, names)
     loss.check(moments.low, moments.high, names, estimator._loss_parameter)
     conditioning = moments.conditioning()
-    rows = Rows.of(table, weight, conditioning, torch.get_default_dtype(), moments.complete)
+    dtype = estimator._training_dtype(table.dtype)
+    rows = Rows.of(table, weight, conditioning, dtype, moments.complete)
+    asked, auto = estimator.n_components, estimator._auto_n_components
+    estimator.n_components_ = resolve_n_components(asked, rows, auto)
     spec = spec_of(estimator, table.shape[1])
-    n_components = spec["widths"]["n_components"]
-    axes = principal_axes(rows, n_components, random_state) if at_pca else None
+    axes = principal_axes(rows, estimator.n_components_, random_state) if at_pca else None
     with drawing_from(generator):
-        module = build(architecture, conditioning, **spec)
+        module = build(architecture, conditioning, **spec).convert(dtype, conditioning)
     if epochs := getattr(architecture, "pretraining_epochs", 0):
 
         def train_layer(shallow: AutoencoderModule, rows: Rows) -> None:
@@ -185,8 +188,8 @@ def fresh(
         estimator._setup(module, rows)
     fitted = {
         "architecture_": architecture,
-        "n_components_": n_components,
-        "mean_": conditioning.shift,
+        "n_components_": estimator.n_components_,
+        "mean_": conditioning.shift.astype(table.dtype),
         "scale_": conditioning.scale,
         "_spec": spec,
         "_fitted_with": estimator._own_parameters(),
@@ -224,8 +227,10 @@ def resumed(
             (estimator._spec, estimator.architecture_),
         )
     )
-    for name in estimator._fixed:
+    for name in ("n_components", *estimator._fixed):
         asked[name], had[name] = getattr(estimator, name), estimator._fitted_with[name]
+    if asked["n_components"] == estimator.n_components_:  # what a share, say, resulted in
+        had["n_components"] = asked["n_components"]
     for name in ("n_components", *had):
         if described(asked.get(name)) != described(had[name]):
             raise ValueError(

@@ -160,4 +160,4 @@ class Twice(Autoencoder):
     """A variant whose encoder answers twice the code."""
 
     def _widths(self, n_features):
-        return super()._widths(n_features) | {"n_code": 2 * self.n_components}
+        return super()._widths(n_features) | {"n_code": 2 * self.n_components_}
