@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
-from collections.abc import Collection
-from pathlib import Path
+import re
+import secrets
+import stat
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
-from sklearn.base import BaseEstimator
-from sklearn.utils.metadata_routing import MetadataRequest
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from skae._encoding import Decoder, encode
+from skae._schema import trusting
 
 FORMAT = "1"
-HARMLESS = ("torch.nn:Linear",)  # functions that any file may name
+MAX_HEADER = 100_000_000  # bytes that safetensors reads
+NESTED = 200  # brackets within brackets, more than `encode` returns
+DIGITS = 400  # of a number, more than it writes
+TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+
+PLACES = (  # errors that another path would not meet
+    errno.EACCES, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT,
+    errno.ENOTDIR, errno.EPERM, errno.EROFS,
+)  # fmt: skip
+
+Path = str | os.PathLike[str]
 
 
-def check_place(path: str | os.PathLike[str], what: str) -> None:
+# ----------------------------------------------------------------------------------- writing
+
+
+def check_place(path: Path, what: str) -> None:
     """Raise ValueError where no file can be written."""
-    where = os.fsdecode(path)
+    where = _name(path, what)
     folder = os.path.dirname(where) or "."
-    if not where or os.path.isdir(where):
+    if os.path.exists(where) and not os.path.isfile(where):
         raise ValueError(f"{what}={where!r} is no name of a file; give one, in a folder there is.")
     if not os.access(folder, os.W_OK):
         raise ValueError(
@@ -33,127 +51,196 @@ def check_place(path: str | os.PathLike[str], what: str) -> None:
         )
 
 
-def write(path: str | os.PathLike[str], kind: str, value: Any) -> None:
-    """Write a value to a file, which appears at once and whole, in place of a former one."""
+def write(path: Path, kind: str, value: Any) -> None:
+    """Write a value to a file, which appears at once and whole, in place of a former one.
+
+    Raises
+    ------
+    OSError
+        If there can be no such file.
+    TypeError, ValueError
+        If the value, or the path, is not of a kind that can be written.
+    """
+    where = _name(path, "path")
     arrays: dict[str, NDArray] = {}
-    structure = json.dumps(_encode(value, arrays, type(value).__name__))
+    written = encode(value, arrays, type(value).__name__)
+    structure = json.dumps(written)
     metadata = {"skae": FORMAT, "kind": kind, "structure": structure}
     metadata["digest"] = _digest(structure, arrays)
-    part = Path(f"{os.fspath(path)}.part")
+    content = save(arrays, metadata) if arrays else _without_arrays(metadata)
+    if int.from_bytes(content[:8], "little") > MAX_HEADER:
+        raise ValueError(
+            f"skae.save writes up to {MAX_HEADER:,} characters beside the arrays, but this "
+            f"{type(value).__name__} holds more; hold long lists of numbers as arrays."
+        )
     try:
-        save_file(arrays, part, metadata=metadata)
-        os.replace(part, path)
+        _replace(where, content)
+    except OSError as error:
+        advice = ""
+        if error.errno in PLACES:
+            advice = "; choose a file in a folder that exists and is yours to write to"
+        raise OSError(error.errno, f"{error.strerror}{advice}", where) from None
+
+
+def _without_arrays(metadata: dict[str, str]) -> bytes:
+    """Return what safetensors writes for no arrays at all; its first releases write no JSON."""
+    header = json.dumps({"__metadata__": metadata}).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header
+
+
+def _replace(where: str, content: bytes) -> None:
+    """Put a new file, on the disk and whole, where a path or its symbolic link points."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.stat(where).st_mode):
+            code = errno.EISDIR if os.path.isdir(where) else errno.EINVAL
+            raise OSError(code, "Not a regular file")
+        if not os.access(where, os.W_OK):
+            raise OSError(errno.EACCES, "The file is read-only")
+    target = os.path.realpath(where)
+    folder, name = os.path.split(target)
+    if not name:
+        raise OSError(errno.ENOENT, "No name of a file")
+    part = os.path.join(folder, f".skae-{secrets.token_hex(8)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(part, flags, 0o666)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, target)
     except BaseException:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            os.unlink(part)
         raise
+    _sync_folder(folder)
 
 
-def read(path: str | os.PathLike[str], kind: str, trusted: Collection[str] = ()) -> Any:
+def _sync_folder(folder: str) -> None:
+    """Make sure that a renamed file is found after a loss of power, where systems can."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # as some network folders answer
+                raise
+        finally:
+            os.close(descriptor)
+
+
+# ----------------------------------------------------------------------------------- reading
+
+
+def read(path: Path, kind: str, check: Callable[[Any], bool], trusted: Collection[str] = ()) -> Any:
     """Read what `write` wrote as the same kind, or raise ValueError.
 
-    Functions that the file names are imported and called only if they are `trusted`.
+    Nothing is built before it is checked, and nothing is imported and called for a function that
+    the file names unless it is `trusted`. `check` tells whether the value is one of that kind.
     """
-    open(path, "rb").close()  # that there is no such file is no damage
+    where = _name(path, "path")
+    structure, arrays = _parts(where, kind)
     try:
-        with safe_open(os.fspath(path), framework="np") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(_damaged(path, kind)) from error
-    if (metadata.get("skae"), metadata.get("kind")) != (FORMAT, kind):
-        raise ValueError(f"{path} is no {kind} of skae, or one of a newer version.")
-    structure = metadata.get("structure", "")
-    if metadata.get("digest") != _digest(structure, arrays):
-        raise ValueError(_damaged(path, kind))
-    return _decode(json.loads(structure), arrays, [*HARMLESS, *trusted])
+        with trusting(trusted):
+            value = Decoder(arrays).whole(_parsed(structure))
+        if not check(value):
+            raise ValueError(f"it holds a {type(value).__name__} instead")
+    except MemoryError:
+        raise
+    except Exception as error:
+        # What only a wrong file can bring about is no message for users.
+        reason = str(error).rstrip(".") if type(error) is ValueError else "it is damaged"
+        raise ValueError(f"{where} cannot be read as {kind} of skae: {reason}.") from error
+    return value
 
 
-def _damaged(path: str | os.PathLike[str], kind: str) -> str:
-    return f"{path} cannot be read as {kind} of skae: it is damaged."
+def _name(path: Path, what: str) -> str:
+    """Return the name of a file as text."""
+    try:
+        where = os.fsdecode(path)
+    except TypeError:
+        raise TypeError(f"{what} must be a string or a path; got {path!r}.") from None
+    try:
+        possible = b"\0" not in os.fsencode(where)
+    except UnicodeEncodeError:
+        possible = False
+    if not where or not possible:
+        raise ValueError(f"{what}={where!r} is no name of a file; give one, in a folder there is.")
+    return where
+
+
+def _check_regular(where: str, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{where} is not a regular file; give the name of one that skae wrote.")
+
+
+def _parts(where: str, kind: str) -> tuple[str, dict[str, NDArray]]:
+    """Return the JSON and the arrays of a file of skae that is whole, or raise ValueError."""
+    # Opening a pipe would wait, and opening a device may do anything.
+    _check_regular(where, os.stat(where).st_mode)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(os.open(where, flags), "rb") as file:
+        about = os.fstat(file.fileno())
+        _check_regular(where, about.st_mode)
+        try:
+            start = file.read(8)
+            length = int.from_bytes(start, "little")
+            if len(start) < 8 or length > min(MAX_HEADER, about.st_size - 8):
+                raise ValueError("The file is shorter than it says.")
+            start += file.read(length)
+            header = _parsed(start[8:].decode())
+            metadata = header.pop("__metadata__", {})
+            structure, digest = metadata.get("structure", ""), metadata.get("digest")
+            is_one = (metadata.get("skae"), metadata.get("kind")) == (FORMAT, kind)
+            # The first releases of safetensors refuse files without arrays.
+            size = about.st_size - len(start) if is_one else 0
+            arrays = load(start + file.read(size)) if header and is_one else {}
+            whole = digest == _digest(structure, arrays) and (header or not size)
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(_damaged(where, kind)) from error
+    if not is_one:
+        raise ValueError(f"{where} is no {kind} of skae, or one of a newer version.")
+    truths = (a.view(np.uint8) for a in arrays.values() if a.dtype == bool and a.size)
+    if not whole or any(a.max() > 1 for a in truths):
+        raise ValueError(_damaged(where, kind))
+    return structure, arrays
+
+
+def _parsed(text: str) -> Any:
+    """Return what JSON stands for, or raise ValueError; without deep recursion."""
+    depth = 0
+    for token in TOKEN.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
+        if depth > NESTED:
+            raise ValueError("it is nested too deep")
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_int=_integer)
+    except json.JSONDecodeError:
+        raise ValueError("its structure is no JSON") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        raise ValueError("it holds one name twice")
+    return result
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > DIGITS:
+        raise ValueError("it holds a number of too many digits")
+    return int(digits)
+
+
+def _damaged(where: str, kind: str) -> str:
+    return f"{where} cannot be read as {kind} of skae: it is damaged."
 
 
 def _digest(structure: str, arrays: dict[str, NDArray]) -> str:
     """Return a checksum of all that a file holds."""
-    digest = hashlib.sha256(structure.encode())
+    digest = hashlib.sha256(structure.encode(errors="surrogatepass"))
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}".encode())
-        digest.update(arrays[name].tobytes())
+        digest.update(np.ascontiguousarray(arrays[name]).data)
     return digest.hexdigest()
-
-
-def _encode(value: Any, arrays: dict[str, NDArray], where: str) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, (list, tuple)):
-        items = [_encode(v, arrays, f"{where}[{i}]") for i, v in enumerate(value)]
-        return {"list" if isinstance(value, list) else "tuple": items}
-    if isinstance(value, dict):
-        return {"dict": [[k, _encode(v, arrays, f"{where}.{k}")] for k, v in value.items()]}
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        name = str(len(arrays))
-        arrays[name] = value if value.flags.c_contiguous else value.copy(order="C")
-        return {"array": name}
-    if isinstance(value, np.ndarray) and all(isinstance(v, str) for v in value.flat):
-        return {"strings": value.tolist()}
-    if _class(type(value).__name__) is type(value):
-        state = dict(value.__getstate__())  # type: ignore[call-overload]
-        for name in ("_skl_callbacks", "_parent_callback_ctx"):
-            state.pop(name, None)
-        if requests := state.pop("_metadata_request", {}):
-            requests = requests._serialize()
-        return {
-            "class": type(value).__name__,
-            "state": _encode(state, arrays, where),
-            "requests": requests,
-        }
-    raise TypeError(
-        f"skae.save writes numbers, text, arrays and skae's own types, but {where} is a "
-        f"{type(value).__name__}; replace it, or use pickle."
-    )
-
-
-def _decode(value: Any, arrays: dict[str, NDArray], trusted: list[str]) -> Any:
-    if not isinstance(value, dict):
-        return value
-    if "class" in value:
-        cls = _class(value["class"])
-        if cls is None:
-            raise ValueError(f"The file holds a {value['class']!r}, which is not a type of skae.")
-        state = _decode(value["state"], arrays, trusted)
-        for name in getattr(cls, "_functions", ()):
-            if name in state and state[name] not in trusted:
-                raise ValueError(
-                    f"The file names the function {state[name]!r}, which would be imported and "
-                    f"called; if you trust it, load with trusted=[{state[name]!r}]."
-                )
-        instance: Any = object.__new__(cls)
-        instance.__setstate__(state)
-        if value["requests"]:
-            instance._metadata_request = MetadataRequest(owner=instance)
-            for method, requests in value["requests"].items():
-                for name, alias in requests.items():
-                    request = getattr(instance._metadata_request, method)
-                    request.add_request(param=name, alias=alias)
-        return instance
-    ((kind, content),) = value.items()
-    if kind == "array":
-        return arrays[content]
-    if kind == "strings":
-        return np.array(content, dtype=object)
-    if kind == "dict":
-        return {k: _decode(v, arrays, trusted) for k, v in content}
-    items = [_decode(v, arrays, trusted) for v in content]
-    return tuple(items) if kind == "tuple" else items
-
-
-def _class(name: str) -> type | None:
-    """Return the estimator of that name, public or part of a public one, if there is one."""
-    import skae
-    from skae.tasks import _imputer
-
-    found = getattr(skae, name, None) if name in skae.__all__ else _imputer.PARTS.get(name)
-    return found if isinstance(found, type) and issubclass(found, BaseEstimator) else None

@@ -72,6 +72,13 @@ class Hooks(TrainingParameters):
     def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
         """Add parameters and buffers to the module, once before training."""
 
+    def _added_tensors(self, widths: Widths) -> dict[str, Tensor]:
+        """Return what fitting adds to the module, on torch's meta device, by name.
+
+        A file that lacks one of these parameters and buffers is refused.
+        """
+        return {}
+
     def _corrupt(self, module: AutoencoderModule, batch: Batch) -> Batch:
         """Return what the encoder is given in training."""
         return batch

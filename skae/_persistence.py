@@ -9,6 +9,7 @@ from typing import Any
 from sklearn.base import BaseEstimator
 
 from skae._files import read, write
+from skae._schema import TYPES
 from skae.base import BaseAutoencoder
 
 __all__ = ["load", "save"]
@@ -17,20 +18,25 @@ __all__ = ["load", "save"]
 def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
     """Write an estimator of skae to one file, without pickle.
 
-    The file appears at once and whole, in place of a former one.
+    The file appears at once and whole, in place of a former one, and is on the disk when `save`
+    returns. Several processes may save to one path: the last one to finish wins.
 
     Parameters
     ----------
     estimator : object
         Fitted or not.
     path : str or path
-        Where to.
+        Where to. A symbolic link is followed.
 
     Raises
     ------
     TypeError
         If the estimator holds something that is neither number, text, array nor of skae, such as
         a RandomState or a function.
+    ValueError
+        If a parameter is out of range, or `path` cannot be the name of a file.
+    OSError
+        If there is no such folder, or the file cannot be written.
 
     See Also
     --------
@@ -59,7 +65,8 @@ def load(
     """Read an estimator that `save` wrote.
 
     A file holds no code. It may name functions, those of `Networks`, to be imported and called:
-    of them, only ``torch.nn:Linear`` and those in `trusted` are.
+    of them, only ``torch.nn:Linear`` and those in `trusted` are. Every value is checked before
+    anything is built from it, see SECURITY.md.
 
     Parameters
     ----------
@@ -79,13 +86,15 @@ def load(
     ------
     ValueError
         If the file was not written by `save`, is damaged, or names a function that is not
-        trusted.
+        trusted; if `path` is a folder, a pipe or a device.
+    OSError
+        If there is no such file, or it cannot be read.
 
     See Also
     --------
     save : Write it.
     """
-    estimator = read(path, "estimator", trusted)
+    estimator = read(path, "estimator", lambda v: TYPES.get(type(v).__name__) is type(v), trusted)
     if device is not None:
         _set_device(estimator, device)
     return estimator

@@ -5,10 +5,12 @@ from sklearn.decomposition._pca import _infer_dimension
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
+    InvalidParameterError,
     MissingValues,
     RealNotInt,
     StrOptions,
     make_constraint,
+    validate_parameter_constraints,
 )
 from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled
 from sklearn.utils.validation import _check_feature_names_in, _check_sample_weight
@@ -16,6 +18,7 @@ from sklearn.utils.validation import _check_feature_names_in, _check_sample_weig
 __all__ = [
     "HasMethods",
     "Interval",
+    "InvalidParameterError",
     "MissingValues",
     "RealNotInt",
     "StrOptions",
@@ -26,4 +29,5 @@ __all__ = [
     "_raise_for_params",
     "_routing_enabled",
     "make_constraint",
+    "validate_parameter_constraints",
 ]

@@ -6,7 +6,7 @@ import copy
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from skae import _schema as schema
 from skae._hooks import Hooks
 from skae._params import hyperparameters
 from skae._sklearn import _fit_context
@@ -37,6 +38,7 @@ from skae.training import (
     pieces,
     read_table,
     restore,
+    spec_of,
     state_of,
     train,
 )
@@ -64,6 +66,43 @@ class BaseAutoencoder(
     ----------
     {parameters}
     """
+
+    _fitted_schema: ClassVar[dict[str, schema.Check]] = {
+        "n_features_in_": schema.integer(1),
+        "feature_names_in_": schema.optional(schema.names("n_features_in_")),
+        "n_components_": schema.integer(1),
+        "mean_": schema.array("f", "n_features_in_", finite=True),
+        "scale_": schema.positive,
+        "architecture_": lambda value, _: value is None or hasattr(value, "build"),
+        "n_iter_": schema.integer(),
+        "best_epoch_": schema.integer(),
+        "loss_curve_": schema.sequence(schema.number, list),
+        "validation_loss_curve_": schema.either(
+            schema.instance(None), schema.sequence(schema.number, list)
+        ),
+        "_fitted_with": schema.mapping(schema.anything),
+        "_spec": schema.record(
+            loss=schema.text,
+            widths=schema.record(
+                n_inputs=schema.integer(1),
+                n_code=schema.integer(1),
+                n_components=schema.integer(1),
+                n_outputs=schema.integer(1),
+            ),
+            linear_shortcut=schema.boolean,
+            tied=schema.boolean,
+        ),
+        "_weights": schema.record(
+            values=schema.mapping(schema.tensor), trainable=schema.sequence(schema.text)
+        ),
+        "_optimizer": schema.record(
+            options=schema.mapping(schema.text),
+            moments=schema.mapping(schema.mapping(schema.anything)),
+        ),
+        "_one_pass": schema.boolean,
+        "_mean_loss": schema.number,
+        "_n_steps": schema.integer(),
+    }
 
     # -------------------------------------------------------------------------------- fitting
 
@@ -278,9 +317,13 @@ class BaseAutoencoder(
 
     def _own_parameters(self) -> dict[str, Any]:
         """Return the hyperparameters that hooks may read: all but those of training."""
+        return {name: getattr(self, name) for name in self._own_parameter_names()}
+
+    @classmethod
+    def _own_parameter_names(cls) -> list[str]:
         training = {field.name for field in fields(TrainingParameters)} | {"architecture"}
         training -= {"n_components"}
-        return {k: v for k, v in self.get_params(deep=False).items() if k not in training}
+        return [name for name in cls._get_param_names() if name not in training]
 
     def _as_fitted(self) -> Self:
         """Return the estimator with the hyperparameters of its last fit, for its hooks to read."""
@@ -347,7 +390,34 @@ class BaseAutoencoder(
         weights = state.pop("_weights", None)
         super().__setstate__(state)
         if weights is not None:
-            self.module_ = restore(self.architecture_, self._conditioning, self._spec, weights)
+            added = self._as_fitted()._added_tensors(self._spec["widths"])
+            self.module_ = restore(
+                self.architecture_, self._conditioning, self._spec, weights, added
+            )
+
+    @classmethod
+    def _check_state(cls, state: Mapping[str, Any]) -> None:
+        """Raise ValueError where fitted attributes in a file do not belong together."""
+        if "_weights" not in state:
+            return
+        used = state["_fitted_with"]
+        if used.keys() != set(cls._own_parameter_names()):
+            raise ValueError(f"'_fitted_with' does not hold the parameters of {cls.__name__}")
+        schema.check_parameters(cls, used)
+        fitted = object.__new__(cls)
+        fitted.__dict__ = {**state, **used, "n_components": state["n_components_"]}
+        n_features = state["n_features_in_"]
+        if spec_of(fitted, n_features) != state["_spec"]:
+            raise ValueError(f"'_spec' does not follow from the parameters of {cls.__name__}")
+        if state["architecture_"] is None and not state["_spec"]["linear_shortcut"]:
+            raise ValueError("it has neither networks nor a linear shortcut")
+        values = state["_weights"]["values"]
+        if lacking := fitted._added_tensors(state["_spec"]["widths"]).keys() - values.keys():
+            raise ValueError(f"it lacks the weights {min(lacking)!r}")
+        for name, moments in state["_optimizer"]["moments"].items():
+            for moment in ("exp_avg", "exp_avg_sq"):
+                if moment in moments and np.shape(moments[moment]) != np.shape(values.get(name)):
+                    raise ValueError(f"the moments of {name!r} are not of its shape")
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -6,11 +6,13 @@ from itertools import pairwise
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from skae._params import POSITIVE_INT, hyperparameters, one_of, param
+from skae._schema import persistent
 from skae._sklearn import Interval
 from skae.architectures._recipe import Recipe
 
@@ -65,6 +67,7 @@ class UnitLinear(nn.Linear):
         return F.linear(x, self.columns, self.bias)
 
 
+@persistent
 @hyperparameters
 class MLP(Recipe):
     r"""Dense encoder and decoder, the decoder mirroring the encoder.
@@ -168,9 +171,16 @@ class MLP(Recipe):
             back = self._widths("decoder_hidden_layer_sizes")
         return encoder, self._stack([n_components, *back, n_outputs], self._decoder_layer)
 
+    def _n_layers(self) -> int:
+        """Return how many layers with weights are built, at least."""
+        n = len(self._widths("hidden_layer_sizes"))
+        if self.decoder_hidden_layer_sizes is None:
+            return 2 * (n + 1)
+        return n + len(self._widths("decoder_hidden_layer_sizes")) + 2
+
     def _widths(self, name: str) -> list[int]:
         sizes: Any = getattr(self, name)
-        widths = [sizes] if isinstance(sizes, Integral) else list(sizes)
+        widths = [sizes] if np.ndim(sizes) == 0 else list(sizes)
         if not all(isinstance(w, Integral) and int(w) > 0 for w in widths):
             raise ValueError(
                 f"The '{name}' parameter must hold positive integers, one per hidden "

@@ -7,9 +7,11 @@ from typing import Any
 from torch import nn
 
 from skae._params import hyperparameters, param
+from skae._schema import check_trusted, persistent
 from skae.architectures._recipe import Recipe
 
 
+@persistent
 @hyperparameters
 class Networks(Recipe):
     """Encoder and decoder from functions of the user's.
@@ -56,7 +58,12 @@ class Networks(Recipe):
         callable, str, default="torch.nn:Linear", doc="The same for the decoder."
     )
 
-    _functions = ("encoder", "decoder")  # parameters that may name code
+    @classmethod
+    def _check_state(cls, state: dict[str, Any]) -> None:
+        """Refuse a file that names functions which are not trusted, fitted or not."""
+        for name in ("encoder", "decoder"):
+            if isinstance(state[name], str):
+                check_trusted(state[name])
 
     def build(
         self, n_inputs: int, n_code: int, n_components: int, n_outputs: int
@@ -69,6 +76,7 @@ class Networks(Recipe):
 
 def _call(name: str, factory: Any, n_in: int, n_out: int) -> nn.Module:
     if isinstance(factory, str):
+        check_trusted(factory)
         module, _, function = factory.partition(":")
         try:
             factory = getattr(importlib.import_module(module), function)

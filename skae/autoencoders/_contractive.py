@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
 from skae._params import NON_NEGATIVE, hyperparameters, param
+from skae._schema import persistent
 from skae.architectures import MLP
 from skae.autoencoders._deep import Autoencoder, warn_of_growth
 from skae.training import AutoencoderModule, Batch, Random, Rows
@@ -57,6 +58,7 @@ def with_squared_jacobian(
     return h, slopes.square().sum((0, 2))
 
 
+@persistent
 @hyperparameters
 class ContractiveAutoencoder(Autoencoder):
     r"""Autoencoder whose code changes little where the rows do not go.

@@ -7,6 +7,7 @@ from typing import Any
 from sklearn.base import clone
 
 from skae._params import hyperparameters, one_of, param
+from skae._schema import persistent
 from skae._sklearn import HasMethods
 from skae.architectures import MLP
 from skae.architectures._mlp import ACTIVATION, HIDDEN_LAYER_SIZES
@@ -116,6 +117,7 @@ class DeepAutoencoder(BaseAutoencoder):
         return self.linear_shortcut
 
 
+@persistent
 @hyperparameters
 class Autoencoder(DeepAutoencoder):
     r"""Autoencoder of any depth that starts as PCA and is never worse.

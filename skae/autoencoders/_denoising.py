@@ -12,6 +12,7 @@ from torch import Tensor
 
 from skae._params import NON_NEGATIVE, hyperparameters, one_of, param
 from skae._training_parameters import N_COMPONENTS, N_COMPONENTS_DOC
+from skae._schema import persistent
 from skae._validation import check_count, finite
 from skae.autoencoders._deep import Autoencoder
 from skae.autoencoders._noise import NOISES, Columns, best_linear
@@ -26,6 +27,7 @@ from skae.training import (
 )
 
 
+@persistent
 @hyperparameters
 class DenoisingAutoencoder(Autoencoder):
     r"""Autoencoder that learns to undo noise.
@@ -175,6 +177,10 @@ class DenoisingAutoencoder(Autoencoder):
             module.output_axes[:] = 0
             module.output_axes[:, :rank] = decoder.to(module.shift)
             module.output_bias.add_(bias.to(module.shift))
+
+    def _added_tensors(self, widths: Widths) -> dict[str, Tensor]:
+        each = torch.empty(widths["n_outputs"], device="meta")
+        return {f"column_{name}": each for name in Columns._fields}
 
     def _corrupt(self, module: AutoencoderModule, batch: Batch) -> Batch:
         low, high = self._levels()

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from skae._params import POSITIVE_INT, hyperparameters, one_of, param
+from skae._schema import persistent
 from skae.autoencoders._dictionary import DictionaryAutoencoder
-from skae.training import AutoencoderModule, Batch, Rows
+from skae.training import AutoencoderModule, Batch, Rows, Widths
 
 REVIVAL = 1 / 32  # weight of the auxiliary loss (Gao et al. 2024)
 BINS, LOOKS = 1024, 3  # of the sizes of all entries, to find a threshold among them
@@ -26,6 +27,7 @@ def weighted_top(h: Tensor, k: int, weight: Tensor) -> Tensor:
     return torch.where(mask, h, 0)
 
 
+@persistent
 @hyperparameters
 class KSparseAutoencoder(DictionaryAutoencoder):
     r"""Autoencoder that keeps the k largest units of a wide code.
@@ -146,6 +148,9 @@ class KSparseAutoencoder(DictionaryAutoencoder):
         )
         revival = module.reconstruction_loss(output.detach() + more - nothing, batch)
         return module.reconstruction_loss(output, batch) + REVIVAL * revival
+
+    def _added_tensors(self, widths: Widths) -> dict[str, Tensor]:
+        return {"threshold": torch.empty((), device="meta")} if self.selection == "batch" else {}
 
     def _finish(self, module: AutoencoderModule, rows: Rows) -> None:
         weight = (rows.weight / rows.weight.sum()).double()

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -10,10 +10,12 @@ from torch import Tensor
 
 from skae._params import POSITIVE, POSITIVE_INT, hyperparameters, one_of, param
 from skae._training_parameters import N_COMPONENTS, N_COMPONENTS_DOC
+from skae._schema import Check, array, either, persistent, sequence
 from skae.base import BaseAutoencoder
 from skae.training import AutoencoderModule, Rows
 
 
+@persistent
 @hyperparameters
 class LinearAutoencoder(BaseAutoencoder):
     r"""Linear autoencoder with squared error, whose optimum is the principal subspace.
@@ -107,6 +109,18 @@ class LinearAutoencoder(BaseAutoencoder):
         Whether to hold out rows and keep the epoch whose loss on them is lowest. Training then
         misses those rows.""",
     )
+
+    _fitted_schema: ClassVar[dict[str, Check]] = {
+        "components_": array("f", "n_components_", "n_features_in_"),
+        "explained_variance_": array("f", "n_components_"),
+        "explained_variance_ratio_": array("f", "n_components_"),
+        "_trained": sequence(
+            either(
+                array("f", "n_components_", "n_features_in_"),
+                array("f", "n_features_in_", "n_components_"),
+            )
+        ),
+    }
 
     def _starts_from_pca(self) -> bool:
         return self.init == "pca"

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from skae._params import NON_NEGATIVE, POSITIVE, hyperparameters, one_of, param
+from skae._schema import persistent
 from skae.architectures._mlp import UnitLinear
 from skae.autoencoders._deep import Autoencoder, warn_of_growth
 from skae.autoencoders._dictionary import DictionaryAutoencoder, layers_of
@@ -23,6 +24,7 @@ def bernoulli_kl(rho: float, mean: Tensor) -> Tensor:
     return target * (target / mean).log() + (1 - target) * ((1 - target) / (1 - mean)).log()
 
 
+@persistent
 @hyperparameters
 class SparseAutoencoder(DictionaryAutoencoder):
     r"""Autoencoder with a wide code of which few units are active.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_array, check_is_fitted
 from torch import Tensor, nn
 
+from skae import _schema as schema
 from skae._params import NON_NEGATIVE, POSITIVE, POSITIVE_INT, hyperparameters, one_of, param
 from skae._sklearn import Interval, RealNotInt
 from skae._validation import check_count, finite
@@ -42,6 +44,7 @@ ACTIVE = 0.01  # nats: a component whose posterior says less than this says noth
 LOG_2_PI = math.log(2 * math.pi)
 
 
+@schema.persistent
 @hyperparameters
 class VariationalAutoencoder(Conditional, DeepAutoencoder):
     r"""Probabilistic autoencoder: a density of the rows, to score, sample and interpolate.
@@ -220,6 +223,23 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
             learned = torch.ones(()) if noise is None else (noise - FLOOR).clamp_min(FLOOR)
             n = rows.n_features if self.variance == "feature" else 1
             module.log_noise = nn.Parameter(learned.log().to(module.shift).repeat(n))
+
+    def _added_tensors(self, widths: Widths) -> dict[str, Tensor]:
+        bias = nn.Parameter(torch.empty(widths["n_components"], device="meta"))
+        added: dict[str, Tensor] = {"posterior_bias": bias}
+        if self.likelihood != "gaussian":
+            return added
+        if not isinstance(self.variance, str):
+            return added | {"given_noise": torch.empty((), device="meta")}
+        n = widths["n_outputs"] if self.variance == "feature" else 1
+        return added | {"log_noise": nn.Parameter(torch.empty(n, device="meta"))}
+
+    @classmethod
+    def _check_state(cls, state: Mapping[str, Any]) -> None:
+        super()._check_state(state)
+        if "_weights" in state and state["_fitted_with"]["likelihood"] == "gaussian":
+            noise = schema.either(schema.positive, schema.array("f", "n_features_in_"))
+            schema.check_values("a fitted Gaussian", {"noise_variance_": noise}, state)
 
     def _noise(self, module: AutoencoderModule) -> Tensor:
         """Return the variance of x given z, in conditioned units, (), (1,) or (d,)."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from numbers import Real
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from skae._schema import Check, array, instance, integer, persistent, sequence
 from skae._validation import what_is_wrong
 
 MOST = 50  # categories of a column that are told apart, the most frequent
@@ -26,6 +27,7 @@ def is_mixed(X: Any) -> bool:
     )
 
 
+@persistent
 class Columns(BaseEstimator):
     """What each column of a DataFrame is, and the DataFrame as an array.
 
@@ -49,6 +51,37 @@ class Columns(BaseEstimator):
     leader_ : ndarray of shape (n_encoded,)
         For each column of the array, where the DataFrame's column that it belongs to starts.
     """
+
+    _fitted_schema: ClassVar[dict[str, Check]] = {
+        "kinds_": sequence(lambda value, _: value in (*NUMBERS, *LABELS, "empty"), list),
+        "dtypes_": sequence(lambda value, _: _is_dtype(value), list),
+        "levels_": sequence(instance(list), list),
+        "shown_": sequence(sequence(integer(), list), list),
+        "declared_": sequence(lambda value, _: value is None or _is_declared(value), list),
+        "first_": array("i", None),
+        "leader_": array("i", None),
+    }
+
+    @classmethod
+    def _check_state(cls, state: Mapping[str, Any]) -> None:
+        """Raise ValueError where fitted attributes in a file do not belong together."""
+        if "kinds_" not in state:
+            return
+        levels, shown = state["levels_"], state["shown_"]
+        n = len(state["kinds_"])
+        lists = ("dtypes_", "levels_", "shown_", "declared_")
+        widths = [max(1, len(some)) for some in shown]
+        first = np.cumsum([0, *widths[:-1]])
+        if not (
+            all(len(state[name]) == n for name in lists)
+            and all(
+                len(set(some)) == len(some) and all(k < len(known) for k in some)
+                for known, some in zip(levels, shown, strict=True)
+            )
+            and np.array_equal(state["first_"], first)
+            and np.array_equal(state["leader_"], np.repeat(first, widths))
+        ):
+            raise ValueError("the columns of its categories do not belong together")
 
     def fit(self, frame: pd.DataFrame, weight: NDArray, missing: Any) -> Self:
         """Learn what the columns of a DataFrame of weighted rows are."""
@@ -199,10 +232,38 @@ class Columns(BaseEstimator):
         return pd.CategoricalDtype(pd.Index(self.levels_[j], dtype=dtype), ordered=ordered)
 
 
+def _is_dtype(name: Any) -> bool:
+    """Whether there is a dtype of columns of that name."""
+    try:
+        dtype = pd.api.types.pandas_dtype(name) if isinstance(name, str) else None
+    except (TypeError, ValueError, ImportError):
+        return False
+    plain = isinstance(dtype, np.dtype) and dtype.kind in "biufO"
+    return plain or isinstance(dtype, pd.api.extensions.ExtensionDtype)
+
+
+def _is_declared(value: Any) -> bool:
+    """Whether a value is the dtype of categories, and whether they are ordered."""
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and _is_dtype(value[0])
+        and isinstance(value[1], bool)
+    )
+
+
 def blocks(leader: NDArray) -> Iterator[slice]:
     """Yield the columns that belong together, as a slice each."""
     firsts, sizes = np.unique(leader, return_counts=True)
     return (slice(int(j), int(j + size)) for j, size in zip(firsts, sizes, strict=True))
+
+
+def is_grouping(leader: Any, length: int) -> bool:
+    """Whether an array tells the first column of the group that each column belongs to."""
+    if not array("iu", length)(leader, {}):
+        return False
+    starts = leader == np.arange(length)
+    return np.array_equal(leader, np.maximum.accumulate(np.where(starts, leader, 0)))
 
 
 def known_cells(column: pd.Series, missing: Any) -> NDArray:

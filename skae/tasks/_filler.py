@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self, cast
 
 import numpy as np
@@ -11,9 +12,11 @@ from torch import Tensor, nn
 
 from skae._params import POSITIVE_INT, hyperparameters, param
 from skae.architectures._layers import Dropout
+from skae._schema import persistent
 from skae.architectures._recipe import Recipe
 from skae.base import BaseAutoencoder
 from skae.losses import CrossEntropy
+from skae.tasks._columns import is_grouping
 from skae.tasks._gaussian import Gaussian, chances
 from skae.training import AutoencoderModule, Batch, HoldOut, Rows, Widths, evenly, or_auto
 
@@ -43,6 +46,7 @@ class Block(nn.Module):
         return x + self.inner(x)
 
 
+@persistent
 @hyperparameters
 class Blocks(Recipe):
     """Encoder of residual blocks, and a decoder of one layer."""
@@ -57,7 +61,11 @@ class Blocks(Recipe):
         encoder = nn.Sequential(nn.Linear(n_inputs, n_code), *blocks)
         return encoder, nn.Sequential(nn.SiLU(), silent(nn.Linear(n_components, n_outputs)))
 
+    def _n_layers(self) -> int:
+        return 2 * self.n_blocks + 2
 
+
+@persistent
 @hyperparameters
 class Filler(BaseAutoencoder):
     r"""Autoencoder that learns to fill cells that are hidden from it.
@@ -136,6 +144,30 @@ class Filler(BaseAutoencoder):
         if grouped.any():
             module.register_buffer("leader", leader)
             module.register_buffer("grouped", grouped)
+
+    def _added_tensors(self, widths: Widths) -> dict[str, Tensor]:
+        d = widths["n_outputs"]
+        exact, each = torch.empty(d, d, dtype=torch.float64, device="meta"), (d, self.n_bins)
+        return {
+            "gaussian_mean": exact[0],
+            "gaussian_covariance": exact,
+            "bin_low": torch.empty(each, device="meta"),
+            "bin_width": torch.empty(each, device="meta"),
+        }
+
+    @classmethod
+    def _check_state(cls, state: Mapping[str, Any]) -> None:
+        super()._check_state(state)
+        values = state["_weights"]["values"] if "_weights" in state else {}
+        if "leader" in values or "grouped" in values:
+            leader: Any = values.get("leader")
+            grouped = values.get("grouped")
+            if not (
+                is_grouping(leader, state["n_features_in_"])
+                and isinstance(grouped, np.ndarray)
+                and np.array_equal(np.bincount(leader)[leader] > 1, grouped)
+            ):
+                raise ValueError("the columns of its categories do not belong together")
 
     def _corrupt(self, module: AutoencoderModule, batch: Batch) -> Batch:
         low, high = HIDE

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Self, cast
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skae import _schema as schema
 from skae._params import POSITIVE_INT, hyperparameters, one_of, param
 from skae._sklearn import MissingValues, _check_feature_names_in, _fit_context
 from skae._validation import below_one, check_count, unchanged_on_error, weights
@@ -18,7 +19,7 @@ from skae.autoencoders import VariationalAutoencoder
 from skae.base import BaseAutoencoder
 from skae.tasks._columns import Columns, is_mixed
 from skae.tasks._draws import LEVELS, draw, errors, picked, spread, tensors
-from skae.tasks._filler import Blocks, Filler
+from skae.tasks._filler import Filler
 from skae.tasks._gaussian import Gaussian, chances, fit_gaussian
 from skae.tasks._neighbors import Neighbors
 from skae.tasks._over_impute import OverImputeMixin
@@ -31,6 +32,7 @@ ROUNDS = 5  # of filling by the reconstruction of filled rows, of other autoenco
 FAR = 1e12  # standard deviations, beyond which sums of squares overflow
 
 
+@schema.persistent
 @hyperparameters
 class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
     r"""Imputation by an autoencoder that learns to fill hidden cells.
@@ -188,6 +190,51 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
         doc="""
         Seed of the training; None leaves an autoencoder that is given the one it has.""",
     )
+
+    _fitted_schema: ClassVar[dict[str, schema.Check]] = {
+        "n_features_in_": schema.integer(1),
+        "feature_names_in_": schema.optional(schema.names("n_features_in_")),
+        "estimator_": schema.instance(BaseAutoencoder, None),
+        "mean_": schema.array("f", "n_features_in_"),
+        "scale_": schema.array("f", "n_features_in_"),
+        "low_": schema.array("f", "n_features_in_"),
+        "high_": schema.array("f", "n_features_in_"),
+        "n_iter_": schema.integer(),
+        "indicated_": schema.array("i", None),
+        "_columns": schema.instance(Columns, None),
+        "_neighbors": schema.instance(Neighbors, None),
+        "_units": schema.array("f", 4, None),
+        "_mean": schema.array("f", None, finite=True),
+        "_covariance": schema.array("f", None, None, finite=True),
+        "_quantiles": schema.array("f", None, len(LEVELS), finite=True),
+    }
+
+    @classmethod
+    def _check_state(cls, state: Mapping[str, Any]) -> None:
+        """Raise ValueError where fitted attributes in a file do not belong together."""
+        if "_units" not in state:
+            return
+        fitted = object.__new__(cls)
+        fitted.__dict__ = dict(state)
+        columns, estimator, neighbors = (state[f] for f in ("_columns", "estimator_", "_neighbors"))
+        if columns is not None and not hasattr(columns, "leader_"):
+            raise ValueError("its columns are not fitted")
+        n, unknown = state["n_features_in_"], np.isnan(state["_units"])
+        group = np.arange(n) if columns is None else columns.leader_
+        if len(fitted._first) != n or len(group) != unknown.shape[1]:
+            raise ValueError("its columns are not as many as its features")
+        if (unknown != unknown[0, group]).any() or not (state["_units"][1, ~unknown[1]] > 0).all():
+            raise ValueError("its means and scales do not belong together")
+        leader = fitted._leader
+        d = len(leader)
+        if not (
+            state["_mean"].shape == (d,) == state["_quantiles"].shape[:1]
+            and state["_covariance"].shape == (d, d)
+            and (estimator is None or getattr(estimator, "mean_", np.empty(0)).shape == (d,))
+            and (neighbors is None or np.array_equal(vars(neighbors).get("leader_"), leader))
+            and np.isin(state["indicated_"], np.arange(n)).all()
+        ):
+            raise ValueError("its parts are not of the shape of its columns")
 
     # -------------------------------------------------------------------------------- fitting
 
@@ -538,8 +585,3 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-PARTS: dict[str, type] = {  # that files may hold
-    part.__name__: part for part in (Blocks, Columns, Filler, Neighbors)
-}

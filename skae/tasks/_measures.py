@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skae._schema import Check, array, check_values, either, number
 from skae.autoencoders import DenoisingAutoencoder
 from skae.autoencoders._normal import standard_draws
 from skae.base import BaseAutoencoder
@@ -35,6 +36,11 @@ class Measure:
     """
 
     additive = False  # whether rows are sums of cells
+    learned: ClassVar[dict[str, Check]] = {}  # the arrays that are learned, for files
+
+    def check(self, state: State, **sizes: int) -> None:
+        """Raise ValueError where a state in a file is not one that `fit` returns."""
+        check_values(f"a fitted {type(self).__name__}", self.learned, {**sizes, **state})
 
     def fit(self, model: BaseAutoencoder, table: Table, weight: NDArray, n_neighbors: int) -> State:
         """Return what is learned from the rows that have a weight."""
@@ -63,6 +69,17 @@ class Standardized(Measure):
     """Loss between row and reconstruction, relative to the column's mean loss in training."""
 
     additive = True
+    learned: ClassVar[dict[str, Check]] = {
+        "levels": array("f", None, finite=True),
+        "std": array("f", "d", finite=True),
+        "level": array("f", None, 1, finite=True),
+        "column": array("f", None, "d", finite=True),
+    }
+
+    def check(self, state: State, **sizes: int) -> None:
+        super().check(state, **sizes)
+        if not len(state["levels"]) == len(state["level"]) == len(state["column"]) > 0:
+            raise ValueError("its losses are not of as many levels of noise")
 
     def fit(self, model: BaseAutoencoder, table: Table, weight: NDArray, n_neighbors: int) -> State:
         levels, std = np.zeros(1), np.zeros(table.shape[1])
@@ -94,6 +111,14 @@ class Tails(Measure):
     """Minus the log p-value of each value among the training values of its column, two-sided."""
 
     additive = True
+    learned: ClassVar[dict[str, Check]] = {
+        name: array("f", "d", None) for name in ("knots", "below", "above")
+    } | {"least": array("f", "d", finite=True)}
+
+    def check(self, state: State, **sizes: int) -> None:
+        super().check(state, **sizes)
+        if not state["knots"].shape == state["below"].shape == state["above"].shape:
+            raise ValueError("its distributions are not of as many values")
 
     def fit(self, model: BaseAutoencoder, table: Table, weight: NDArray, n_neighbors: int) -> State:
         d = table.shape[1]
@@ -138,6 +163,11 @@ class Tails(Measure):
 class Mahalanobis(Measure):
     """Squared Mahalanobis distance of the code from the codes of training rows, per component."""
 
+    learned: ClassVar[dict[str, Check]] = {
+        "mean": array("f", "k", finite=True),
+        "precision": array("f", "k", "k", finite=True),
+    }
+
     def fit(self, model: BaseAutoencoder, table: Table, weight: NDArray, n_neighbors: int) -> State:
         known = weight > 0
         codes = _codes(model, table)[known]
@@ -159,6 +189,17 @@ class Neighbors(Measure):
     A training row is its own nearest neighbour, which says nothing: one code at the very same
     place does not count.
     """
+
+    learned: ClassVar[dict[str, Check]] = {
+        "codes": array("f", None, "k", finite=True),
+        "same": either(number, array("f")),
+    }
+
+    def check(self, state: State, **sizes: int) -> None:
+        super().check(state, **sizes)
+        k: Any = state.get("k")
+        if not (array("i")(k, {}) and 0 <= k < len(state["codes"])):
+            raise ValueError("its neighbours are not as many as it asks for")
 
     def fit(self, model: BaseAutoencoder, table: Table, weight: NDArray, n_neighbors: int) -> State:
         codes = _codes(model, table.take(evenly(np.flatnonzero(weight > 0), N_CODES)))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
+from skae._schema import Check, array, persistent
 from skae._validation import slices
-from skae.tasks._columns import blocks
+from skae.tasks._columns import blocks, is_grouping
 from skae.training import CELLS, evenly
 
 STEPS = 100  # that the metric of each variable is learned in
@@ -27,6 +28,7 @@ PRECISION = 64.0  # of the expectation that half the way is best
 FAR = 1e4  # standard deviations that distances are measured to, against overflow
 
 
+@persistent
 class Neighbors(BaseEstimator):
     r"""Fill holes by what rows alike hold, as far as that is to be trusted.
 
@@ -58,6 +60,27 @@ class Neighbors(BaseEstimator):
     weight_ : ndarray of shape (n,)
         Theirs.
     """
+
+    _fitted_schema: ClassVar[dict[str, Check]] = {
+        "leader_": lambda value, _: is_grouping(value, np.size(value)),
+        "metric_": array("f", None, None),
+        "power_": array("f", None),
+        "reach_": array("f", None),
+        "doubt_": array("f", None),
+        "filled_": array("f", None, None),
+        "known_": array("b", None, None),
+        "weight_": array("f", None),
+    }
+
+    @classmethod
+    def _check_state(cls, state: Mapping[str, Any]) -> None:
+        """Raise ValueError where fitted attributes in a file do not belong together."""
+        if "leader_" in state:
+            d, n = len(state["leader_"]), len(state["weight_"])
+            shapes = {"metric_": (d, d), "power_": (d,), "reach_": (d,), "doubt_": (d,)}
+            for name, shape in {**shapes, "filled_": (n, d), "known_": (n, d)}.items():
+                if state[name].shape != shape:
+                    raise ValueError(f"{name!r} of Neighbors is not of the shape of the others")
 
     def fit(
         self,

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +11,7 @@ from sklearn.utils import Tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted
 
+from skae import _schema as schema
 from skae._params import POSITIVE_INT, hyperparameters, one_of, param
 from skae._sklearn import (
     Interval,
@@ -35,6 +36,7 @@ TINY = np.finfo(np.float64).tiny
 AT_LEAST = 0.01  # share of the training rows that are called outliers
 
 
+@schema.persistent
 @hyperparameters
 class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
     r"""Outlier detection by any autoencoder.
@@ -175,6 +177,34 @@ class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
         Seed of the rows held out and of the autoencoder; None leaves the autoencoder the one it
         has.""",
     )
+
+    _fitted_schema: ClassVar[dict[str, schema.Check]] = {
+        "n_features_in_": schema.integer(1),
+        "feature_names_in_": schema.optional(schema.names("n_features_in_")),
+        "estimator_": schema.instance(BaseAutoencoder),
+        "offset_": schema.number,
+        "support_": schema.array("b", None),
+        "calibration_scores_": schema.array("f", None),
+        "_measures": schema.sequence(lambda value, _: isinstance(value, str) and value in MEASURES),
+        "_states": schema.sequence(schema.mapping(schema.anything)),
+        "_shares": schema.array("f", None, finite=True),
+    }
+
+    @classmethod
+    def _check_state(cls, state: Mapping[str, Any]) -> None:
+        """Raise ValueError where fitted attributes in a file do not belong together."""
+        if "estimator_" not in state:
+            return
+        names, states, estimator = state["_measures"], state["_states"], state["estimator_"]
+        sizes = {"d": state["n_features_in_"], "k": vars(estimator).get("n_components_")}
+        if vars(estimator).get("n_features_in_") != sizes["d"]:
+            raise ValueError("its autoencoder is not fitted to as many features")
+        if not 0 < len(names) == len(set(names)) == len(states) == len(state["_shares"]):
+            raise ValueError("its measures are not as many as their states")
+        if "likelihood" in names and not isinstance(estimator, VariationalAutoencoder):
+            raise ValueError("its autoencoder has no likelihood")
+        for name, learned in zip(names, states, strict=True):
+            MEASURES[name].check(learned, **sizes)
 
     # -------------------------------------------------------------------------------- fitting
 

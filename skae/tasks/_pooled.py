@@ -20,6 +20,7 @@ from sklearn.utils.validation import (
 )
 
 from skae._params import POSITIVE_INT, hyperparameters, one_of, param
+from skae._schema import persistent
 from skae._sklearn import HasMethods, _fit_context, _raise_for_params, _routing_enabled
 from skae._validation import unchanged_on_error, weights
 from skae.tasks._imputer import AutoencoderImputer
@@ -38,6 +39,7 @@ def _inner_has(name: str) -> Callable[[Any], bool]:
     return has
 
 
+@persistent
 @hyperparameters
 class PooledEstimator(MetaEstimatorMixin, BaseEstimator):
     r"""Any classifier or regressor for rows with holes, by multiple imputation.

@@ -26,7 +26,7 @@ from skae.training._table import (
     pieces,
     read_table,
 )
-from skae.training._train import or_auto, train
+from skae.training._train import or_auto, spec_of, train
 
 __all__ = [
     "CELLS",
@@ -61,6 +61,7 @@ __all__ = [
     "read_table",
     "restore",
     "seeded",
+    "spec_of",
     "state_of",
     "statistics_of",
     "train",

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from skae import _schema as schema
 from skae._files import check_place, read, write
 from skae._params import described
 from skae.training._optimizer import load_optimizer, state_of_optimizer
@@ -50,7 +51,7 @@ class Checkpoint:
         self.state: dict[str, Any] | None = None
         check_place(path, "checkpoint")
         if os.path.exists(path):
-            self.state = read(path, "checkpoint")
+            self.state = read(path, "checkpoint", _is_state)
             if self.state["fit"] != fit:
                 raise ValueError(
                     f"checkpoint={os.fspath(path)!r} belongs to a fit with other parameters or "
@@ -72,6 +73,7 @@ class Checkpoint:
         if self.state is None:
             return
         state = self.state
+        self._check_fits(net, state)
         modules = {name: torch.tensor(value) for name, value in state["module"].items()}
         net.module_.load_state_dict(modules)
         load_optimizer(net, state["optimizer"])
@@ -84,6 +86,27 @@ class Checkpoint:
             net.best_.load(state["best"])
         order.set_state(torch.tensor(state["order"]))
         net.random_.generator.set_state(torch.tensor(state["noise"]))
+
+    def _check_fits(self, net: Net, state: dict[str, Any]) -> None:
+        """Raise ValueError where a file's arrays are not those of a net."""
+        shapes = {name: tuple(t.shape) for name, t in net.module_.state_dict().items()}
+        best = state["best"]
+        moments = state["optimizer"]["moments"]
+        if (
+            {name: value.shape for name, value in state["module"].items()} != shapes
+            or (best is None) != (net.best_ is None)
+            or (best and [value.shape for value in best["values"]] != list(shapes.values()))
+            or len(state["history"]) > net.max_epochs
+            or any(
+                np.shape(of.get(moment, np.empty(shapes.get(name, ())))) != shapes.get(name)
+                for name, of in moments.items()
+                for moment in ("exp_avg", "exp_avg_sq")
+            )
+        ):
+            raise ValueError(
+                f"checkpoint={os.fspath(self.path)!r} cannot be read as checkpoint of skae: it is "
+                "damaged."
+            )
 
     def note(self, net: Net, order: torch.Generator) -> None:
         """Write where a net is after an epoch, unless it was written just now."""
@@ -108,6 +131,47 @@ class Checkpoint:
             },
         )
         self.written = time.monotonic()
+
+
+_generator = schema.array("u", None)  # of torch, which checks it
+
+_state = schema.record(
+    fit=schema.text,
+    began=schema.record(
+        bit_generator=lambda value, _: value == "MT19937",
+        state=schema.record(
+            key=schema.array("u", 624),
+            pos=lambda value, _: schema.integer()(value, {}) and value <= 624,
+        ),
+        has_gauss=schema.integer(),
+        gauss=schema.number,
+    ),
+    module=schema.mapping(schema.tensor),
+    optimizer=schema.record(
+        options=schema.mapping(schema.text),
+        moments=schema.mapping(schema.mapping(schema.anything)),
+    ),
+    n_steps=schema.integer(),
+    stop=schema.boolean,
+    history=schema.sequence(schema.mapping(schema.either(schema.number, schema.boolean)), list),
+    best=schema.either(
+        schema.instance(None),
+        schema.record(
+            epoch=schema.integer(),
+            loss=schema.number,
+            lowest=schema.number,
+            waited=schema.integer(),
+            values=schema.sequence(schema.tensor, list),
+        ),
+    ),
+    order=_generator,
+    noise=_generator,
+)
+
+
+def _is_state(value: Any) -> bool:
+    """Whether a value is what `Checkpoint.note` writes."""
+    return _state(value, {})
 
 
 def identity(estimator: BaseAutoencoder, table: Table, weight: NDArray, resume: bool) -> str:

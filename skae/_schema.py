@@ -1,0 +1,215 @@
+"""What a file may hold: types that register themselves, and checks of their state."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import numpy as np
+
+from skae._sklearn import InvalidParameterError, validate_parameter_constraints
+
+C = TypeVar("C", bound=type)
+Check = Callable[[Any, Mapping[str, Any]], bool]  # of a value, within the state it belongs to
+
+TYPES: dict[str, type] = {}
+ABSENT: Any = object()
+
+# ------------------------------------------------------------------------------ what may run
+
+TRUSTED_FUNCTIONS = ("torch.nn:Linear",)  # that any file may name
+_trusted: ContextVar[tuple[str, ...] | None] = ContextVar("trusted", default=None)
+
+
+@contextmanager
+def trusting(functions: Collection[str]) -> Iterator[None]:
+    """Let only some functions be imported by name, in this thread, for a while."""
+    token = _trusted.set((*TRUSTED_FUNCTIONS, *functions))
+    try:
+        yield
+    finally:
+        _trusted.reset(token)
+
+
+def check_trusted(function: str) -> None:
+    """Raise ValueError if a file is being read that must not name a function."""
+    trusted = _trusted.get()
+    if trusted is not None and function not in trusted:
+        raise ValueError(
+            f"it names the function {function!r}, which would be imported and called; if you "
+            f"trust it, load with trusted=[{function!r}]"
+        )
+
+
+# ---------------------------------------------------------------------------- types and state
+
+
+def persistent(cls: C) -> C:
+    """Let files hold instances of a class, under its name.
+
+    What ``__getstate__`` returns is written. It is checked before it is written and before
+    anything is built from it: the constructor's parameters by their constraints; the fitted
+    attributes that ``_fitted_schema`` names, which are there all or none; and all of it by
+    ``_check_state``, if the class has one.
+    """
+    former = TYPES.setdefault(cls.__name__, cls)
+    if (former.__module__, former.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise ValueError(f"There is a persistent class named {cls.__name__} already; rename this.")
+    TYPES[cls.__name__] = cls
+    return cls
+
+
+def check_state(cls: Any, state: Any) -> None:
+    """Raise ValueError where a state cannot be that of an instance of a persistent class."""
+    name = cls.__name__
+    if not (type(state) is dict and all(type(key) is str for key in state)):
+        raise ValueError(f"the state of {name} is not a dictionary of attributes")
+    parameters = cls._get_param_names()
+    schema: dict[str, Check] = {}
+    for base in reversed(cls.__mro__):
+        schema |= vars(base).get("_fitted_schema", {})
+    for key in state:
+        known = key in parameters or key in schema
+        if not known and (not key.isidentifier() or key.startswith("__") or hasattr(cls, key)):
+            raise ValueError(f"{key!r} cannot be an attribute of {name}")
+    check_parameters(cls, {key: state.get(key, ABSENT) for key in parameters})
+    if any(key in state for key in schema):
+        check_values(f"a fitted {name}", schema, state)
+    if hasattr(cls, "_check_state"):
+        cls._check_state(state)
+
+
+def check_parameters(cls: Any, values: Mapping[str, Any]) -> None:
+    """Raise ValueError where a parameter is missing or violates its constraints."""
+    for key, value in values.items():
+        if value is ABSENT:
+            raise ValueError(f"{cls.__name__} lacks its parameter {key!r}")
+    try:
+        constraints = getattr(cls, "_parameter_constraints", {})
+        validate_parameter_constraints(constraints, dict(values), cls.__name__)
+    except InvalidParameterError as error:
+        raise ValueError(str(error).rstrip(".")) from None
+
+
+def check_values(what: str, schema: Mapping[str, Check], state: Mapping[str, Any]) -> None:
+    """Raise ValueError where a value does not pass its check."""
+    for key, check in schema.items():
+        if not check(state.get(key, ABSENT), state):
+            raise ValueError(f"{key!r} is not what {what} has there")
+
+
+# ---------------------------------------------------------------------------------- the checks
+
+
+def boolean(value: Any, state: Mapping[str, Any]) -> bool:
+    """Whether a value is True or False."""
+    return isinstance(value, (bool, np.bool_))
+
+
+def text(value: Any, state: Mapping[str, Any]) -> bool:
+    """Whether a value is a string."""
+    return isinstance(value, str)
+
+
+def number(value: Any, state: Mapping[str, Any]) -> bool:
+    """Whether a value is a real number, NaN and infinity included."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def positive(value: Any, state: Mapping[str, Any]) -> bool:
+    """Whether a value is a finite number above 0."""
+    return number(value, state) and 0 < value <= sys.float_info.max
+
+
+def integer(low: int = 0) -> Check:
+    """Return the check that a value is an integer of at least `low`, of 64 bits."""
+
+    def check(value: Any, state: Mapping[str, Any]) -> bool:
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        return whole and low <= value < 2**63
+
+    return check
+
+
+def array(kinds: str, *shape: int | str | None, finite: bool = False) -> Check:
+    """Return the check that a value is an array of some kinds of dtype and of a shape.
+
+    A name in the shape stands for the number of that name in the state, None for any length.
+    """
+
+    def check(value: Any, state: Mapping[str, Any]) -> bool:
+        if not (isinstance(value, np.ndarray) and value.dtype.kind in kinds):
+            return False
+        wanted = [state.get(n, ABSENT) if isinstance(n, str) else n for n in shape]
+        if value.ndim != len(wanted):
+            return False
+        same = (w is None or n == w for n, w in zip(value.shape, wanted, strict=True))
+        return all(same) and (not finite or bool(np.isfinite(value).all()))
+
+    return check
+
+
+def names(length: str) -> Check:
+    """Return the check that a value is an array of as many strings as the state says."""
+    shaped = array("OU", length)
+    return lambda value, state: shaped(value, state) and all(map(_is_text, value.flat))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def tensor(value: Any, state: Mapping[str, Any]) -> bool:
+    """Whether a value is an array that torch can hold."""
+    kinds = ("b1", "u1", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
+    return isinstance(value, np.ndarray) and value.dtype in map(np.dtype, kinds)
+
+
+def sequence(check: Check, *kinds: type) -> Check:
+    """Return the check that a value is a list or tuple of values that pass a check."""
+    allowed = kinds or (list, tuple)
+    return lambda value, state: (
+        type(value) in allowed and all(check(inner, state) for inner in value)
+    )
+
+
+def mapping(check: Check) -> Check:
+    """Return the check that a value is a dictionary from strings to values that pass a check."""
+    return lambda value, state: (
+        type(value) is dict
+        and all(isinstance(key, str) for key in value)
+        and all(check(inner, value) for inner in value.values())
+    )
+
+
+def record(**checks: Check) -> Check:
+    """Return the check that a value is a dictionary of just these keys, which pass theirs."""
+    return lambda value, state: (
+        type(value) is dict
+        and value.keys() == checks.keys()
+        and all(check(value[key], value) for key, check in checks.items())
+    )
+
+
+def instance(*classes: Any) -> Check:
+    """Return the check that a value is of one of some classes, or None if that is among them."""
+    kinds = tuple(type(None) if cls is None else cls for cls in classes)
+    return lambda value, state: isinstance(value, kinds)
+
+
+def either(*checks: Check) -> Check:
+    """Return the check that a value passes one of several."""
+    return lambda value, state: any(check(value, state) for check in checks)
+
+
+def optional(check: Check) -> Check:
+    """Return the check that a value is absent or passes a check."""
+    return lambda value, state: value is ABSENT or check(value, state)
+
+
+def anything(value: Any, state: Mapping[str, Any]) -> bool:
+    """Whether there is a value."""
+    return value is not ABSENT
