@@ -150,7 +150,8 @@ def read(path: Path, kind: str, check: Callable[[Any], bool], trusted: Collectio
         raise
     except Exception as error:
         # What only a wrong file can bring about is no message for users.
-        reason = str(error).rstrip(".") if type(error) is ValueError else "it is damaged"
+        said = " ".join(str(error).split()).rstrip(".")
+        reason = said if type(error) is ValueError else "it is damaged"
         raise ValueError(f"{where} cannot be read as {kind} of skae: {reason}.") from error
     return value
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skae._params import POSITIVE_INT, hyperparameters, param
+from skae._schema import array, persistent
 from skae.architectures._layers import Dropout
-from skae._schema import persistent
 from skae.architectures._recipe import Recipe
 from skae.base import BaseAutoencoder
 from skae.losses import CrossEntropy
@@ -164,7 +164,7 @@ class Filler(BaseAutoencoder):
             grouped = values.get("grouped")
             if not (
                 is_grouping(leader, state["n_features_in_"])
-                and isinstance(grouped, np.ndarray)
+                and array("b", None)(grouped, {})
                 and np.array_equal(np.bincount(leader)[leader] > 1, grouped)
             ):
                 raise ValueError("the columns of its categories do not belong together")

@@ -71,9 +71,9 @@ class Standardized(Measure):
     additive = True
     learned: ClassVar[dict[str, Check]] = {
         "levels": array("f", None, finite=True),
-        "std": array("f", "d", finite=True),
+        "std": array("f", "n_features", finite=True),
         "level": array("f", None, 1, finite=True),
-        "column": array("f", None, "d", finite=True),
+        "column": array("f", None, "n_features", finite=True),
     }
 
     def check(self, state: State, **sizes: int) -> None:
@@ -112,8 +112,8 @@ class Tails(Measure):
 
     additive = True
     learned: ClassVar[dict[str, Check]] = {
-        name: array("f", "d", None) for name in ("knots", "below", "above")
-    } | {"least": array("f", "d", finite=True)}
+        name: array("f", "n_features", None) for name in ("knots", "below", "above")
+    } | {"least": array("f", "n_features", finite=True)}
 
     def check(self, state: State, **sizes: int) -> None:
         super().check(state, **sizes)
@@ -164,8 +164,8 @@ class Mahalanobis(Measure):
     """Squared Mahalanobis distance of the code from the codes of training rows, per component."""
 
     learned: ClassVar[dict[str, Check]] = {
-        "mean": array("f", "k", finite=True),
-        "precision": array("f", "k", "k", finite=True),
+        "mean": array("f", "n_components", finite=True),
+        "precision": array("f", "n_components", "n_components", finite=True),
     }
 
     def fit(self, model: BaseAutoencoder, table: Table, weight: NDArray, n_neighbors: int) -> State:
@@ -191,7 +191,7 @@ class Neighbors(Measure):
     """
 
     learned: ClassVar[dict[str, Check]] = {
-        "codes": array("f", None, "k", finite=True),
+        "codes": array("f", None, "n_components", finite=True),
         "same": either(number, array("f")),
     }
 

@@ -196,15 +196,17 @@ class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
         if "estimator_" not in state:
             return
         names, states, estimator = state["_measures"], state["_states"], state["estimator_"]
-        sizes = {"d": state["n_features_in_"], "k": vars(estimator).get("n_components_")}
-        if vars(estimator).get("n_features_in_") != sizes["d"]:
+        n_features = state["n_features_in_"]
+        if vars(estimator).get("n_features_in_") != n_features or not hasattr(estimator, "module_"):
             raise ValueError("its autoencoder is not fitted to as many features")
         if not 0 < len(names) == len(set(names)) == len(states) == len(state["_shares"]):
             raise ValueError("its measures are not as many as their states")
         if "likelihood" in names and not isinstance(estimator, VariationalAutoencoder):
             raise ValueError("its autoencoder has no likelihood")
         for name, learned in zip(names, states, strict=True):
-            MEASURES[name].check(learned, **sizes)
+            MEASURES[name].check(
+                learned, n_features=n_features, n_components=estimator.n_components_
+            )
 
     # -------------------------------------------------------------------------------- fitting
 
