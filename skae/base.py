@@ -35,6 +35,7 @@ from skae.training import (
     device_of,
     joined,
     known_rows,
+    moments_fit,
     pieces,
     read_table,
     restore,
@@ -414,10 +415,9 @@ class BaseAutoencoder(
         values = state["_weights"]["values"]
         if lacking := fitted._added_tensors(state["_spec"]["widths"]).keys() - values.keys():
             raise ValueError(f"it lacks the weights {min(lacking)!r}")
-        for name, moments in state["_optimizer"]["moments"].items():
-            for moment in ("exp_avg", "exp_avg_sq"):
-                if moment in moments and np.shape(moments[moment]) != np.shape(values.get(name)):
-                    raise ValueError(f"the moments of {name!r} are not of its shape")
+        shapes = {name: array.shape for name, array in values.items()}
+        if not moments_fit(state["_optimizer"]["moments"], shapes):
+            raise ValueError("the moments of its optimiser are not of the shapes of its weights")
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -1,6 +1,7 @@
 """A fit that is killed goes on to the same bits."""
 
 import copy
+import json
 import os
 import random
 import signal
@@ -18,6 +19,8 @@ from torch import nn
 
 import skae
 from skae import MLP, Autoencoder, Networks
+from skae._encoding import Decoder
+from skae._files import _parts, write
 from skae.training import _checkpoint
 
 FIT = """
@@ -200,3 +203,49 @@ class Unreachable(Callback):
 def test_written_about_once_a_second_at_most(sheet, tmp_path):
     Autoencoder(2, max_iter=3, early_stopping=False, checkpoint=tmp_path / "c").fit(sheet)
     assert not (tmp_path / "c").exists()
+
+
+def forge(path, name, change):
+    """Change a value of a checkpoint, and repair its checksum."""
+    structure, arrays = _parts(str(path), "checkpoint")
+    state = Decoder(arrays).value(json.loads(structure))
+    *parents, last = name.split(".")
+    inner = state
+    for parent in parents:
+        inner = inner[parent]
+    inner[last] = change(inner[last])
+    path.unlink()
+    write(path, "checkpoint", state)
+
+
+@pytest.mark.usefixtures("every_epoch")
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("module.output_bias", lambda value: value[:-1]),
+        ("module", lambda value: dict(list(value.items())[1:])),
+        ("module", list),
+        ("optimizer.moments.output_bias.exp_avg", lambda value: value[:-1]),
+        ("optimizer.moments", lambda value: value | {"none": {}}),
+        ("best.values", lambda value: value[::-1]),
+        ("best", lambda value: None),
+        ("history", lambda value: value * 9),
+        ("history", lambda value: [{"train_loss": "low"}]),
+        ("n_steps", lambda value: -1),
+        ("stop", lambda value: 1),
+        ("order", lambda value: value[:-1]),
+        ("noise", np.zeros_like),
+        ("began.state.pos", lambda value: 10**6),
+        ("began.state.key", lambda value: value[1:]),
+        ("fit", lambda value: None),
+    ],
+)
+def test_a_forged_checkpoint_is_refused(sheet, tmp_path, name, change):
+    path = tmp_path / "c"
+    model = Autoencoder(2, max_iter=2, random_state=0, init="random", checkpoint=path)
+    model.fit(sheet)
+    forge(path, name, change)
+    before = vars(model).copy()
+    with pytest.raises(ValueError, match="c'? cannot be read as checkpoint of skae: it"):
+        model.fit(sheet)
+    assert vars(model) == before

@@ -7,6 +7,7 @@ import copy
 import json
 import os
 import random
+import resource
 import struct
 
 import numpy as np
@@ -16,7 +17,7 @@ from safetensors.numpy import load, save
 
 import skae
 from skae import MLP, Autoencoder, AutoencoderImputer, AutoencoderOutlierDetector
-from skae._files import _digest
+from skae._files import _digest, _without_arrays
 
 MUTATIONS = int(os.environ.get("SKAE_MUTATIONS", "300"))
 SHORT = {"max_iter": 2, "early_stopping": False, "random_state": 0}
@@ -137,6 +138,75 @@ def answers(model, rows):
             model.sample(3, random_state=0)
         elif hasattr(model, name):
             getattr(model, name)(*() if name.startswith("get") else (rows,))
+
+
+def found(node, name):
+    """Return the pair of a dictionary in a structure that has this key."""
+    return next(pair for pair, key in places(node) if key == 0 and pair[0] == name)
+
+
+HUGE = 10**12
+FORGED = {
+    "layers by the million": ("architecture_.hidden_layer_sizes", {"list": [1] * 10**6}),
+    "a wide layer": ("architecture_.hidden_layer_sizes", {"tuple": [HUGE]}),
+    "a width that overflows": ("n_inputs", 2**62),
+    "a width that is text": ("n_inputs", "open('x', 'w')"),
+    "a width that is no number": ("n_code", float("nan")),
+    "a scale below zero": ("scale_", -1.0),
+    "an estimator as architecture": (
+        "architecture_",
+        {"class": "Columns", "state": {"dict": []}, "requests": {}},
+    ),
+    "an array twice": ("mean_", {"array": "1"}),
+    "text as a number": ("n_features_in_", "4"),
+    "a parameter out of range": ("n_components", 0),
+    "a method": ("loss_curve_", {"dict": [["transform", 1]]}),
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_forged_values_are_refused_before_anything_is_built(files, tmp_path, what):
+    structure, arrays, _ = files[0]
+    structure = copy.deepcopy(structure)
+    name, value = FORGED[what]
+    pair = [None, structure["state"]]
+    for part in name.split("."):
+        pair = found(pair[1], part)
+    pair[1] = value
+    written(tmp_path / "model", structure, arrays)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="model cannot be read as estimator of skae: ") as caught:
+        skae.load(tmp_path / "model")
+    assert "damaged" not in str(caught.value)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    assert grown < 100e6 + 50 * (tmp_path / "model").stat().st_size
+
+
+@pytest.mark.parametrize("name", ["__class__", "transform", "_map", "a b", "__dict__"])
+def test_attributes_shadow_nothing(files, tmp_path, name):
+    structure, arrays, _ = copy.deepcopy(files[0])
+    structure["state"]["dict"].append([name, 1])
+    written(tmp_path / "model", structure, arrays)
+    with pytest.raises(ValueError, match="cannot be an attribute of Autoencoder"):
+        skae.load(tmp_path / "model")
+    structure["state"]["dict"][-1][0] = "of_another_version_"
+    written(tmp_path / "model", structure, arrays)
+    assert skae.load(tmp_path / "model").of_another_version_ == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "5", "{}", '{"list":[' * 500 + "]}" * 500, "[" * 10**6, '{"list":[],"list":[]}', '"',
+     '{"list":[' + "9" * 5000 + "]}", '{"dict":[[{"list":[]},1]]}', '{"class":[]}', '{"array":[]}',
+     '{"strings":["a"],"shape":[1,4294967296,4294967296]}', '"\\' * 10**5],
+)  # fmt: skip
+def test_structures_that_are_none(tmp_path, text):
+    path = tmp_path / "model"
+    metadata = {"skae": "1", "kind": "estimator", "structure": text, "digest": _digest(text, {})}
+    path.write_bytes(_without_arrays(metadata))
+    with pytest.raises(ValueError, match="model cannot be read as estimator of skae: it") as caught:
+        skae.load(path)
+    assert len(str(caught.value)) < 300
 
 
 def outcome(function, *args):

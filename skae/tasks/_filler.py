@@ -161,7 +161,7 @@ class Filler(BaseAutoencoder):
         values = state["_weights"]["values"] if "_weights" in state else {}
         if "leader" in values or "grouped" in values:
             leader: Any = values.get("leader")
-            grouped = values.get("grouped")
+            grouped: Any = values.get("grouped")
             if not (
                 is_grouping(leader, state["n_features_in_"])
                 and array("b", None)(grouped, {})

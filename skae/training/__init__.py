@@ -14,7 +14,7 @@ from skae.training._net import HoldOut, Net, WeightedMean
 from skae.training._rng import Random, random_state_of, seeded
 from skae.training._rows import Batch, Batches, Conditioning, Rows, StoredRows
 from skae.training._schedules import SCHEDULES
-from skae.training._state import restore, state_of
+from skae.training._state import moments_fit, restore, state_of
 from skae.training._table import (
     CELLS,
     FLOATS,
@@ -54,6 +54,7 @@ __all__ = [
     "evenly",
     "joined",
     "known_rows",
+    "moments_fit",
     "or_auto",
     "pieces",
     "principal_axes",

@@ -17,7 +17,7 @@ from skae import _schema as schema
 from skae._files import check_place, read, write
 from skae._params import described
 from skae.training._optimizer import load_optimizer, state_of_optimizer
-from skae.training._state import state_of
+from skae.training._state import moments_fit, state_of
 
 if TYPE_CHECKING:
     from skae.base import BaseAutoencoder
@@ -91,17 +91,12 @@ class Checkpoint:
         """Raise ValueError where a file's arrays are not those of a net."""
         shapes = {name: tuple(t.shape) for name, t in net.module_.state_dict().items()}
         best = state["best"]
-        moments = state["optimizer"]["moments"]
         if (
             {name: value.shape for name, value in state["module"].items()} != shapes
             or (best is None) != (net.best_ is None)
             or (best and [value.shape for value in best["values"]] != list(shapes.values()))
             or len(state["history"]) > net.max_epochs
-            or any(
-                np.shape(of.get(moment, np.empty(shapes.get(name, ())))) != shapes.get(name)
-                for name, of in moments.items()
-                for moment in ("exp_avg", "exp_avg_sq")
-            )
+            or not moments_fit(state["optimizer"]["moments"], shapes)
         ):
             raise ValueError(
                 f"checkpoint={os.fspath(self.path)!r} cannot be read as checkpoint of skae: it is "
@@ -133,7 +128,14 @@ class Checkpoint:
         self.written = time.monotonic()
 
 
-_generator = schema.array("u", None)  # of torch, which checks it
+def _generator(value: Any, _: Any) -> bool:
+    """Whether a value is the state of a generator of torch's."""
+    try:
+        torch.Generator().set_state(torch.tensor(value))
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return True
+
 
 _state = schema.record(
     fit=schema.text,

@@ -14,6 +14,8 @@ from skae.training._module import AutoencoderModule, Widths, build
 from skae.training._rng import drawing_from
 from skae.training._rows import Conditioning
 
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
 
 def state_of(module: AutoencoderModule) -> dict[str, Any]:
     """Return a module's weights as arrays, and which of them are trained."""
@@ -21,6 +23,17 @@ def state_of(module: AutoencoderModule) -> dict[str, Any]:
         "values": {name: t.cpu().numpy() for name, t in module.state_dict().items()},
         "trainable": [name for name, _ in module.named_parameters()],
     }
+
+
+def moments_fit(moments: dict[str, dict[str, Any]], shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether the moments of the default optimiser are of the shapes of weights.
+
+    What other optimisers keep may have any shape.
+    """
+    return all(
+        name in shapes and all(np.shape(of[k]) == shapes[name] for k in MOMENTS if k in of)
+        for name, of in moments.items()
+    )
 
 
 def restore(

@@ -1,4 +1,6 @@
+import copy
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -161,3 +163,28 @@ class Twice(Autoencoder):
 
     def _widths(self, n_features):
         return super()._widths(n_features) | {"n_code": 2 * self.n_components_}
+
+
+class Waves(nn.Module):
+    """Holds tensors that are no part of its state, and reads a number when it is built."""
+
+    def __init__(self, n_in, n_out, reads):
+        super().__init__()
+        self.register_buffer("kept", torch.linspace(1, 2, n_in), persistent=False)
+        self.plain = torch.linspace(0, 1, n_out)
+        self.linear = nn.Linear(n_in, n_out)
+        self.power = float(self.plain.sum()) if reads else 1.0
+
+    def forward(self, x):
+        return self.linear(x * self.kept) + self.plain
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_networks_with_tensors_of_their_own_come_back_whole(sheet, reads):
+    waves = partial(Waves, reads=reads)
+    model = Autoencoder(
+        2, architecture=Networks(encoder=waves, decoder=waves), init="random", **SHORT
+    ).fit(sheet)
+    for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert np.array_equal(again.reconstruct(sheet), model.reconstruct(sheet))
+        assert not any(t.is_meta for t in again.module_.buffers())
