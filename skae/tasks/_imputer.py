@@ -20,7 +20,7 @@ from skae.base import BaseAutoencoder
 from skae.tasks._columns import Columns, is_mixed
 from skae.tasks._draws import LEVELS, draw, errors, picked, spread, tensors
 from skae.tasks._filler import Filler
-from skae.tasks._gaussian import Gaussian, chances, fit_gaussian
+from skae.tasks._gaussian import RIDGE, Gaussian, chances, fit_gaussian
 from skae.tasks._neighbors import Neighbors
 from skae.tasks._over_impute import OverImputeMixin
 from skae.training import Table, evenly, random_state_of, read_table
@@ -235,6 +235,12 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
             and np.isin(state["indicated_"], np.arange(n)).all()
         ):
             raise ValueError("its parts are not of the shape of its columns")
+        try:
+            # A rounding error more than that of EM is no fault of the file.
+            ridge = RIDGE * np.diag(state["_covariance"].diagonal())
+            np.linalg.cholesky(state["_covariance"] + ridge)
+        except np.linalg.LinAlgError:
+            raise ValueError("its covariance is that of no Gaussian") from None
 
     # -------------------------------------------------------------------------------- fitting
 

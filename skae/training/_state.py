@@ -73,7 +73,7 @@ def restore(
         if ours:
             raise ValueError(f"there are no networks of the widths {spec['widths']}") from error
     else:
-        module = _filled(module, state, added)
+        module = _filled(module, state, added, strict=ours)
         if ours or _is_whole(module, spec["widths"]):
             return module
     # Networks of users may need real tensors, or have some that are no part of their state.
@@ -81,19 +81,22 @@ def restore(
         raise ValueError("its networks are wider than there are weights")
     with drawing_from(torch.Generator()):  # weights that are replaced at once
         module = build(architecture, conditioning, **spec)
-    return _filled(module, state, added)
+    return _filled(module, state, added, strict=False)
 
 
 def _filled(
-    module: AutoencoderModule, state: dict[str, Any], added: Mapping[str, Tensor]
+    module: AutoencoderModule, state: dict[str, Any], added: Mapping[str, Tensor], strict: bool
 ) -> AutoencoderModule:
     """Give a module the values of its state, and what a variant added to it."""
     values: dict[str, NDArray] = state["values"]
+    own = set(module.state_dict()) if strict else set()
     for name in added.keys() & values.keys():
         _register(module, name, added[name])
     expected = module.state_dict()
+    dtype = values["output_bias"].dtype if "output_bias" in values else None
     for name, tensor in expected.items():
-        if name not in values or not _fits(values[name], tensor, values["output_bias"].dtype):
+        fits = name in values and values[name].shape == tuple(tensor.shape)
+        if not fits or values[name].dtype not in _dtypes(tensor, dtype, name in own):
             raise ValueError(f"it lacks the weights {name!r} of shape {tuple(tensor.shape)}")
     # torch.tensor copies: the arrays may be a read-only memmap.
     tensors = {name: torch.tensor(array) for name, array in values.items()}
@@ -105,13 +108,13 @@ def _filled(
     return module.eval()
 
 
-def _fits(array: NDArray, tensor: Tensor, dtype: np.dtype) -> bool:
-    """Whether an array can be a tensor's values, where training had some dtype."""
-    if array.shape != tuple(tensor.shape):
-        return False
-    own = np.dtype(str(tensor.dtype).removeprefix("torch."))
-    usual = tensor.dtype == torch.get_default_dtype()
-    return array.dtype == own or (usual and array.dtype == dtype)
+def _dtypes(tensor: Tensor, trained_in: np.dtype | None, strict: bool) -> list[np.dtype | None]:
+    """Return which dtypes the values of a tensor may have, where training had another default."""
+    as_built = np.dtype(str(tensor.dtype).removeprefix("torch."))
+    if tensor.dtype != torch.get_default_dtype() or trained_in is None or trained_in.kind != "f":
+        return [as_built]
+    # Networks of users, and what variants add, may have a dtype of their own.
+    return [trained_in] if strict else [trained_in, as_built]
 
 
 def _register(module: AutoencoderModule, name: str, tensor: Tensor) -> None:
