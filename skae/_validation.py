@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -77,9 +78,21 @@ def weights(sample_weight: ArrayLike | None, n_rows: int) -> NDArray:
     )
 
 
+def exponents(values: NDArray, axis: int | None = None) -> NDArray:
+    """Return the exponents of the powers of two just above the largest absolute values."""
+    return np.frexp(np.abs(values).max(axis=axis))[1]
+
+
 def below_one(weight: NDArray) -> NDArray:
     """Bring weights into (0, 1) by a power of two, which changes no bit of them."""
-    return np.ldexp(weight, -np.frexp(weight.max())[1])
+    return np.ldexp(weight, -exponents(weight))
+
+
+def mean(values: NDArray, weight: NDArray | None = None) -> NDArray:
+    """Return the mean over the first axis; sums of large values and weights do not overflow."""
+    power = exponents(values, axis=0)
+    weights = None if weight is None else below_one(weight)
+    return np.ldexp(np.average(np.ldexp(values, -power), axis=0, weights=weights), power)
 
 
 def finite(result: NDArray, name: str) -> NDArray:
@@ -106,9 +119,26 @@ def unchanged_on_error(estimator: Any, but: tuple[str, ...] = ()) -> Iterator[No
 
 
 def check_count(value: Any, name: str) -> None:
-    """Refuse a number of draws, steps or the like that is none."""
+    """Raise ValueError where a number of draws, steps or the like is not a positive integer."""
     if not (isinstance(value, (int, np.integer)) and value >= 1):
         raise ValueError(f"{name} must be a positive integer; got {value!r}.")
+
+
+def check_fits(shape: tuple[int, ...], name: str) -> None:
+    """Raise ValueError where an array of a shape, which `name` asks for, exceeds the memory."""
+    try:
+        np.empty(shape)
+    except (MemoryError, ValueError) as error:
+        raise ValueError(
+            f"{name}={shape[0]} asks for an array of shape {shape}, which exceeds the memory; ask "
+            "for fewer."
+        ) from error
+
+
+def check_share(value: Any, name: str) -> None:
+    """Raise ValueError where a share or a probability is not strictly between 0 and 1."""
+    if not (isinstance(value, Real) and 0 < float(value) < 1):
+        raise ValueError(f"{name} must be between 0 and 1; got {value!r}.")
 
 
 def slices(n_rows: int, size: int) -> Iterator[slice]:

@@ -22,7 +22,7 @@ from skae._hooks import Hooks
 from skae._params import hyperparameters
 from skae._sklearn import _fit_context
 from skae._training_parameters import TrainingParameters
-from skae._validation import below_one, finite, unchanged_on_error, weights
+from skae._validation import finite, mean, unchanged_on_error, weights
 from skae.exceptions import AutoencoderWarning, DivergenceError
 from skae.training import (
     FLOATS,
@@ -313,8 +313,7 @@ class BaseAutoencoder(
             Weighted mean over the rows.
         """
         scores = self.score_samples(X)
-        weight = below_one(weights(sample_weight, len(scores)))
-        return float(np.average(scores, weights=weight))
+        return float(mean(scores, weights(sample_weight, len(scores))))
 
     def _own_parameters(self) -> dict[str, Any]:
         """Return the hyperparameters that hooks may read: all but those of training."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
-from skae._sklearn import _check_sample_weight
+from skae._validation import below_one, exponents, weights
 
 __all__ = ["explained_variance", "neg_reconstruction_error"]
 
@@ -42,6 +42,12 @@ def neg_reconstruction_error(
     score : float
         In squared units of X.
 
+    Raises
+    ------
+    ValueError
+        If no cell counts, the reconstruction is not finite or not of the shape of X, or the score
+        leaves the range of float64.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -52,7 +58,15 @@ def neg_reconstruction_error(
     -0.0253
     """
     x, weight = _table(X, sample_weight)
-    return -float((weight * _error(estimator, X, x) ** 2).sum() / weight.sum())
+    with np.errstate(over="ignore"):
+        square, power = _mean_square(_error(estimator, X, x), weight)
+        score = -np.ldexp(square, 2 * power)
+    if not np.isfinite(score):
+        raise ValueError(
+            "The reconstruction is so far from X that squared errors overflow float64; divide X by "
+            "a constant before fitting."
+        )
+    return float(score)
 
 
 def explained_variance(
@@ -84,7 +98,8 @@ def explained_variance(
     Raises
     ------
     ValueError
-        If no column of X varies.
+        If no column of X varies, no cell counts, the reconstruction is not finite or not of the
+        shape of X, or the score leaves the range of float64.
 
     Examples
     --------
@@ -97,27 +112,70 @@ def explained_variance(
     (0.9777, 0.9777)
     """
     x, weight = _table(X, sample_weight)
-    mean = np.nansum(weight * x, axis=0) / np.maximum(weight.sum(axis=0), np.finfo(float).tiny)
-    varies = np.fmin.reduce(x) < np.fmax.reduce(x)  # which rounding of the mean would hide
-    variation = np.nansum((weight * (x - mean) ** 2)[:, varies])
+    variation, unit = _mean_square(_deviation(x, weight), weight)
     if variation == 0:
         raise ValueError(
             "X is constant, so it has no variance to explain; use neg_reconstruction_error."
         )
-    return 1 - float((weight * _error(estimator, X, x) ** 2).sum() / variation)
+    with np.errstate(over="ignore"):
+        error, power = _mean_square(_error(estimator, X, x), weight)
+        score = 1 - np.ldexp(error / variation, 2 * (power - unit))
+    if not np.isfinite(score):
+        raise ValueError(
+            "The reconstruction is so far from X, compared with how much X varies, that the "
+            "explained variance overflows float64; check the units of X."
+        )
+    return float(score)
 
 
 def _table(X: ArrayLike, sample_weight: ArrayLike | None) -> tuple[NDArray, NDArray]:
     """Return X in float64 and the weight of each cell, 0 where nothing is observed."""
-    x = check_array(X, dtype=np.float64, ensure_all_finite="allow-nan")
-    rows = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
-    weight = rows[:, None] * ~np.isnan(x)
+    x = check_array(X, dtype=np.float64, ensure_all_finite="allow-nan", input_name="X")
+    weight = weights(sample_weight, len(x))[:, None] * ~np.isnan(x)
     if not weight.any():
         raise ValueError("No cell of X is observed in a row of positive weight; pass other rows.")
-    return x, weight
+    return x, below_one(weight)
 
 
 def _error(estimator: Any, X: ArrayLike, x: NDArray) -> NDArray:
     """Return the error of each observed cell, 0 elsewhere."""
-    x_hat = np.asarray(estimator.inverse_transform(estimator.transform(X)), dtype=np.float64)
-    return np.where(np.isnan(x), 0, x_hat - x)
+    x_hat = check_array(
+        estimator.inverse_transform(estimator.transform(X)),
+        dtype=np.float64,
+        input_name="reconstruction",
+        estimator=estimator,
+    )
+    if x_hat.shape != x.shape:
+        raise ValueError(
+            f"The reconstruction of X has shape {x_hat.shape}, but X has shape {x.shape}; pass an "
+            "estimator whose inverse_transform undoes transform."
+        )
+    return _difference(x_hat, x)
+
+
+def _deviation(x: NDArray, weight: NDArray) -> NDArray:
+    """Return the difference of each observed cell from its column's mean, 0 elsewhere."""
+    # Differences from a value of the column are exactly 0 where the column is constant.
+    away = np.where(weight > 0, _difference(x, x[weight.argmax(axis=0), np.arange(x.shape[1])]), 0)
+    power = exponents(away)
+    total = weight.sum(axis=0)
+    means = (weight * np.ldexp(away, -power)).sum(axis=0) / np.where(total > 0, total, 1)
+    return np.where(weight > 0, away - np.ldexp(means, power), 0)
+
+
+def _difference(a: NDArray, b: NDArray) -> NDArray:
+    """Return a - b, 0 where either is missing."""
+    with np.errstate(over="ignore"):
+        difference = np.nan_to_num(a - b, nan=0.0, posinf=np.inf, neginf=-np.inf)
+    if not np.isfinite(difference).all():
+        raise ValueError(
+            "X or its reconstruction is so large that differences overflow float64; divide X by a "
+            "constant before fitting."
+        )
+    return difference
+
+
+def _mean_square(values: NDArray, weight: NDArray) -> tuple[Any, NDArray]:
+    """Return m and p so that the weighted mean square is m * 4**p, which may overflow."""
+    power = exponents(values)
+    return np.average(np.ldexp(values, -power) ** 2, weights=weight), power

@@ -65,16 +65,71 @@ def test_constant_table_has_nothing_to_explain(iris):
             metric(linear, np.full((3, 4), np.nan))
 
 
-def test_a_reconstruction_that_is_not_a_number_is_not_perfect(iris):
-    class Broken:
-        def transform(self, X):
-            return X
+class Answers:
+    """An estimator that reconstructs whatever it is given by one value."""
 
+    def __init__(self, value, n_features=4):
+        self.value, self.n_features = value, n_features
+
+    def transform(self, X):
+        return X
+
+    def inverse_transform(self, Z):
+        return np.full((len(Z), self.n_features), self.value)
+
+
+@pytest.mark.parametrize("metric", [explained_variance, neg_reconstruction_error])
+def test_reconstructions_that_have_no_error_are_refused(iris, metric):
+    with pytest.raises(ValueError, match="reconstruction contains NaN"):
+        metric(Answers(np.nan), iris)
+    with pytest.raises(ValueError, match="reconstruction contains infinity"):
+        metric(Answers(np.inf), iris)
+    with pytest.raises(ValueError, match=r"shape \(150, 3\), but X has shape \(150, 4\)"):
+        metric(Answers(0.0, n_features=3), iris)
+    with pytest.raises(ValueError, match="overflow"):
+        metric(Answers(1e200), iris)
+
+
+@pytest.mark.parametrize("factor", [5e-324, 1e-310, 1e-200, 1e-30, 1e30, 1e150, 1e200, 1e307])
+def test_explained_variance_does_not_depend_on_units(factor):
+    X = np.array([[1.0, 4.0], [2.0, 4.0], [3.0, 8.0], [6.0, 4.0]])
+    half = np.vectorize(lambda x: 2 * np.floor(x / factor / 2) * factor)  # exact in these units
+
+    class Rounds(Answers):
         def inverse_transform(self, Z):
-            return np.full(Z.shape, np.nan)
+            return half(Z)
 
-    assert np.isnan(explained_variance(Broken(), iris))
-    assert np.isnan(neg_reconstruction_error(Broken(), iris))
+    # Errors are 1, 0, 1, 0 in the first column; squared deviations 4 + 1 + 0 + 9, and 12.
+    assert explained_variance(Rounds(0), X * factor) == pytest.approx(1 - 2 / 26)
+    if 1e-150 < factor < 1e150:
+        assert neg_reconstruction_error(Rounds(0), X * factor) == pytest.approx(-(factor**2) / 4)
+
+
+@pytest.mark.parametrize("factor", [5e-324, 1e-300, 1e300, 1e307])
+def test_weights_count_relative_to_each_other(iris, factor):
+    pca = PCA(2).fit(iris)
+    weight = np.arange(1.0, 151.0) % 4
+    for metric in (explained_variance, neg_reconstruction_error):
+        assert metric(pca, iris, sample_weight=weight * factor) == pytest.approx(
+            metric(pca, iris, sample_weight=weight)
+        )
+    linear = LinearAutoencoder(2).fit(iris)
+    assert linear.score(iris, sample_weight=weight * factor) == pytest.approx(
+        linear.score(iris, sample_weight=weight)
+    )
+
+
+def test_a_large_constant_column_does_not_hide_small_ones():
+    X = np.column_stack([np.full(3, 1e300), [1e-9, 2e-9, 3e-9]])
+
+    class Means(Answers):
+        def inverse_transform(self, Z):
+            return np.column_stack([Z[:, 0], [1.5e-9, 2e-9, 2.5e-9]])
+
+    assert explained_variance(Means(0), X) == pytest.approx(0.75)
+    # All weight but a millionth of a millionth on one row.
+    one = explained_variance(Means(0), X, sample_weight=[1e12, 1, 0])
+    assert one == pytest.approx(1 - (1e12 * 0.25) / 1, rel=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning")
