@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import false_discovery_control
 
+from skae._validation import check_share
+
 SAME = 1e-6  # relative difference of scores that are equal
 
 
@@ -79,6 +81,5 @@ class ConformalMixin:
         ValueError
             If ``fdr`` is not between 0 and 1, or there are no rows to calibrate by.
         """
-        if not 0 < fdr < 1:
-            raise ValueError(f"fdr must be between 0 and 1; got {fdr!r}.")
+        check_share(fdr, "fdr")
         return false_discovery_control(self.p_values(X, X_calibration)) <= fdr

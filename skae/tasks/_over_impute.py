@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from skae._sklearn import _check_feature_names_in
+from skae._validation import check_share
 from skae.autoencoders import VariationalAutoencoder
 from skae.tasks._columns import blocks
 from skae.tasks._draws import LEVELS, hide, spread
@@ -55,8 +56,7 @@ class OverImputeMixin:
         """
         check_is_fitted(self)
         for name, value in (("fraction", fraction), ("coverage", coverage)):
-            if not 0 < value < 1:
-                raise ValueError(f"{name} must be between 0 and 1; got {value!r}.")
+            check_share(value, name)
         table, holes = self._read(X, reset=False)
         kept, leader = self._kept, self._leader
         Z = self._standardized(table, holes)

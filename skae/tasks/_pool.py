@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+from sklearn.utils import check_array
+
+from skae._validation import check_share, exponents, mean
 
 
 class Pooled(NamedTuple):
@@ -56,7 +60,8 @@ def pool_estimates(
     ------
     ValueError
         If there are fewer than two tables, shapes differ, a variance is negative, anything is not
-        finite, or ``df_complete`` is not above 0.
+        finite, ``df_complete`` is not above 0, ``coverage`` is not between 0 and 1, or an interval
+        leaves the range of float64.
 
     References
     ----------
@@ -72,7 +77,7 @@ def pool_estimates(
     >>> float(pooled.estimate), float(pooled.std_error.round(3))
     (2.0, 1.354)
     """
-    q, u = np.asarray(estimates, dtype=np.float64), np.asarray(variances, dtype=np.float64)
+    q, u = _numbers(estimates, "estimates"), _numbers(variances, "variances")
     if q.shape != u.shape or q.ndim < 1 or len(q) < 2:
         raise ValueError(
             "pool_estimates needs estimates and variances from two tables or more, in one shape; "
@@ -83,21 +88,49 @@ def pool_estimates(
             "pool_estimates needs finite estimates, and finite variances of at least 0; look at "
             "the estimator that gave others."
         )
-    if not df_complete > 0:
+    if not (isinstance(df_complete, Real) and df_complete > 0):
         raise ValueError(f"df_complete must be above 0; got {df_complete!r}.")
-    if not 0 < coverage < 1:
-        raise ValueError(f"coverage must be between 0 and 1; got {coverage!r}.")
-    m = len(q)
-    within, between = u.mean(axis=0), (1 + 1 / m) * q.var(axis=0, ddof=1)
-    total = within + between
-    # Share of the variance that the holes are to blame for.
-    share = np.divide(between, total, out=np.zeros_like(total), where=total > 0)
-    with np.errstate(divide="ignore"):
-        df = np.where(share > 0, (m - 1) / np.maximum(share, 1e-150) ** 2, np.inf)
+    check_share(coverage, "coverage")
+    m, power = len(q), exponents(q, axis=0)
+    scaled = np.ldexp(q, -power)  # squares of the largest and smallest numbers stay in range
+    away = scaled - scaled[0]  # exactly 0 where all tables agree
+    estimate = np.ldexp(scaled[0] + away.mean(axis=0), power)
+    with np.errstate(over="ignore", invalid="ignore"):
+        between = np.ldexp(np.sqrt((1 + 1 / m) * away.var(axis=0, ddof=1)), power)
+        std_error = np.hypot(np.sqrt(mean(u)), between)
+        # Share of the variance that is due to missing values.
+        share = np.where(std_error > 0, between / np.where(std_error > 0, std_error, 1), 0.0) ** 2
+        df = _degrees_of_freedom(m, share, float(df_complete))
+        half = stats.t.isf((1 - coverage) / 2, df) * std_error
+        pooled = Pooled(estimate, std_error, df, estimate - half, estimate + half)
+    if not (np.isfinite(pooled.low) & np.isfinite(pooled.high)).all():
+        raise ValueError(
+            "The interval of a pooled estimate overflows float64: estimates differ by too much "
+            "between tables, in absolute terms or compared with their variances; leave such an "
+            "estimate out, rescale it, or lower the coverage."
+        )
+    return pooled
+
+
+def _numbers(values: ArrayLike, name: str) -> NDArray:
+    """Return an array of float64, of any shape."""
+    return check_array(
+        values,
+        dtype=np.float64,
+        ensure_2d=False,
+        allow_nd=True,
+        ensure_all_finite=False,
+        ensure_min_samples=0,
+        ensure_min_features=0,
+        input_name=name,
+    )
+
+
+def _degrees_of_freedom(m: int, share: NDArray, df_complete: float) -> NDArray:
+    """Return those of Barnard and Rubin, given the share of the variance between tables."""
+    df = np.where(share > 0, (m - 1) / np.maximum(share, 1e-150) ** 2, np.inf)
     if np.isfinite(df_complete):
         observed = (df_complete + 1) / (df_complete + 3) * df_complete * (1 - share)
         df = np.where(observed > 0, 1 / (1 / df + 1 / np.maximum(observed, 1e-300)), 0.0)
         df = np.maximum(df, 1e-3)
-    half = stats.t.ppf((1 + coverage) / 2, df) * np.sqrt(total)
-    estimate = q.mean(axis=0)
-    return Pooled(estimate, np.sqrt(total), df, estimate - half, estimate + half)
+    return df
