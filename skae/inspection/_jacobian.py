@@ -3,12 +3,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.func import jacrev, vmap
 
-from skae._validation import check_count
+from skae._validation import check_count, finite
 from skae.base import BaseAutoencoder
 from skae.training import AutoencoderModule, Batch
 
@@ -50,7 +51,9 @@ def jacobian(estimator: BaseAutoencoder, X: ArrayLike) -> NDArray:
     >>> jacobian(model, X).shape
     (150, 2, 4)
     """
-    return _map(estimator, X, lambda J: J) / estimator.scale_
+    J = _map(estimator, X, lambda J: J)
+    with np.errstate(over="ignore"):
+        return finite(J / estimator.scale_, "X")
 
 
 def tangent_basis(estimator: BaseAutoencoder, X: ArrayLike, n_directions: int) -> NDArray:
@@ -104,7 +107,7 @@ def tangent_basis(estimator: BaseAutoencoder, X: ArrayLike, n_directions: int) -
                 f"n_directions must be between 1 and {most}, the smaller of components and "
                 f"features; got {n_directions}."
             )
-        basis = torch.linalg.svd(J, full_matrices=False).Vh[:, :n_directions]
+        basis = torch.linalg.svd(_scaled(J), full_matrices=False).Vh[:, :n_directions]
         largest = basis.gather(2, basis.abs().argmax(2, keepdim=True))
         return basis * largest.sign()
 
@@ -150,13 +153,19 @@ def intrinsic_dimension(estimator: BaseAutoencoder, X: ArrayLike) -> NDArray:
 
     def participation(J: Tensor, D: Tensor) -> Tensor:
         # Of D J through the code: D = Q R and J' = Q S leave the singular values of R S'.
-        R = torch.linalg.qr(D, mode="r").R
-        S = torch.linalg.qr(J.mT, mode="r").R
-        squares = torch.linalg.svdvals(R @ S.mT).square()
-        total = squares.sum(1)
-        return torch.where(total > 0, total**2 / squares.square().sum(1), 0)
+        R = torch.linalg.qr(_scaled(D), mode="r").R
+        S = torch.linalg.qr(_scaled(J).mT, mode="r").R
+        s = torch.linalg.svdvals(_scaled(R @ S.mT))
+        squares = (s / s[:, :1]).square()  # NaN where nothing is followed
+        return (squares.sum(1).square() / squares.square().sum(1)).nan_to_num()
 
     return _map(estimator, X, participation, with_decoder=True)
+
+
+def _scaled(matrices: Tensor) -> Tensor:
+    """Divide each matrix by its largest entry, so that squares neither overflow nor vanish."""
+    largest = matrices.abs().amax((1, 2), keepdim=True)
+    return matrices / torch.where(largest > 0, largest, 1)
 
 
 def _map(
@@ -188,14 +197,20 @@ def _map(
         answers = []
         for i in range(0, n, at_once):
             x = batch.x[i : i + at_once]
-            J = vmap(jacrev(encode))(x)
+            jacobians = [vmap(jacrev(encode))(x)]
             if batch.observed is not None:
-                J = J * batch.observed[i : i + at_once, None]
+                jacobians[0] = jacobians[0] * batch.observed[i : i + at_once, None]
             if with_decoder:
                 z = fitted._encode(module, batch._replace(x=x, observed=None))
-                answers.append(answer(J, vmap(jacrev(decode))(z)))
-            else:
-                answers.append(answer(J))
+                jacobians.append(vmap(jacrev(decode))(z))
+            answers.append(_of_finite(answer, jacobians))
         return torch.cat(answers)
 
-    return estimator._map(estimator._fitted_table(X), at)
+    return finite(estimator._map(estimator._fitted_table(X), at), "X")
+
+
+def _of_finite(answer: Callable[..., Tensor], jacobians: list[Tensor]) -> Tensor:
+    """Answer for rows with finite Jacobians, NaN for others, which decompositions refuse."""
+    known = torch.stack([J.isfinite().flatten(1).all(1) for J in jacobians]).all(0)
+    result = answer(*(torch.where(known[:, None, None], J, 0) for J in jacobians))
+    return torch.where(known.view(-1, *[1] * (result.ndim - 1)), result, torch.nan)
