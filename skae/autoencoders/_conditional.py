@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skae._validation import check_count, finite, slices
+from skae._validation import check_count, check_fits, finite, slices
 from skae.autoencoders._normal import N_DRAWS, log_mixture
 from skae.base import BaseAutoencoder
-from skae.training import CELLS, AutoencoderModule, Batch, random_state_of
+from skae.training import CELLS, AutoencoderModule, Batch, Table, random_state_of
 
 FAR = 1e3  # standard deviations that a hole may be filled with on the way
 SWEEPS = 20  # of filling holes by draws, before those that count
@@ -62,7 +62,7 @@ class Conditional(BaseAutoencoder):
             z, share = fitted._given(module, batch, generator, alike=True)
             return torch.einsum("ln,lnd->nd", share, fitted._decode(module, z))
 
-        return self._filled(X, mean)
+        return self._filled(self._fitted_table(X), mean)
 
     def conditional_sample(
         self, X: ArrayLike, n_samples: int = 1, random_state: Any = None, *, noise: bool = True
@@ -91,29 +91,32 @@ class Conditional(BaseAutoencoder):
         Raises
         ------
         ValueError
-            If ``n_samples`` is not a positive integer.
+            If ``n_samples`` is not a positive integer, or asks for more than the memory holds.
         """
         check_is_fitted(self)
         check_count(n_samples, "n_samples")
+        table = self._fitted_table(X)
+        check_fits((n_samples, *table.shape), "n_samples")
         fitted, rng = self._as_fitted(), random_state_of(random_state)
         generator = torch.Generator().manual_seed(rng.randint(np.iinfo(np.int32).max))
 
         def resampled(module: AutoencoderModule, batch: Batch) -> Tensor:
             z, share = fitted._given(module, batch, generator, alike=False)
+            # multinomial refuses the shares of rows that overflow; their z says so.
+            share, z = share.nan_to_num(1.0), torch.where(share.isnan()[..., None], torch.nan, z)
             kept = torch.multinomial(share.T.cpu(), n_samples, True, generator=generator)
             z = z.take_along_dim(kept.T[:, :, None].to(z.device), dim=0)
             return fitted._decode(module, z).transpose(0, 1)  # (n, n_samples, d)
 
-        return self._filled(X, resampled, rng if noise else None)
+        return self._filled(table, resampled, rng if noise else None)
 
     def _filled(
         self,
-        X: ArrayLike,
+        table: Table,
         function: Callable[[AutoencoderModule, Batch], Tensor],
         rng: np.random.RandomState | None = None,
     ) -> NDArray:
         """Return rows with a function's answers in their holes, (..., n, d)."""
-        table = self._fitted_table(X)
         at_once = max(1, CELLS // (self._n_given * self.n_features_in_))
 
         def answer(module: AutoencoderModule, batch: Batch) -> Tensor:
@@ -128,7 +131,7 @@ class Conditional(BaseAutoencoder):
         if filled.ndim == 3:
             filled = filled.swapaxes(0, 1)
         if rng is not None:
-            filled = self._with_noise(filled, rng)
+            filled = finite(self._with_noise(filled, rng), "the draws")
         rows = table[:]
         return np.where(np.isnan(rows), filled, rows)
 

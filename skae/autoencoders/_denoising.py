@@ -253,10 +253,10 @@ class DenoisingAutoencoder(Autoencoder):
 
         def gradient(module: AutoencoderModule, batch: Batch) -> Tensor:
             told = batch._replace(level=torch.full_like(batch.x[:, :1], float(level)))
-            sigma = level * module.get_buffer("column_std")
+            sigma = float(level) * module.get_buffer("column_std")
             away = fitted._reconstruct(module, told) - batch.x
             away = away if batch.observed is None else away * batch.observed
-            return torch.where(sigma > 0, away / sigma**2, 0) / module.scale
+            return torch.where(sigma > 0, away / sigma / sigma, 0) / module.scale
 
         return finite(self._map(self._fitted_table(X), gradient), "X")
 

@@ -108,12 +108,21 @@ def log_mixture(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
 
 def arc(start: NDArray, end: NDArray, t: NDArray) -> NDArray:
     """Return points on the arc from one vector to another (slerp)."""
-    cosine = start @ end / max(np.linalg.norm(start) * np.linalg.norm(end), 1e-300)
-    angle = np.arccos(np.clip(cosine, -1, 1))
+    angle = np.arccos(np.clip(_direction(start) @ _direction(end), -1, 1))
     if np.pi - angle < 1e-6:
         raise ValueError(
             "There is no one arc between codes that are opposite; use method='linear'."
         )
     if angle < 1e-6:
         return (1 - t) * start + t * end
-    return (np.sin((1 - t) * angle) * start + np.sin(t * angle) * end) / np.sin(angle)
+    with np.errstate(over="ignore"):
+        return np.sin((1 - t) * angle) / np.sin(angle) * start + (
+            np.sin(t * angle) / np.sin(angle) * end
+        )
+
+
+def _direction(vector: NDArray) -> NDArray:
+    """Return a vector of length 1, or 0 if that is what it is."""
+    largest = np.abs(vector).max()
+    scaled = vector / largest if largest > 0 else vector
+    return scaled / max(np.linalg.norm(scaled), 1)

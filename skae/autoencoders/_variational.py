@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from skae import _schema as schema
 from skae._params import NON_NEGATIVE, POSITIVE, POSITIVE_INT, hyperparameters, one_of, param
 from skae._sklearn import Interval, RealNotInt
-from skae._validation import check_count, finite
+from skae._validation import check_count, check_fits, finite
 from skae.autoencoders._conditional import Conditional
 from skae.autoencoders._deep import DeepAutoencoder
 from skae.autoencoders._normal import (
@@ -41,6 +41,7 @@ from skae.training import (
 
 LOG_VARIANCES = (-30.0, 10.0)  # of the posterior: far-away rows must not overflow
 ACTIVE = 0.01  # nats: a component whose posterior says less than this says nothing
+LARGEST_COUNT = 9e18  # mean of a Poisson distribution that numpy draws from
 LOG_2_PI = math.log(2 * math.pi)
 
 
@@ -409,22 +410,30 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
         Raises
         ------
         ValueError
-            If ``n_samples`` is not a positive integer.
+            If ``n_samples`` is not a positive integer, or asks for more than the memory holds.
         """
         check_is_fitted(self)
         check_count(n_samples, "n_samples")
+        check_fits((n_samples, max(self.n_features_in_, self.n_components_)), "n_samples")
         rng = random_state_of(random_state)
         mean = self.inverse_transform(rng.normal(size=(n_samples, self.n_components_)))
-        return self._with_noise(mean, rng) if noise else mean
+        return finite(self._with_noise(mean, rng), "the draws") if noise else mean
 
     def _with_noise(self, mean: NDArray, rng: np.random.RandomState) -> NDArray:
         """Draw rows given their means."""
         likelihood = self._fitted_with["likelihood"]
-        if likelihood == "gaussian":
-            return mean + np.sqrt(self.noise_variance_) * rng.normal(size=mean.shape)
         if likelihood == "bernoulli":
             return (rng.uniform(size=mean.shape) < mean).astype(mean.dtype)
-        return rng.poisson(mean).astype(mean.dtype)
+        if likelihood == "poisson":
+            if mean.max() > LARGEST_COUNT:
+                raise ValueError(
+                    f"Counts with a mean of {mean.max():.3g} cannot be drawn, only up to "
+                    f"{LARGEST_COUNT:.3g}; set noise=False for the mean."
+                )
+            return rng.poisson(mean).astype(mean.dtype)
+        with np.errstate(over="ignore"):
+            drawn = mean + np.sqrt(self.noise_variance_) * rng.normal(size=mean.shape)
+            return drawn.astype(mean.dtype)
 
     def interpolate(
         self, a: ArrayLike, b: ArrayLike, n: int = 10, method: str = "linear"
@@ -452,16 +461,28 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
             unknown, or an arc is asked for between opposite codes.
         """
         check_is_fitted(self)
-        if not np.shape(a) == np.shape(b) == (self.n_features_in_,):
+        first, last = (
+            check_array(
+                row,
+                dtype=FLOATS,
+                ensure_all_finite="allow-nan",
+                ensure_2d=False,
+                allow_nd=True,
+                ensure_min_samples=0,
+                ensure_min_features=0,
+                input_name=name,
+            )
+            for name, row in (("a", a), ("b", b))
+        )
+        if not first.shape == last.shape == (self.n_features_in_,):
             raise ValueError(
                 f"interpolate needs two rows of {self.n_features_in_} values; got shapes "
-                f"{np.shape(a)} and {np.shape(b)}."
+                f"{first.shape} and {last.shape}."
             )
-        ends = check_array(
-            np.stack([a, b]), dtype=FLOATS, ensure_all_finite="allow-nan", input_name="a and b"
-        )
+        ends = np.stack([first, last])
         if not (isinstance(n, (int, np.integer)) and n >= 2):
             raise ValueError(f"n must be an integer of at least 2; got {n!r}.")
+        check_fits((n, max(self.n_features_in_, self.n_components_)), "n")
         if method not in ("linear", "spherical"):
             raise ValueError(f"method must be 'linear' or 'spherical'; got {method!r}.")
         start, end = finite(self._map(Table(ends), self._as_fitted()._encode), "a and b")
@@ -469,5 +490,5 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
         if method == "linear":
             path = (1 - t) * start + t * end
         else:
-            path = arc(start, end, t)
+            path = finite(arc(start, end, t), "the arc")
         return self.inverse_transform(path)

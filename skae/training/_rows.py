@@ -66,6 +66,7 @@ class Conditioning:
         x[~observed] = 0
         return x.to(dtype), observed.to(dtype)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def undo(self, x: NDArray) -> NDArray:
         """Return rows in the units of X."""
         x = x * x.dtype.type(self.scale)
