@@ -22,7 +22,7 @@ from sklearn.utils.validation import (
 from skae._params import POSITIVE_INT, hyperparameters, one_of, param
 from skae._schema import persistent
 from skae._sklearn import HasMethods, _fit_context, _raise_for_params, _routing_enabled
-from skae._validation import unchanged_on_error, weights
+from skae._validation import exponents, mean, unchanged_on_error, weights
 from skae.tasks._imputer import AutoencoderImputer
 from skae.tasks._pool import Pooled, pool_estimates
 from skae.tasks._standard_errors import closed_form
@@ -295,7 +295,13 @@ class PooledEstimator(MetaEstimatorMixin, BaseEstimator):
         weight = weights(known.get("sample_weight"), len(y))
         if not callable(self.variance):
             return closed_form(model, X, y, weight)
-        variance = np.asarray(self.variance(model, X, y, **known), dtype=np.float64)
+        variance = check_array(
+            self.variance(model, X, y, **known),
+            dtype=np.float64,
+            ensure_2d=False,
+            allow_nd=True,
+            input_name="the result of variance",
+        )
         like = np.shape(coef)
         if variance.shape not in (like, (*like[:-1], like[-1] + 1)):
             raise ValueError(
@@ -384,11 +390,26 @@ class PooledEstimator(MetaEstimatorMixin, BaseEstimator):
         score : float
             Higher is better.
         """
-        measure = accuracy_score if is_classifier(self._inner) else r2_score
-        return measure(y, self.predict(X), sample_weight=sample_weight)
+        predicted = self.predict(X)
+        if is_classifier(self._inner):
+            return accuracy_score(y, predicted, sample_weight=sample_weight)
+        truth: NDArray = check_array(
+            y, dtype=np.float64, ensure_2d=False, input_name="y", estimator=self
+        )
+        power = exponents(truth, axis=0)  # R2 has no units, but its squares may overflow
+        with np.errstate(over="ignore", invalid="ignore"):
+            score = r2_score(
+                np.ldexp(truth, -power), np.ldexp(predicted, -power), sample_weight=sample_weight
+            )
+        if not np.isfinite(score) and len(truth) > 1:
+            raise ValueError(
+                "Predictions are so far from y, compared with how much y varies, that R2 overflows "
+                "float64; check the units of X and y."
+            )
+        return score
 
     def _mean(self, method: str, X: ArrayLike) -> NDArray:
-        return np.mean(self._each(method, X), axis=0)
+        return mean(np.array(self._each(method, X)))
 
     def _each(self, method: str, X: ArrayLike) -> list[NDArray]:
         """Return each estimator's answer for its own completion of the rows."""
@@ -463,11 +484,11 @@ class PooledEstimator(MetaEstimatorMixin, BaseEstimator):
 
     @property
     def coef_(self) -> NDArray:
-        return np.mean([model.coef_ for model in self.estimators_], axis=0)
+        return mean(np.array([model.coef_ for model in self.estimators_]))
 
     @property
     def intercept_(self) -> NDArray:
-        return np.mean([model.intercept_ for model in self.estimators_], axis=0)
+        return mean(np.array([model.intercept_ for model in self.estimators_]))
 
     # ------------------------------------------------------------------------- bookkeeping
 
