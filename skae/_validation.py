@@ -12,8 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
+from sklearn import utils
 
 from skae._sklearn import _check_sample_weight
+
+# scikit-learn sums what it checks, which warns where there are infinities of both signs.
+check_array = np.errstate(invalid="ignore")(utils.check_array)
 
 
 def column_name(j: int, names: NDArray | None) -> str:
@@ -71,6 +75,7 @@ def _columns(X: Any) -> Iterator[tuple[str, Any]]:
                 yield str(j), array[:, j]
 
 
+@np.errstate(invalid="ignore")
 def weights(sample_weight: ArrayLike | None, n_rows: int) -> NDArray:
     """Return the weight of each row, in float64."""
     return _check_sample_weight(

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils import Tags, check_array
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -22,7 +22,7 @@ from skae._hooks import Hooks
 from skae._params import hyperparameters
 from skae._sklearn import _fit_context
 from skae._training_parameters import TrainingParameters
-from skae._validation import finite, mean, unchanged_on_error, weights
+from skae._validation import check_array, finite, mean, unchanged_on_error, weights
 from skae.exceptions import AutoencoderWarning, DivergenceError
 from skae.training import (
     FLOATS,

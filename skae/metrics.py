@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_array
 
-from skae._validation import below_one, exponents, weights
+from skae._validation import below_one, check_array, exponents, weights
 
 __all__ = ["explained_variance", "neg_reconstruction_error"]
 

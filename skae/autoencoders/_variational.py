@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from skae import _schema as schema
 from skae._params import NON_NEGATIVE, POSITIVE, POSITIVE_INT, hyperparameters, one_of, param
 from skae._sklearn import Interval, RealNotInt
-from skae._validation import check_count, check_fits, finite
+from skae._validation import check_array, check_count, check_fits, finite
 from skae.autoencoders._conditional import Conditional
 from skae.autoencoders._deep import DeepAutoencoder
 from skae.autoencoders._normal import (
@@ -483,7 +483,7 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
         if not (isinstance(n, (int, np.integer)) and n >= 2):
             raise ValueError(f"n must be an integer of at least 2; got {n!r}.")
         check_fits((n, max(self.n_features_in_, self.n_components_)), "n")
-        if method not in ("linear", "spherical"):
+        if not (isinstance(method, str) and method in ("linear", "spherical")):
             raise ValueError(f"method must be 'linear' or 'spherical'; got {method!r}.")
         start, end = finite(self._map(Table(ends), self._as_fitted()._encode), "a and b")
         t = np.linspace(0, 1, n, dtype=ends.dtype)[:, None]

@@ -16,7 +16,7 @@ from skae.training import random_state_of
 
 MECHANISMS = ("mcar", "mar", "mnar", "monotone")
 STRENGTH = 1.5  # log odds of a hole per standard deviation of what it depends on
-MOST = 0.999  # share of the cells that may be missing
+LEAST, MOST = 1e-6, 0.999  # share of the cells that may be missing
 
 
 def make_holes(
@@ -66,10 +66,10 @@ def make_holes(
     >>> np.isnan(X).mean(axis=0).round(1)
     array([0. , 0.6, 0.8])
     """
-    if mechanism not in MECHANISMS:
+    if not (isinstance(mechanism, str) and mechanism in MECHANISMS):
         raise ValueError(f"mechanism must be one of {MECHANISMS}; got {mechanism!r}.")
-    if not (isinstance(fraction, Real) and 0 < float(fraction) <= MOST):
-        raise ValueError(f"fraction must be above 0 and at most {MOST}; got {fraction!r}.")
+    if not (isinstance(fraction, Real) and LEAST <= float(fraction) <= MOST):
+        raise ValueError(f"fraction must be above 0, from {LEAST} to {MOST}; got {fraction!r}.")
     table = X if isinstance(X, pd.DataFrame) else _writable(np.asarray(X))
     least = 2 if mechanism in ("mar", "monotone") else 1
     if table.ndim != 2 or len(table) < 1 or table.shape[1] < least:

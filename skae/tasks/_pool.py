@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
-from sklearn.utils import check_array
 
-from skae._validation import check_share, exponents, mean
+from skae._validation import check_array, check_share, exponents, mean
+
+LARGEST_QUANTILE = 1e150  # of a t distribution, beyond which scipy's are wrong
 
 
 class Pooled(NamedTuple):
@@ -97,11 +98,11 @@ def pool_estimates(
     estimate = np.ldexp(scaled[0] + away.mean(axis=0), power)
     with np.errstate(over="ignore", invalid="ignore"):
         between = np.ldexp(np.sqrt((1 + 1 / m) * away.var(axis=0, ddof=1)), power)
-        std_error = np.hypot(np.sqrt(mean(u)), between)
-        # Share of the variance that is due to missing values.
-        share = np.where(std_error > 0, between / np.where(std_error > 0, std_error, 1), 0.0) ** 2
-        df = _degrees_of_freedom(m, share, float(df_complete))
-        half = stats.t.isf((1 - coverage) / 2, df) * std_error
+        within = np.sqrt(mean(u))
+        std_error = np.hypot(within, between)
+        df = _degrees_of_freedom(m, within, between, float(df_complete))
+        quantile = stats.t.isf((1 - float(coverage)) / 2, df)
+        half = np.where(quantile < LARGEST_QUANTILE, quantile, np.inf) * std_error
         pooled = Pooled(estimate, std_error, df, estimate - half, estimate + half)
     if not (np.isfinite(pooled.low) & np.isfinite(pooled.high)).all():
         raise ValueError(
@@ -126,11 +127,18 @@ def _numbers(values: ArrayLike, name: str) -> NDArray:
     )
 
 
-def _degrees_of_freedom(m: int, share: NDArray, df_complete: float) -> NDArray:
-    """Return those of Barnard and Rubin, given the share of the variance between tables."""
-    df = np.where(share > 0, (m - 1) / np.maximum(share, 1e-150) ** 2, np.inf)
+def _degrees_of_freedom(m: int, within: NDArray, between: NDArray, df_complete: float) -> NDArray:
+    """Return those of Barnard and Rubin, for roots of the variances within and between tables."""
+    std_error = np.hypot(within, between)
+    varies = std_error > 0
+    # The share of the variance that is due to missing values, and the rest of it.
+    share, rest = (
+        np.where(varies, s / np.where(varies, std_error, 1), 0) for s in (between, within)
+    )
+    df = np.where(share > 0, (m - 1) / np.maximum(share, 1e-75) ** 4, np.inf)
     if np.isfinite(df_complete):
-        observed = (df_complete + 1) / (df_complete + 3) * df_complete * (1 - share)
+        most = (df_complete + 1) / (df_complete + 3) * df_complete
+        observed = most * np.where(varies, rest, 1) ** 2
         df = np.where(observed > 0, 1 / (1 / df + 1 / np.maximum(observed, 1e-300)), 0.0)
-        df = np.maximum(df, 1e-3)
+        df = np.maximum(df, 1e-3)  # scipy needs some
     return df

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier, is_regressor
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils import Tags, check_array, column_or_1d, get_tags
+from sklearn.utils import Tags, column_or_1d, get_tags
 from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target
@@ -22,11 +22,13 @@ from sklearn.utils.validation import (
 from skae._params import POSITIVE_INT, hyperparameters, one_of, param
 from skae._schema import persistent
 from skae._sklearn import HasMethods, _fit_context, _raise_for_params, _routing_enabled
-from skae._validation import exponents, mean, unchanged_on_error, weights
+from skae._validation import check_array, exponents, mean, unchanged_on_error, weights
 from skae.tasks._imputer import AutoencoderImputer
 from skae.tasks._pool import Pooled, pool_estimates
 from skae.tasks._standard_errors import closed_form
 from skae.training import random_state_of, read_table
+
+MODERATE = 50  # binary exponent up to which squares stay well inside float32's range
 
 
 def _inner_has(name: str) -> Callable[[Any], bool]:
@@ -272,7 +274,7 @@ class PooledEstimator(MetaEstimatorMixin, BaseEstimator):
                 )
             y = column_or_1d(y, warn=True)
         if is_regressor(self.estimator):
-            beside = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+            beside = _moderate(np.asarray(y, dtype=np.float64).reshape(len(y), -1))
         elif is_classifier(self.estimator):
             if (kind := type_of_target(y, input_name="y")) not in ("binary", "multiclass"):
                 raise ValueError(f"Unknown label type: {kind}; a classifier needs classes in y.")
@@ -573,6 +575,12 @@ def _first_columns(table: Any, upto: int) -> Any:
     table = table if hasattr(table, "iloc") else np.asarray(table)
     columns = slice(None, table.shape[1] + upto)
     return table.iloc[:, columns] if hasattr(table, "iloc") else table[:, columns]
+
+
+def _moderate(beside: NDArray) -> NDArray:
+    """Return columns whose squares neither overflow nor vanish, in other units if need be."""
+    power = exponents(beside, axis=0)
+    return np.ldexp(beside, np.where(np.abs(power) > MODERATE, -power, 0))
 
 
 def _unlike(beside: NDArray, imputer: Any) -> NDArray:

@@ -148,6 +148,7 @@ def known_rows(table: Table, weight: NDArray, at_least: int = 2) -> tuple[Table,
     return table, below_one(weight)
 
 
+@np.errstate(invalid="ignore")  # scikit-learn sums what it checks, infinities of both signs, too
 def read_table(
     estimator: BaseEstimator,
     X: ArrayLike,

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
@@ -79,6 +80,30 @@ def test_units_dtype_and_holes(sheet):
     J = jacobian(model, holed)
     assert (J[0, :, 2] == 0).all()
     assert (J[1:] != 0).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_far_away_are_named(sheet, dtype):
+    model = Autoencoder(2, hidden_layer_sizes=(5,), **PLAIN).fit(sheet)
+    far = sheet[:3].astype(dtype)
+    far[1] = np.finfo(dtype).max
+    for ask in (jacobian, intrinsic_dimension, lambda m, X: tangent_basis(m, X, 1)):
+        with pytest.raises(ValueError, match="Row 1 of X is so far from the training rows"):
+            ask(model, far)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_dimension_does_not_depend_on_the_size_of_the_code(size):
+    """In float32 the fourth powers of small or large singular values leave the range."""
+    X = load_digits().data.astype(np.float32)
+    model = LinearAutoencoder(3).fit(X)
+    with torch.no_grad():
+        model.module_.encoder_shortcut.weight *= size
+    np.testing.assert_allclose(intrinsic_dimension(model, X[:9]), 3, rtol=1e-4)
+    constant = LinearAutoencoder(1).fit(np.diag([1.0, 0.0, 0.0]))
+    with torch.no_grad():
+        constant.module_.encoder_shortcut.weight *= 0
+    assert (intrinsic_dimension(constant, np.eye(3)) == 0).all()
 
 
 def test_of_pca_the_tangents_span_the_components():

@@ -48,11 +48,45 @@ def test_what_cannot_be_pooled_is_refused(estimates, variances):
         (([1.0, 2.0], [-1.0, 1.0]), "variances of at least 0"),
         (([1.0, 2.0], [1.0, 1.0], 0), "df_complete must be above 0; got 0"),
         (([1.0, 2.0], [1.0, 1.0], np.nan), "df_complete must be above 0; got nan"),
+        (([1.0, 2.0], [1.0, 1.0], "many"), "df_complete must be above 0; got 'many'"),
+        (([1.0, 2.0], [1.0, 1.0], 9, 1.0), "coverage must be between 0 and 1; got 1.0"),
+        (([1.0, 2.0], [1.0, 1.0], 9, None), "coverage must be between 0 and 1; got None"),
+        # No variance within tables leaves no degrees of freedom.
+        (([1.0, 2.0], [0.0, 0.0], 9), "interval of a pooled estimate overflows"),
+        (([1.7e308, -1.7e308], [1.0, 1.0]), "interval of a pooled estimate overflows"),
     ],
 )
 def test_numbers_that_are_none_are_refused(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         pool_estimates(*arguments)
+
+
+@pytest.mark.parametrize("power", [-500, -400, 300, 500])
+def test_intervals_have_the_units_of_the_estimates(rng, power):
+    q, u = rng.normal(size=(5, 3)), rng.uniform(size=(5, 3))
+    pooled = pool_estimates(q, u, 20)
+    scaled = pool_estimates(np.ldexp(q, power), np.ldexp(u, 2 * power), 20)
+    for name in ("estimate", "std_error", "low", "high"):
+        np.testing.assert_allclose(
+            getattr(scaled, name), np.ldexp(getattr(pooled, name), power), rtol=1e-12
+        )
+
+
+def test_large_estimates_that_agree_have_the_variance_within():
+    q = np.full((3, 2), 1e200)
+    pooled = pool_estimates(q, np.ones((3, 2)))
+    assert (pooled.estimate == 1e200).all()
+    assert (pooled.std_error == 1).all()
+    assert np.isinf(pooled.df).all()
+    # Each of a table has its own magnitude.
+    mixed = pool_estimates([[1e300, 1e-300], [3e300, 3e-300]], [[0, 0], [0, 0]])
+    np.testing.assert_allclose(mixed.estimate, [2e300, 2e-300])
+    np.testing.assert_allclose(mixed.std_error, np.sqrt(3) * np.array([1e300, 1e-300]))
+
+
+def test_coverage_next_to_one():
+    pooled = pool_estimates([0.0, 0.0], [1.0, 1.0], coverage=1 - 2**-53)
+    assert pooled.high == pytest.approx(stats.norm.isf(2**-54))
 
 
 def slope(table):
