@@ -470,3 +470,19 @@ def test_bad_arguments_are_named(digits):
         vae.interpolate(digits[0], digits[1], 1)
     with pytest.raises(ValueError, match="'linear' or 'spherical'; got 'wavy'"):
         vae.interpolate(digits[0], digits[1], method="wavy")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_far_away_are_refused_and_draws_have_the_rows_dtype(sheet, dtype):
+    vae = VariationalAutoencoder(2, max_iter=2, early_stopping=False, random_state=0).fit(sheet)
+    X = sheet[:3].astype(dtype)
+    X[:, 0] = np.nan
+    assert vae.conditional_sample(X, 2, random_state=0).dtype == dtype
+    X[1, 1] = np.finfo(dtype).max
+    for ask in (vae.conditional_sample, vae.conditional_mean, vae.posterior):
+        with pytest.raises(ValueError, match="is so far from the training rows"):
+            ask(X)
+    with pytest.raises(ValueError, match="exceeds the memory; ask for fewer"):
+        vae.sample(10**30)
+    with pytest.raises(ValueError, match="exceeds the memory; ask for fewer"):
+        vae.interpolate(sheet[0], sheet[1], 10**30)

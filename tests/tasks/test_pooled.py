@@ -597,3 +597,43 @@ def test_coefficients_that_are_not_determined(rng):
         few.pool_coefficients()
     with pytest.raises(ValueError, match="two tables or more"):
         PooledEstimator(Ridge(), n_imputations=1).fit(X, y).pool_coefficients()
+
+
+@pytest.mark.parametrize("power", [-300, 300])
+def test_standard_errors_have_the_units_of_the_target(rng, power):
+    X = rng.normal(size=(30, 2))
+    y = X @ [1, -1] + rng.normal(size=30)
+
+    def errors(y, X=X):
+        pooled = PooledEstimator(LinearRegression(), AutoencoderImputer(max_iter=1), random_state=0)
+        return pooled.fit(X, y)
+
+    plain, scaled = errors(y), errors(np.ldexp(y, power))
+    np.testing.assert_allclose(
+        scaled.pool_coefficients().std_error,
+        np.ldexp(plain.pool_coefficients().std_error, power),
+        rtol=1e-9,
+    )
+    assert scaled.score(X, np.ldexp(y, power)) == pytest.approx(plain.score(X, y))
+
+
+def test_standard_errors_that_overflow_do_not_end_the_fit(rng):
+    X = rng.normal(size=(30, 2))
+    model = PooledEstimator(Ridge(), AutoencoderImputer(max_iter=1), random_state=0)
+    model.fit(X, 1e200 * rng.normal(size=30))
+    with pytest.raises(ValueError, match="their squares leave the range of float64"):
+        model.pool_coefficients()
+    assert np.isfinite(model.predict(X)).all()
+
+
+def test_variances_of_ones_own_must_be_numbers(rng):
+    X, y = rng.normal(size=(30, 2)), rng.normal(size=30)
+    imputer = AutoencoderImputer(max_iter=1)
+    for answer, sentence in (
+        ([np.nan, 1, 1], "result of variance contains NaN"),
+        ("ab", "could not convert"),
+    ):
+        model = PooledEstimator(LinearRegression(), imputer, variance=lambda *_, a=answer: a)
+        with pytest.raises(ValueError, match=sentence):
+            model.fit(X, y)
+        assert not hasattr(model, "estimators_")
