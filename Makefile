@@ -1,13 +1,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types conformance clean
+.PHONY: demo test lowest lint types conformance clean
 
-# The environment is made once and again whenever what it is made from changes.
+# An environment is made again whenever the files that it is made from change. .lowest has the
+# lowest versions that pyproject.toml allows; CI need not run it with every change.
 .venv/ready: constraints.txt pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "pip>=25.1" "hatchling>=1.27" editables
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation --group dev -e ".[plot,progress]"
+.lowest/ready: constraints-lowest.txt pyproject.toml
+.venv/ready .lowest/ready:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c $< "pip>=25.1" "hatchling>=1.27" editables
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c $< --no-build-isolation --group dev -e ".[plot,progress]"
 	touch $@
 
 demo: .venv/ready
@@ -15,6 +18,9 @@ demo: .venv/ready
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n 2 -m "not full"
+
+lowest: .lowest/ready
+	.lowest/bin/python -m pytest -n 2 -m "not full"
 
 conformance: .venv/ready
 	$(BIN)/python -m pytest -n 2 -m "conformance or full"
@@ -27,4 +33,4 @@ types: .venv/ready
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv output
+	rm -rf .venv .lowest output

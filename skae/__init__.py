@@ -1,5 +1,9 @@
 """Every classic autoencoder behind the scikit-learn API, trained on PyTorch."""
 
+import importlib
+import sys
+from typing import TYPE_CHECKING
+
 from skae._persistence import load, save
 from skae.architectures import MLP, Networks
 from skae.autoencoders import (
@@ -19,6 +23,10 @@ from skae.tasks import (
     make_holes,
     pool_estimates,
 )
+
+if TYPE_CHECKING:
+    from skae import inspection as inspection
+    from skae import metrics as metrics
 
 __version__ = "0.1.0"
 
@@ -41,3 +49,19 @@ __all__ = [
     "pool_estimates",
     "save",
 ]
+
+_LAZY_SUBMODULES = ("inspection", "metrics")
+
+# Hidden from type checkers, which would take every name for an attribute of skae.
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        if name in _LAZY_SUBMODULES:
+            return importlib.import_module(f"skae.{name}")
+        raise AttributeError(
+            f"module 'skae' has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+        )
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY_SUBMODULES})

@@ -29,6 +29,10 @@ import numpy as np
 
 from skae._sklearn import Interval, RealNotInt, StrOptions, make_constraint
 
+# Where HTML representations link to: the URL of a class's page in the documentation, with
+# ``{estimator_name}`` for the name of the class. Empty, there are no links.
+DOCUMENTATION_URL = ""
+
 C = TypeVar("C", bound=type)
 
 
@@ -74,10 +78,12 @@ def param(*constraints: Any, default: Any = MISSING, doc: str, positional: bool 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(param,))
 def hyperparameters(cls: C) -> C:
-    """Derive ``__init__``, ``_parameter_constraints`` and the docstring from declarations."""
+    """Derive ``__init__``, ``_parameter_constraints``, docstring and link to the documentation."""
     made: Any = dataclass(eq=False, repr=False, match_args=False)(cls)
     declared = sorted(fields(made), key=lambda f: bool(f.kw_only))
     made._parameter_constraints = {f.name: f.metadata["constraints"] for f in declared}
+    made._doc_link_module = "skae"
+    made._doc_link_template = property(lambda self: DOCUMENTATION_URL)
     if made.__doc__:
         parts = getattr(made, "_doc_parts", {})
         made.__doc__ = splice(made.__doc__, parameters="\n".join(map(_entry, declared)), **parts)

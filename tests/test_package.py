@@ -1,0 +1,109 @@
+"""What is installed and shipped."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from hatchling.builders.sdist import SdistBuilder
+from hatchling.builders.wheel import WheelBuilder
+
+import skae
+from skae import _params
+
+ROOT = Path(__file__).parent.parent
+ESTIMATORS = [c for n in skae.__all__ if hasattr(c := getattr(skae, n), "get_params")]
+
+
+def pages():
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_submodules_are_imported_when_first_used():
+    script = """
+import sys, skae
+lazy = {"metrics", "inspection"}
+assert lazy <= set(dir(skae))
+assert not {f"skae.{name}" for name in lazy} & set(sys.modules)
+for name in lazy:
+    assert getattr(skae, name) is sys.modules[f"skae.{name}"]
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_unknown_attributes_are_refused_as_by_any_module():
+    for module, name in [(skae, "Autoencodr"), (skae.metrics, "variance")]:
+        with pytest.raises(AttributeError) as refused:
+            getattr(module, name)
+        assert str(refused.value) == f"module {module.__name__!r} has no attribute {name!r}"
+        assert (refused.value.name, refused.value.obj) == (name, module)
+    assert not hasattr(skae, "__wrapped__")
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_html_links_to_the_documentation_once_it_has_a_url(cls, monkeypatch):
+    estimator = cls.__new__(cls)
+    assert estimator._get_doc_link() == ""
+    monkeypatch.setattr(_params, "DOCUMENTATION_URL", "https://docs.test/{estimator_name}.html")
+    assert estimator._get_doc_link() == f"https://docs.test/{cls.__name__}.html"
+
+
+def test_html_of_estimators_defined_elsewhere_does_not_link(monkeypatch):
+    monkeypatch.setattr(_params, "DOCUMENTATION_URL", "https://docs.test/{estimator_name}.html")
+
+    class Own(skae.Autoencoder):
+        pass
+
+    assert 'href="https://docs.test/Autoencoder.html"' in skae.Autoencoder()._repr_html_()
+    assert "docs.test" not in Own()._repr_html_()
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory):
+    """Return the folder of an unpacked source distribution."""
+    folder = tmp_path_factory.mktemp("sdist")
+    (archive,) = SdistBuilder(str(ROOT)).build(directory=str(folder))
+    with tarfile.open(archive) as file:
+        file.extractall(folder, filter="data")
+    return folder / Path(archive).name.removesuffix(".tar.gz")
+
+
+def test_sdist_holds_what_the_pages_link_to(sdist):
+    for page in pages():
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (sdist / page.parent.relative_to(ROOT) / link).is_file(), (page.name, link)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_commands_of_the_pages_can_be_run_in_the_sdist(sdist):
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)
+    text = "".join(page.read_text() for page in pages())
+    commands = set(re.findall(r"\bmake (\w+)", text)) & set(targets)
+    assert {"demo", "test"} <= commands
+    planned = subprocess.run(
+        ["make", "--dry-run", *commands], cwd=sdist, check=True, capture_output=True, text=True
+    )
+    files = re.findall(r"\S+\.(?:py|txt)\b", planned.stdout)
+    assert {"benchmarks/pca.py", "constraints.txt"} <= set(files)
+    assert all((sdist / file).is_file() for file in files)
+
+
+def test_wheel_holds_the_package_and_its_types(tmp_path):
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(wheel) as file:
+        names = set(file.namelist())
+    sources = {str(p.relative_to(ROOT)) for p in (ROOT / "skae").rglob("*.py")}
+    assert sources | {"skae/py.typed"} == {n for n in names if ".dist-info/" not in n}
+
+
+def test_lower_bounds_are_the_tested_versions():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    bounds = project["dependencies"] + sorted(chain(*project["optional-dependencies"].values()))
+    tested = (ROOT / "constraints-lowest.txt").read_text().splitlines()
+    assert {bound.replace(">=", "==") for bound in bounds} <= set(tested)
