@@ -27,7 +27,7 @@ from typing import Any, TypeVar, dataclass_transform
 
 import numpy as np
 
-from skae._sklearn import Interval, RealNotInt, StrOptions, make_constraint
+from skae._sklearn import Interval, StrOptions, make_constraint
 
 # Where HTML representations link to: the URL of a class's page in the documentation, with
 # ``{estimator_name}`` for the name of the class. Empty, there are no links.
@@ -46,7 +46,7 @@ class IntegerInterval(Interval):
 POSITIVE_INT = IntegerInterval(Integral, 1, None, closed="left")
 POSITIVE = Interval(Real, 0, None, closed="neither")
 NON_NEGATIVE = Interval(Real, 0, None, closed="left")
-FRACTION = Interval(RealNotInt, 0, 1, closed="neither")
+FRACTION = Interval(Real, 0, 1, closed="neither")
 
 
 def one_of(*names: str) -> StrOptions:

@@ -11,8 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skae._params import NON_NEGATIVE, hyperparameters, one_of, param
-from skae._training_parameters import N_COMPONENTS, N_COMPONENTS_DOC
 from skae._schema import persistent
+from skae._training_parameters import N_COMPONENTS, N_COMPONENTS_DOC
 from skae._validation import check_count, finite
 from skae.autoencoders._deep import Autoencoder
 from skae.autoencoders._noise import NOISES, Columns, best_linear

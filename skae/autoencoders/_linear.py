@@ -9,8 +9,8 @@ from sklearn.utils.extmath import svd_flip
 from torch import Tensor
 
 from skae._params import POSITIVE, POSITIVE_INT, hyperparameters, one_of, param
-from skae._training_parameters import N_COMPONENTS, N_COMPONENTS_DOC
 from skae._schema import Check, array, either, persistent, sequence
+from skae._training_parameters import N_COMPONENTS, N_COMPONENTS_DOC
 from skae.base import BaseAutoencoder
 from skae.training import AutoencoderModule, Rows
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from skae import _schema as schema
 from skae._params import NON_NEGATIVE, POSITIVE, POSITIVE_INT, hyperparameters, one_of, param
-from skae._sklearn import Interval, RealNotInt
+from skae._sklearn import Interval
 from skae._validation import check_array, check_count, check_fits, finite
 from skae.autoencoders._conditional import Conditional
 from skae.autoencoders._deep import DeepAutoencoder
@@ -145,7 +146,7 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
         NON_NEGATIVE, default=1.0, doc="Weight of the divergence in training. Scores are at 1."
     )
     warm_up: float = param(
-        Interval(RealNotInt, 0, 1, closed="left"),
+        Interval(Real, 0, 1, closed="left"),
         default=0.0,
         doc="""
         Share of the training over which ``beta`` rises from 0; no epoch of it counts as the best,

@@ -7,8 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import false_discovery_control
 
 from skae._validation import check_share
-
-SAME = 1e-6  # relative difference of scores that are equal
+from skae.tasks._threshold import SAME
 
 
 class ConformalMixin:
@@ -16,6 +15,7 @@ class ConformalMixin:
 
     calibration_scores_: NDArray
     score_samples: Any
+    _floor: float
 
     def p_values(self, X: ArrayLike, X_calibration: ArrayLike | None = None) -> NDArray:
         r"""Return how probable a score as low as a row's is among rows like the training rows.
@@ -53,7 +53,9 @@ class ConformalMixin:
                 "calibration_fraction above 0."
             )
         # Equal rows may differ by rounding, and must count as equal.
-        return (1 + np.searchsorted(known, scores + SAME * np.abs(scores))) / (1 + len(known))
+        scores, known = np.minimum(scores, -self._floor), np.minimum(known, -self._floor)
+        n_lower = np.searchsorted(known, scores + SAME * np.abs(scores), side="right")
+        return (1 + n_lower) / (1 + len(known))
 
     def select_outliers(
         self, X: ArrayLike, fdr: float = 0.1, X_calibration: ArrayLike | None = None

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from skae._params import POSITIVE_INT, hyperparameters, param
+from skae._params import NON_NEGATIVE, POSITIVE, POSITIVE_INT, hyperparameters, param
 from skae._schema import array, persistent
 from skae.architectures._layers import Dropout
 from skae.architectures._recipe import Recipe
@@ -52,7 +52,9 @@ class Blocks(Recipe):
     """Encoder of residual blocks, and a decoder of one layer."""
 
     n_blocks: int = param(POSITIVE_INT, default=2, doc="How many.")
-    dropout: float = param(float, default=0.2, doc="Share of the units left out in training.")
+    dropout: float = param(
+        NON_NEGATIVE, default=0.2, doc="Share of the units left out in training."
+    )
 
     def build(
         self, n_inputs: int, n_code: int, n_components: int, n_outputs: int
@@ -89,8 +91,8 @@ class Filler(BaseAutoencoder):
     n_components: int = param(POSITIVE_INT, default=192, positional=True, doc="Width.")
     n_bins: int = param(POSITIVE_INT, default=12, doc="Quantiles of each column.")
     batch_size: int | str = param(POSITIVE_INT, default=128, doc="Rows of a step.")
-    learning_rate: float = param(float, default=2e-3, doc="Step size.")
-    weight_decay: float = param(float, default=1e-2, doc="Decay of weights.")
+    learning_rate: float = param(POSITIVE, default=2e-3, doc="Step size.")
+    weight_decay: float = param(NON_NEGATIVE, default=1e-2, doc="Decay of weights.")
 
     def fit_from(
         self,

@@ -10,21 +10,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skae._schema import Check, array, check_values, either, number
+from skae._schema import Check, array, check_values
+from skae._validation import finite
 from skae.autoencoders import DenoisingAutoencoder
 from skae.autoencoders._normal import standard_draws
 from skae.base import BaseAutoencoder
-from skae.training import CELLS, AutoencoderModule, Batch, Table, evenly, joined
+from skae.training import CELLS, AutoencoderModule, Batch, Table, device_of, evenly, joined
 
 LEVELS = (0.1, 1.0)  # least and largest noise, in standard deviations of each column
 N_LEVELS = 5
 N_DRAWS = 4
 N_ROWS = 1024  # that mean losses are taken over, at most
-N_KNOTS = 256  # of a column's distribution
+N_KNOTS = 256  # of a column's distribution, but for those of frequent values
+FREQUENT = 1 / 64  # share of the rows that have a value
+EDGE = 1e-4  # relative distance of another value from that of a constant column
 N_CODES = 8192  # that neighbours are looked for among, at most
-FLOOR = 1e-12  # of a column's error, relative to the mean of all columns
-SAME = 1e-5  # distance of codes that are the same, relative to their spread
+RESOLUTION = 1e-3  # of values and of codes, relative to their standard deviation
+SLIGHT = 1e-2  # a loss relative to the mean loss that is never an outlier's
+OWN, ANOTHER = 1e-3, 3e-2  # distances of the nearest code, relative to their spread
 RIDGE = 1e-6  # of the codes' covariance, relative to their mean variance
+TINY = np.finfo(np.float64).tiny
 
 State = dict[str, NDArray]
 
@@ -41,6 +46,12 @@ class Measure:
     def check(self, state: State, **sizes: int) -> None:
         """Raise ValueError where a state in a file is not one that `fit` returns."""
         check_values(f"a fitted {type(self).__name__}", self.learned, {**sizes, **state})
+
+    least = SLIGHT  # measure up to which rows differ by no more than rounding
+
+    def floor(self, model: BaseAutoencoder, state: State) -> float:
+        """Return the measure up to which rows differ by no more than rounding."""
+        return self.least
 
     def fit(self, model: BaseAutoencoder, table: Table, weight: NDArray, n_neighbors: int) -> State:
         """Return what is learned from the rows that have a weight."""
@@ -59,6 +70,9 @@ class Reconstruction(Measure):
     """Loss between row and reconstruction, in X's units."""
 
     additive = True
+
+    def floor(self, model: BaseAutoencoder, state: State) -> float:
+        return SLIGHT * _least_loss(model) * model.scale_**model.module_.loss.power
 
     def cells(self, model: BaseAutoencoder, X: NDArray, state: State) -> NDArray:
         loss = _losses(model, X, np.zeros(1), np.zeros(X.shape[1]))[:, 0]
@@ -108,9 +122,14 @@ class Denoising(Standardized):
 
 
 class Tails(Measure):
-    """Minus the log p-value of each value among the training values of its column, two-sided."""
+    """Minus the log p-value of each value among the training values of its column, two-sided.
+
+    P-values are exact at training values and linear between them. Beyond the extremes they fall
+    to the least one over the distance between the extreme value and the next.
+    """
 
     additive = True
+    least = 1e-3
     learned: ClassVar[dict[str, Check]] = {
         name: array("f", "n_features", None) for name in ("knots", "below", "above")
     } | {"least": array("f", "n_features", finite=True)}
@@ -121,42 +140,27 @@ class Tails(Measure):
             raise ValueError("its distributions are not of as many values")
 
     def fit(self, model: BaseAutoencoder, table: Table, weight: NDArray, n_neighbors: int) -> State:
-        d = table.shape[1]
-        n_knots = min(N_KNOTS, int((weight > 0).sum()))
-        knots = np.full((d, n_knots), np.nan)
-        below, above, least = np.zeros((d, n_knots)), np.zeros((d, n_knots)), np.ones(d)
+        curves = [np.full((3, 1), np.nan)] * table.shape[1]
+        least = np.ones(table.shape[1])
         for j, x in _columns(table):
             known = ~np.isnan(x) & (weight > 0)
-            if not known.any():
-                continue
-            order = np.argsort(x[known])
-            x, w = x[known][order], weight[known][order]
-            upto = np.concatenate([[0], w.cumsum()]) / w.sum()
-            least[j] = w.min() / w.sum()
-            # All, or as close to each other near both ends as there are values.
-            half = np.geomspace(1, len(x), n_knots - n_knots // 2) if len(x) > n_knots else None
-            index = np.arange(len(x)) if half is None else half.astype(int) - 1
-            if half is not None:
-                ends = np.geomspace(1, len(x), n_knots // 2).astype(int)
-                index = np.sort(np.concatenate([index, len(x) - ends]))
-            k = len(index)
-            knots[j, :k] = x[index]
-            below[j, :k] = upto[np.searchsorted(x, x[index], side="right")]
-            above[j, :k] = 1 - upto[np.searchsorted(x, x[index], side="left")]
+            if known.any():
+                w = weight[known] / weight[known].sum()
+                curves[j], least[j] = _distribution(x[known].astype(np.float64), w), w.min()
+        knots, below, above = np.full((3, len(curves), max(c.shape[1] for c in curves)), np.nan)
+        for j, curve in enumerate(curves):
+            knots[j, : curve.shape[1]], below[j, : curve.shape[1]], above[j, : curve.shape[1]] = (
+                curve
+            )
         return {"knots": knots, "below": below, "above": above, "least": least}
 
     def cells(self, model: BaseAutoencoder, X: NDArray, state: State) -> NDArray:
         p = np.ones(X.shape)
         for j, knots in enumerate(state["knots"]):
-            knots = knots[~np.isnan(knots)]
-            if not len(knots):
-                continue
-            low = np.searchsorted(knots, X[:, j], side="right") - 1
-            high = np.searchsorted(knots, X[:, j], side="left")
-            below = np.where(low >= 0, state["below"][j][low], 0)
-            inside = np.minimum(high, len(knots) - 1)
-            above = np.where(high < len(knots), state["above"][j][inside], 0)
-            p[:, j] = np.clip(2 * np.minimum(below, above), state["least"][j], 1)
+            if n := int((~np.isnan(knots)).sum()):
+                below = np.interp(X[:, j], knots[:n], state["below"][j, :n])
+                above = np.interp(X[:, j], knots[:n], state["above"][j, :n])
+                p[:, j] = np.clip(2 * np.minimum(below, above), state["least"][j], 1)
         return np.where(np.isnan(X), 0, -np.log(p)) / _n_observed(X)
 
 
@@ -169,8 +173,8 @@ class Mahalanobis(Measure):
     }
 
     def fit(self, model: BaseAutoencoder, table: Table, weight: NDArray, n_neighbors: int) -> State:
-        known = weight > 0
-        codes = _codes(model, table)[known]
+        known = np.flatnonzero(weight > 0)
+        codes = _codes(model, table.take(known))
         share = weight[known] / weight.sum()
         mean = share @ codes
         covariance = ((codes - mean).T * share) @ (codes - mean)
@@ -179,20 +183,22 @@ class Mahalanobis(Measure):
         return {"mean": mean, "precision": np.linalg.inv(covariance)}
 
     def rows(self, model: BaseAutoencoder, X: NDArray, state: State) -> NDArray:
-        away = model.transform(X).astype(np.float64) - state["mean"]
+        away = _encoded(model, X) - state["mean"]
         return ((away @ state["precision"]) * away).sum(1) / away.shape[1]
 
 
 class Neighbors(Measure):
     """Mean distance of the code to the k nearest of the training rows' codes.
 
-    A training row is its own nearest neighbour, which says nothing: one code at the very same
-    place does not count.
+    A training row is its own nearest neighbour, which says nothing: one code at the same place
+    does not count. What is the same place fades out between two distances, so that rounding makes
+    no difference.
     """
 
     learned: ClassVar[dict[str, Check]] = {
         "codes": array("f", None, "n_components", finite=True),
-        "same": either(number, array("f")),
+        "centre": array("f", "n_components", finite=True),
+        "spread": array("f", finite=True),
     }
 
     def check(self, state: State, **sizes: int) -> None:
@@ -203,24 +209,39 @@ class Neighbors(Measure):
 
     def fit(self, model: BaseAutoencoder, table: Table, weight: NDArray, n_neighbors: int) -> State:
         codes = _codes(model, table.take(evenly(np.flatnonzero(weight > 0), N_CODES)))
-        same = SAME * np.sqrt(codes.var(axis=0).sum())
-        return {"codes": codes, "k": np.array(min(n_neighbors, len(codes) - 1)), "same": same}
+        centre = codes.mean(axis=0)  # far from zero, distances would be rounded
+        return {
+            "codes": codes - centre,
+            "centre": centre,
+            "k": np.array(min(n_neighbors, len(codes) - 1)),
+            "spread": np.array(np.sqrt(codes.var(axis=0).sum()) or 1.0),
+        }
+
+    def floor(self, model: BaseAutoencoder, state: State) -> float:
+        return RESOLUTION * float(state["spread"])
 
     def rows(self, model: BaseAutoencoder, X: NDArray, state: State) -> NDArray:
         from sklearn.neighbors import NearestNeighbors  # slow, and few need it
 
-        k = int(state["k"])
-        search = NearestNeighbors(n_neighbors=k + 1).fit(state["codes"])
-        distance = search.kneighbors(model.transform(X).astype(np.float64))[0]
-        same = distance[:, 0] <= state["same"]
-        return np.where(same, distance[:, 1:].mean(1), distance[:, :-1].mean(1))
+        codes = _encoded(model, X) - state["centre"]
+        within = np.isfinite(codes).all(axis=1)
+        distance = np.full((len(codes), int(state["k"]) + 1), np.inf)
+        if within.any():
+            search = NearestNeighbors(n_neighbors=distance.shape[1]).fit(state["codes"])
+            distance[within] = search.kneighbors(codes[within])[0]
+        nearest = np.maximum(distance[:, 0] / state["spread"], OWN)
+        own = np.clip(np.log(ANOTHER / nearest) / np.log(ANOTHER / OWN), 0, 1)
+        others, all_but_last = distance[:, 1:].mean(1), distance[:, :-1].mean(1)
+        return np.where(within, own * others + (1 - own) * all_but_last, np.inf)
 
 
 class Surprise(Measure):
     """Minus the bound on the log likelihood, in nats."""
 
+    least = -np.inf
+
     def rows(self, model: BaseAutoencoder, X: NDArray, state: State) -> NDArray:
-        return -model.score_samples(X).astype(np.float64)
+        return -model.score_samples(_exact(model, X).X).astype(np.float64)
 
 
 def _losses(model: BaseAutoencoder, X: NDArray, levels: NDArray, std: NDArray) -> NDArray:
@@ -246,7 +267,7 @@ def _losses(model: BaseAutoencoder, X: NDArray, levels: NDArray, std: NDArray) -
             total += module.cell_loss(module.decode(z), batch)
         return total / len(noise)
 
-    table = Table(X)
+    table = _exact(model, X)
     model._check_domain(table)
     return model._map(table, losses).astype(np.float64)
 
@@ -267,7 +288,7 @@ def _noise(model: BaseAutoencoder, table: Table, weight: NDArray) -> tuple[NDArr
             away = (table[piece] - model.mean_) / model.scale_
             total += weight[piece] @ np.nan_to_num(away**2)
             known += weight[piece] @ ~np.isnan(away)
-        std = np.sqrt(total / np.maximum(known, 1e-300))
+        std = np.sqrt(total / np.maximum(known, TINY))
     if low == high:
         return np.array([high]), std
     return np.geomspace(max(low, high / 100), high, N_LEVELS), std
@@ -284,11 +305,16 @@ def _mean_losses(
         X, w = some[piece], weight[index[piece]]
         total += np.tensordot(w, _losses(model, X, levels, std), axes=1)
         known += w @ ~np.isnan(X)
-    level = (total.sum(1) / known.sum())[:, None]
-    level = np.where(level > 0, level, np.finfo(np.float64).tiny)
-    # A column that is foretold without error would count without bounds.
-    column = np.maximum(total / np.maximum(known, 1e-300), FLOOR * level)
+    # A column that is reconstructed without error would count without bounds.
+    least = _least_loss(model)
+    level = np.maximum((total.sum(1) / known.sum())[:, None], least)
+    column = np.maximum(total / np.maximum(known, TINY), least)
     return {"level": level, "column": column}
+
+
+def _least_loss(model: BaseAutoencoder) -> float:
+    """Return the loss of a cell in conditioned units that is no more than rounding."""
+    return RESOLUTION ** (model.module_.loss.power or 2)
 
 
 def _n_observed(X: NDArray) -> NDArray:
@@ -296,9 +322,50 @@ def _n_observed(X: NDArray) -> NDArray:
     return np.maximum((~np.isnan(X)).sum(1, keepdims=True), 1)
 
 
+def _exact(model: BaseAutoencoder, X: NDArray) -> Table:
+    """Return rows in float64, for those in float32 to score the same, where the device knows it."""
+    return Table(X if device_of(model.device).type == "mps" else X.astype(np.float64, copy=False))
+
+
+def _encoded(model: BaseAutoencoder, X: NDArray) -> NDArray:
+    """Return the codes of rows, whatever overflows."""
+    return model._map(_exact(model, X), model._as_fitted()._encode).astype(np.float64)
+
+
 def _codes(model: BaseAutoencoder, table: Table) -> NDArray:
-    codes = (model.transform(table[piece]) for piece in table.pieces())
-    return joined(len(table), codes).astype(np.float64)
+    """Return the codes of training rows."""
+    codes = (_encoded(model, table[piece]) for piece in table.pieces())
+    return finite(joined(len(table), codes), "X")
+
+
+def _distribution(x: NDArray, w: NDArray) -> NDArray:
+    """Return values of a column, the share up to each, and the share from each on, (3, k).
+
+    Values that float32 does not tell apart are one; of many, those near both ends, frequent ones
+    and their neighbours are enough. The first and the last are beyond the extremes.
+    """
+    mantissa, exponent = np.frexp(x)
+    rounded = np.ldexp(mantissa.astype(np.float32).astype(np.float64), exponent)
+    values, inverse = np.unique(rounded, return_inverse=True)
+    share = np.bincount(inverse, weights=w)
+    n = len(values)
+    kept = np.arange(n)
+    if n > N_KNOTS:
+        ends = np.geomspace(1, n, N_KNOTS // 2).astype(int) - 1
+        frequent = np.flatnonzero(share > FREQUENT)
+        kept = np.concatenate([ends, n - 1 - ends, frequent - 1, frequent, frequent + 1])
+        kept = np.unique(kept.clip(0, n - 1))
+    below, above = share.cumsum()[kept], share[::-1].cumsum()[::-1][kept]
+    values = values[kept]
+    gaps = np.diff(values) if n > 1 else np.maximum(EDGE * np.abs(values), TINY)
+    beyond = [values[0] - gaps[0]], [values[-1] + gaps[-1]]
+    return np.stack(
+        [
+            np.concatenate([beyond[0], values, beyond[1]]),
+            np.concatenate([[0], below, [1]]),
+            np.concatenate([[1], above, [0]]),
+        ]
+    )
 
 
 def _columns(table: Table) -> Iterator[tuple[int, NDArray]]:

@@ -15,7 +15,6 @@ from skae import _schema as schema
 from skae._params import POSITIVE_INT, hyperparameters, one_of, param
 from skae._sklearn import (
     Interval,
-    RealNotInt,
     _fit_context,
     _raise_for_params,
     _routing_enabled,
@@ -24,15 +23,23 @@ from skae._validation import finite, unchanged_on_error, weights
 from skae.autoencoders import DenoisingAutoencoder, VariationalAutoencoder
 from skae.base import BaseAutoencoder
 from skae.tasks._conformal import ConformalMixin
-from skae.tasks._measures import LEVELS, MEASURES
-from skae.training import Table, check_known, joined, random_state_of, read_table
+from skae.tasks._measures import LEVELS, MEASURES, TINY
+from skae.tasks._threshold import RankedScores
+from skae.training import (
+    Moments,
+    Table,
+    check_known,
+    joined,
+    known_rows,
+    random_state_of,
+    read_table,
+)
 from skae.training import _budget as budget
 
 AUTO = ("denoising", "tails", "neighbors")
 STEPS = 2000  # of the default autoencoder's training, about
 EPOCHS = (10, 250)  # of it, at least and at most
 OUTSIDE, FAR_OUT = 1.5, 3.0  # interquartile ranges beyond the upper quartile (Tukey 1977)
-TINY = np.finfo(np.float64).tiny
 AT_LEAST = 0.01  # share of the training rows that are called outliers
 
 
@@ -155,7 +162,7 @@ class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
     )
     trim: str | float = param(
         one_of("auto"),
-        Interval(RealNotInt, 0, 0.5, closed="left"),
+        Interval(Real, 0, 0.5, closed="left"),
         default="auto",
         doc="""
         Share of the training rows to leave out because they are probably outliers themselves: the
@@ -166,7 +173,7 @@ class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
         POSITIVE_INT, default=5, doc="How many of the nearest codes count, for 'neighbors'."
     )
     calibration_fraction: float = param(
-        Interval(RealNotInt, 0, 1, closed="left"),
+        Interval(Real, 0, 1, closed="left"),
         default=0.0,
         doc="Share of the training rows to hold out for ``p_values``.",
     )
@@ -232,7 +239,8 @@ class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
         self : object
             The fitted detector.
         """
-        with unchanged_on_error(self):
+        # Results that overflow are refused; nothing else may say so.
+        with unchanged_on_error(self), np.errstate(over="ignore", invalid="ignore"):
             return self._fit(X, sample_weight, self._routed(sample_weight, params))
 
     def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None, params: dict[str, Any]) -> Self:
@@ -243,44 +251,48 @@ class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
         random_state = random_state_of(self.random_state)
         held_out = self._held_out(weight, random_state)
         weight[held_out] = 0
-        model = clone(self._estimator(int((weight > 0).sum())))
+        known = np.flatnonzero(weight > 0)
+        rows, weight = table if len(known) == len(table) else table.take(known), weight[known]
+        model = clone(self._estimator(len(known)))
         if self.random_state is not None:
             model.set_params(random_state=random_state.randint(np.iinfo(np.int32).max))
+
+        def learn(model: BaseAutoencoder, used: NDArray) -> NDArray:
+            present, unlike = np.zeros((2, len(table)))
+            present[known] = used > 0
+            self.estimator_ = model.fit(table.X, sample_weight=inner * present, **params)
+            unlike[known] = self._learn(rows, used)
+            return finite(unlike, "X")[known]
+
         used = weight
         if self.trim:
             # One epoch tells the worst rows, before they are learned by heart.
             short = clone(model).set_params(max_iter=1, early_stopping=False, checkpoint=None)
-            how_unlike = self._learn(short, table, weight, inner, params)
-            limit = self._limit(how_unlike, weight, self.trim, FAR_OUT)
-            used = np.where(how_unlike > limit, 0, weight)
-        how_unlike = self._learn(model, table, used, inner, params)
-        self.support_ = used > 0
-        limit = self._limit(how_unlike, weight, self.contamination, OUTSIDE)
-        if self.contamination == "auto":
-            limit = min(limit, self._limit(how_unlike, weight, AT_LEAST, OUTSIDE))
-        self.offset_ = -limit
+            unlike = learn(short, weight)
+            kept = np.where(unlike > self._limit(unlike, weight, self.trim, FAR_OUT), 0, weight)
+            if _can_be_fitted(rows, inner[known] * (kept > 0)):
+                used = kept
+        unlike = learn(model, used)
+        self.support_ = np.zeros(len(table), dtype=bool)
+        self.support_[known] = used > 0
+        self.offset_ = -self._limit(unlike, weight, self.contamination, OUTSIDE, AT_LEAST)
         self.calibration_scores_ = np.sort(-self._measure(table.take(held_out)))
         return self
 
-    def _learn(
-        self,
-        model: BaseAutoencoder,
-        table: Table,
-        weight: NDArray,
-        inner: NDArray,
-        params: dict[str, Any],
-    ) -> NDArray:
-        """Fit autoencoder and measures to rows by their weights; return how unlike each row is."""
-        self.estimator_ = model.fit(table.X, sample_weight=inner * (weight > 0), **params)
-        self._measures = self._names()
-        self._states = [
-            MEASURES[name].fit(model, table, weight, self.n_neighbors) for name in self._measures
-        ]
-        parts = self._parts(table)
+    def _learn(self, rows: Table, weight: NDArray) -> NDArray:
+        """Learn the measures from rows by their weights; return how unlike them each row is."""
+        self._measures, model = self._names(), self.estimator_
+        measures = [MEASURES[name] for name in self._measures]
+        self._states = [m.fit(model, rows, weight, self.n_neighbors) for m in measures]
+        floors = [m.floor(model, state) for m, state in zip(measures, self._states, strict=True)]
+        parts = self._parts(rows)
         self._shares = np.ones(1)
         if len(parts) > 1:
-            self._shares = 1 / len(parts) / np.maximum(parts @ (weight / weight.sum()), TINY)
-        return self._shares @ parts
+            # A measure that is zero in training, but for rounding, would count without bounds.
+            usual = np.maximum(parts @ (weight / weight.sum()), floors)
+            self._shares = 1 / len(parts) / np.maximum(usual, TINY)
+        self._floor = float(self._shares @ floors)
+        return np.maximum(self._shares @ parts, self._floor)
 
     def _held_out(self, weight: NDArray, random_state: np.random.RandomState) -> NDArray:
         """Return which rows are held out to calibrate by."""
@@ -293,20 +305,20 @@ class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
             )
         return np.sort(random_state.permutation(known)[:n])
 
-    def _limit(self, how_unlike: NDArray, weight: NDArray, share: Any, whisker: float) -> float:
+    def _limit(
+        self,
+        unlike: NDArray,
+        weight: NDArray,
+        share: Any,
+        whisker: float,
+        at_least: float = 0.0,
+    ) -> float:
         """Return the measure beyond which a share of the rows is, or those that stand out."""
-        known = weight > 0
-        how_unlike, weight = how_unlike[known], weight[known]
+        ranked = RankedScores(unlike, weight)
         if share != "auto":
-            order = np.argsort(how_unlike)
-            upto = weight[order].cumsum() / weight.sum()
-            last = np.searchsorted(upto, 1 - share - 1e-9)
-            return float(how_unlike[order][min(last, len(order) - 1)])
-        log = "likelihood" not in self._names()
-        values = np.log(np.maximum(how_unlike, TINY)) if log else how_unlike
-        low, high = np.quantile(values, [0.25, 0.75], weights=weight, method="inverted_cdf")
-        limit = high + whisker * (high - low)
-        return float(np.exp(min(limit, 700.0)) if log else limit)
+            return ranked.separating(ranked.exceeded_by(share))
+        fence = ranked.fence(whisker, logarithmic="likelihood" not in self._names())
+        return ranked.separating(min(fence, ranked.quantile(1 - at_least)))
 
     def _names(self) -> tuple[str, ...]:
         """Return the measures that make up the score."""
@@ -424,11 +436,12 @@ class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
                 "'auto', 'reconstruction', 'standardized', 'denoising' or 'tails'."
             )
         total = np.zeros(table.shape)
-        for piece in table.pieces():
-            for i in additive:
-                measure, state = MEASURES[self._measures[i]], self._states[i]
-                cells = measure.cells(self.estimator_, table[piece], state)
-                total[piece] += cells * self._shares[i]
+        with np.errstate(over="ignore", invalid="ignore"):
+            for piece in table.pieces():
+                for i in additive:
+                    measure, state = MEASURES[self._measures[i]], self._states[i]
+                    cells = measure.cells(self.estimator_, table[piece], state)
+                    total[piece] += cells * self._shares[i]
         return finite(total, "X")
 
     def _read(self, X: ArrayLike) -> Table:
@@ -439,10 +452,11 @@ class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
         """Return how unlike the training rows each row is."""
         if not len(table):
             return np.empty(0)
-        return self._shares @ self._parts(table)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return finite(self._shares @ self._parts(table), "X")
 
     def _parts(self, table: Table) -> NDArray:
-        """Return each measure of each row, (M, n)."""
+        """Return each measure of each row, (M, n); what overflows is not finite."""
 
         def parts(piece: slice) -> NDArray:
             X = table[piece]
@@ -452,7 +466,7 @@ class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
             ]
             return np.where(np.isnan(X).all(1), 0, measures).T
 
-        return finite(joined(len(table), map(parts, table.pieces())), "X").T
+        return joined(len(table), map(parts, table.pieces())).T
 
     # ------------------------------------------------------------------------- bookkeeping
 
@@ -481,3 +495,12 @@ class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
         return tags
+
+
+def _can_be_fitted(table: Table, weight: NDArray) -> bool:
+    """Tell whether rows with a weight leave an autoencoder something to learn."""
+    try:
+        Moments.of(*known_rows(table, weight)).check_magnitude(table.dtype, None)
+    except ValueError:
+        return False
+    return True
