@@ -27,7 +27,7 @@ EDGE = 1e-4  # relative distance of another value from that of a constant column
 N_CODES = 8192  # that neighbours are looked for among, at most
 RESOLUTION = 1e-3  # of values and of codes, relative to their standard deviation
 SLIGHT = 1e-2  # a loss relative to the mean loss that is never an outlier's
-OWN, ANOTHER = 1e-3, 3e-2  # distances of the nearest code, relative to their spread
+OWN, ANOTHER = 1e-3, 1e-2  # distances of the nearest code, relative to their spread
 RIDGE = 1e-6  # of the codes' covariance, relative to their mean variance
 TINY = np.finfo(np.float64).tiny
 
@@ -229,8 +229,8 @@ class Neighbors(Measure):
         if within.any():
             search = NearestNeighbors(n_neighbors=distance.shape[1]).fit(state["codes"])
             distance[within] = search.kneighbors(codes[within])[0]
-        nearest = np.maximum(distance[:, 0] / state["spread"], OWN)
-        own = np.clip(np.log(ANOTHER / nearest) / np.log(ANOTHER / OWN), 0, 1)
+        nearest = np.clip(distance[:, 0] / state["spread"], OWN, ANOTHER)
+        own = np.log(ANOTHER / nearest) / np.log(ANOTHER / OWN)
         others, all_but_last = distance[:, 1:].mean(1), distance[:, :-1].mean(1)
         return np.where(within, own * others + (1 - own) * all_but_last, np.inf)
 

@@ -59,7 +59,7 @@ class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
       and half by that of its column and level. Levels are those of the `DenoisingAutoencoder`, or
       0.1 to 1 standard deviations of each column for any other;
     * ``"tails"``: :math:`-\log p_j`, the mean over the columns, with :math:`p_j` the two-sided
-      p-value of the cell among the training values of its column;
+      p-value of the cell among the training values of its column, linear between these values;
     * ``"mahalanobis"``: the squared Mahalanobis distance of the code from the training codes, per
       component;
     * ``"neighbors"``: the mean distance of the code to its ``n_neighbors`` nearest training codes;
@@ -78,7 +78,9 @@ class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
     estimator_ : autoencoder
         The fitted autoencoder.
     offset_ : float
-        ``decision_function`` is ``score_samples`` minus this.
+        ``decision_function`` is ``score_samples`` minus this. It lies between the scores of the
+        training rows on both sides of the limit, at most a hundredth below the limit, so that
+        rounding changes no verdict.
     support_ : ndarray of shape (n_samples,) of bool
         The training rows that the autoencoder and the measures were fitted to: those that have a
         weight and are neither left out (``trim``) nor held out (``calibration_fraction``).
@@ -158,7 +160,9 @@ class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
         doc="""
         Share of the training rows that ``predict`` calls outliers. 'auto' calls those that stand
         out: whose measure, in logarithms (but for "likelihood"), is more than 1.5 interquartile
-        ranges above the upper quartile of the training rows; at least the worst hundredth.""",
+        ranges above the upper quartile of the training rows; at least the worst hundredth. Equal
+        scores are never divided: rows that tie with the upper quartile are inliers, and a share is
+        met as nearly as ties allow.""",
     )
     trim: str | float = param(
         one_of("auto"),
@@ -167,7 +171,8 @@ class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
         doc="""
         Share of the training rows to leave out because they are probably outliers themselves: the
         worst by a first, short fit of one epoch. 'auto' leaves out those that stand out by more
-        than 3 interquartile ranges. 0 trains on all, which is better where all are normal.""",
+        than 3 interquartile ranges, unless the others do not vary. 0 trains on all, which is better
+        where all are normal.""",
     )
     n_neighbors: int = param(
         POSITIVE_INT, default=5, doc="How many of the nearest codes count, for 'neighbors'."

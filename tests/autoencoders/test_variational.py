@@ -163,6 +163,15 @@ def test_beta_free_bits_and_warm_up_weigh_the_divergence(digits):
     torch.testing.assert_close(losses["free", 1.0] - losses["none", 1.0], torch.tensor(300 / 64))
 
 
+def test_no_warm_up_may_be_an_integer(rng):
+    X = rng.normal(size=(40, 3))
+    one, other = (
+        VariationalAutoencoder(2, warm_up=zero, max_iter=2, random_state=0).fit(X).score(X)
+        for zero in (0, 0.0)
+    )
+    assert one == other
+
+
 def test_no_epoch_of_the_warm_up_is_the_best(digits):
     vae = VariationalAutoencoder(3, warm_up=0.5, max_iter=10, init="random", random_state=0)
     vae.fit(digits)

@@ -22,6 +22,7 @@ from skae import (
 )
 from skae.autoencoders._normal import standard_draws
 from skae.tasks import _measures
+from skae.tasks._threshold import RankedScores
 
 pytestmark = pytest.mark.as_usual
 
@@ -344,6 +345,120 @@ def test_files(rows, tmp_path):
         np.testing.assert_array_equal(again.p_values(rows), fitted.p_values(rows))
 
 
+# ------------------------------------------------------------------------------------- verdicts
+
+VARYING = {
+    "rare events": lambda rng: np.where(rng.random((300, 6)) < 0.985, 0, rng.random((300, 6))),
+    "one other row": lambda rng: np.r_[np.full((49, 3), 0.1), [[5.0, 1, 2]]],
+    "two distinct rows": lambda rng: np.repeat([[0.3, 1, 2], [1, 1, 0.7]], [20, 5], axis=0),
+    "one-hot": lambda rng: np.eye(4)[rng.choice(4, p=[0.7, 0.24, 0.04, 0.02], size=200)],
+    "one column varies": lambda rng: np.c_[np.full((100, 2), 0.7), rng.normal(size=100)],
+    "wild value": lambda rng: np.r_[rng.normal(size=(100, 3)), [[0, 1e12, 0]]],
+}
+
+
+@pytest.mark.parametrize("name", VARYING)
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_every_table_that_varies_is_fitted(rng, name):
+    X = VARYING[name](rng)
+    fitted = detector(estimator=QUICK, trim="auto").fit(X)
+    assert np.isfinite(fitted.score_samples(X)).all()
+    outlying = fitted.predict(X) == -1
+    _, group, count = np.unique(X, axis=0, return_inverse=True, return_counts=True)
+    assert not outlying[count[group.ravel()] > len(X) / 2].any()
+    if name in ("rare events", "one other row", "wild value"):
+        assert outlying[np.abs(X).sum(axis=1).argmax()]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("contamination", ["auto", 0.1])
+def test_verdicts_do_not_depend_on_rounding_copies_or_company(rows, method, contamination):
+    fitted = detector(method, contamination=contamination).fit(rows)
+    verdict = fitted.predict(rows)
+    for rounded in (rows.astype(np.float32), rows.round(6)):
+        assert np.sum(fitted.predict(rounded) != verdict) <= 1  # at the threshold itself
+        np.testing.assert_allclose(
+            fitted.score_samples(rounded), fitted.score_samples(rows), rtol=1e-3
+        )
+    np.testing.assert_array_equal(fitted.predict(rows.repeat(3, axis=0))[::3], verdict)
+    np.testing.assert_array_equal([fitted.predict(row[None])[0] for row in rows[:20]], verdict[:20])
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_most_rows_being_identical_are_inliers(rng, method):
+    X = np.tile(rng.normal(size=4), (300, 1))
+    X[::10] += rng.normal(size=(30, 4))
+    same = np.arange(300) % 10 > 0
+    for contamination in ("auto", 0.1, 0.3):
+        fitted = detector(method, QUICK, contamination=contamination).fit(X)
+        for given in (X, X.astype(np.float32)):
+            assert (fitted.predict(given)[same] == 1).all()
+    assert (fitted.predict(X)[~same] == -1).any()
+
+
+def test_rows_of_weight_zero_may_be_anything(rows):
+    wild = np.r_[rows, np.full((1, 5), 1e200)]
+    weight = np.r_[np.ones(200), 0]
+    one = detector().fit(wild, sample_weight=weight)
+    np.testing.assert_allclose(one.score_samples(rows), detector().fit(rows).score_samples(rows))
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("value", [1e12, 1e100, 1e200, 1e308])
+def test_every_magnitude_is_scored_or_refused(rows, value):
+    fitted = detector(estimator=QUICK).fit(rows)
+    far = rows[:3].copy()
+    far[1, 2] = value
+    for question in (
+        fitted.score_samples,
+        fitted.decision_function,
+        fitted.feature_contributions,
+        lambda X: fitted.p_values(X, rows),
+        lambda X: fitted.select_outliers(X, X_calibration=rows),
+    ):
+        if value <= 1e100:
+            assert np.isfinite(question(far)).all()
+        else:
+            with pytest.raises(ValueError, match="Row 1 of X is so far from the training rows"):
+                question(far)
+
+
+def test_tails_are_continuous_and_frequent_values_are_usual(rng):
+    X = np.where(rng.random((2000, 2)) < 0.9, 0.1, rng.normal(size=(2000, 2)))
+    fitted = detector("tails", LinearAutoencoder(1)).fit(X)
+    usual = np.array([[0.1, 0.1], [np.float32(0.1), 0.1 + 1e-9]])
+    np.testing.assert_allclose(fitted.score_samples(usual), 0, atol=1e-3)
+    x = np.linspace(-0.1, 0.3, 400_001)
+    steps = np.diff(fitted.score_samples(np.c_[x, np.full_like(x, 0.1)]))
+    assert np.abs(steps).max() < 0.05
+
+
+def test_shares_of_training_rows_are_as_near_as_ties_allow():
+    one_to_ten = RankedScores(np.arange(1.0, 11), np.ones(10))
+    assert one_to_ten.exceeded_by(0.2) == 8
+    assert one_to_ten.exceeded_by(0.29) == 8  # single rows: never more than asked for
+    tied = RankedScores(np.r_[np.ones(5), 2, 3 * (1 + 1e-9 * np.arange(4))], np.ones(10))
+    assert tied.exceeded_by(0.3) == 2  # all four ties, for none would be further off
+    assert tied.exceeded_by(0.1) == tied.scores[-1]
+    assert tied.exceeded_by(0.5) == 1
+    weighted = RankedScores(np.array([1.0, 3, 2]), np.array([6.0, 1, 3]))
+    assert weighted.exceeded_by(0.1) == 2
+    assert weighted.quantile(0.5) == 1
+    assert weighted.quantile(0.75) == 2
+
+
+def test_thresholds_lie_clear_of_scores():
+    scores = RankedScores(np.array([1.0, 2, 2.000001, 2.002, 50]), np.ones(5))
+    assert scores.separating(2.0) == pytest.approx(2.0010005)
+    assert scores.separating(2.002) == pytest.approx(2.002 * 1.01)
+    assert scores.separating(1.5) == pytest.approx(1.5)  # nothing is near
+
+
+def test_equal_scores_of_zero_are_equally_usual(rows):
+    fitted = detector("neighbors").fit(np.repeat(rows[:20], 10, axis=0))
+    np.testing.assert_array_equal(fitted.p_values(rows[:5], rows[:20]), np.ones(5))
+
+
 # ------------------------------------------------------------------------------------- conformal
 
 
@@ -518,6 +633,13 @@ def test_bad_parameters(rows, params, sentence):
 def test_bad_tables(bad, sentence):
     with pytest.raises(ValueError, match=sentence):
         AutoencoderOutlierDetector().fit(bad)
+
+
+@pytest.mark.parametrize(
+    "zeros", [{"trim": 0, "calibration_fraction": 0}, {"trim": np.float32(0.1)}], ids=str
+)
+def test_real_parameters_are_any_real_numbers(rows, zeros):
+    assert detector(estimator=LINEAR, **zeros).fit(rows).offset_ < 0
 
 
 def test_bad_questions(rows):
