@@ -166,7 +166,9 @@ def test_beta_free_bits_and_warm_up_weigh_the_divergence(digits):
 def test_no_warm_up_may_be_an_integer(rng):
     X = rng.normal(size=(40, 3))
     one, other = (
-        VariationalAutoencoder(2, warm_up=zero, max_iter=2, random_state=0).fit(X).score(X)
+        VariationalAutoencoder(2, warm_up=zero, init="random", max_iter=2, random_state=0)
+        .fit(X)
+        .score(X)
         for zero in (0, 0.0)
     )
     assert one == other
