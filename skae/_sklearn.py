@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import (
     make_constraint,
     validate_parameter_constraints,
 )
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled
 from sklearn.utils.validation import _check_feature_names_in, _check_sample_weight
 
@@ -24,6 +25,7 @@ __all__ = [
     "_check_sample_weight",
     "_fit_context",
     "_infer_dimension",
+    "_get_output_config",
     "_raise_for_params",
     "_routing_enabled",
     "make_constraint",

@@ -1,19 +1,17 @@
-"""Bad input: sentences that name the column and what to do about it."""
+"""Checks of what users give, and of what is returned to them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
 from numbers import Real
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 from sklearn import utils
 
+from skae._numeric_input import numbers
 from skae._sklearn import _check_sample_weight
 
 # scikit-learn sums what it checks, which warns where there are infinities of both signs.
@@ -25,61 +23,14 @@ def column_name(j: int, names: NDArray | None) -> str:
     return str(j) if names is None else repr(str(names[j]))
 
 
-def what_is_wrong(X: Any) -> str | None:
-    """Return a sentence about the first column of a table that is no number or infinite, if any."""
-    for name, column in _columns(X):
-        if np.iscomplexobj(column):
-            continue
-        try:
-            # Times would become numbers of whatever unit they are in.
-            kind = np.asarray(column).dtype.kind
-            values = np.asarray(column, dtype=object if kind in "mM" else None).astype(np.float64)
-        except (TypeError, ValueError):
-            wrong = (_what_is_no_number(v) for v in np.asarray(column, dtype=object))
-            if sentence := next(filter(None, wrong), None):
-                return f"Column {name} of X holds {sentence}"
-            continue
-        infinite = np.flatnonzero(np.isinf(values))
-        if len(infinite):
-            return (
-                f"Column {name} of X holds infinity (row {infinite[0]}); replace it by NaN, which "
-                "stands for a missing value, or drop the row."
-            )
-    return None
-
-
-def _what_is_no_number(value: Any) -> str | None:
-    """Return what a value is and what to do about it, if that is known."""
-    if value is pd.NA:
-        return "pd.NA among objects; replace it by NaN, or convert the column to 'Float64'."
-    if isinstance(value, (str, bytes)):
-        encode = "encode it, for instance with sklearn.preprocessing.OneHotEncoder, or drop it."
-        return f"text, such as {value[:]!r}; {encode}"
-    if isinstance(value, (datetime, timedelta, np.datetime64, np.timedelta64)):
-        return f"times, such as {value}; convert it to a number, such as of days, or drop it."
-    return None
-
-
-def _columns(X: Any) -> Iterator[tuple[str, Any]]:
-    if hasattr(X, "columns") and hasattr(X, "iloc"):
-        for j, name in enumerate(X.columns):
-            yield repr(str(name)), X.iloc[:, j]
-    elif sparse.issparse(X):
-        columns = X.tocsc()
-        for j in range(X.shape[1]):
-            yield str(j), columns[:, [j]].toarray().ravel()
-    elif isinstance(X, (np.ndarray, list, tuple)):
-        array = X if isinstance(X, np.ndarray) else np.asarray(X, dtype=object)
-        if array.ndim == 2:
-            for j in range(array.shape[1]):
-                yield str(j), array[:, j]
-
-
 @np.errstate(invalid="ignore")
 def weights(sample_weight: ArrayLike | None, n_rows: int) -> NDArray:
     """Return the weight of each row, in float64."""
     return _check_sample_weight(
-        sample_weight, np.empty((n_rows, 1)), dtype=np.float64, ensure_non_negative=True
+        numbers(sample_weight, "sample_weight"),
+        np.empty((n_rows, 1)),
+        dtype=np.float64,
+        ensure_non_negative=True,
     )
 
 

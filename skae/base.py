@@ -19,6 +19,7 @@ from torch import Tensor
 
 from skae import _schema as schema
 from skae._hooks import Hooks
+from skae._numeric_input import numbers
 from skae._params import hyperparameters
 from skae._sklearn import _fit_context
 from skae._training_parameters import TrainingParameters
@@ -245,7 +246,9 @@ class BaseAutoencoder(
             Their reconstructions, in the units of the training rows and Z's dtype.
         """
         check_is_fitted(self)
-        codes = check_array(Z, dtype=FLOATS, order="C", input_name="Z", estimator=self)
+        codes = check_array(
+            numbers(Z, "Z"), dtype=FLOATS, order="C", input_name="Z", estimator=self
+        )
         if codes.shape[1] != self.n_components_:
             raise ValueError(
                 f"Z has {codes.shape[1]} columns, but this {type(self).__name__} was fitted with "

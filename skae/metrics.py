@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skae._numeric_input import numbers
 from skae._validation import below_one, check_array, exponents, weights
 
 __all__ = ["explained_variance", "neg_reconstruction_error"]
@@ -129,7 +130,7 @@ def explained_variance(
 
 def _table(X: ArrayLike, sample_weight: ArrayLike | None) -> tuple[NDArray, NDArray]:
     """Return X in float64 and the weight of each cell, 0 where nothing is observed."""
-    x = check_array(X, dtype=np.float64, ensure_all_finite="allow-nan", input_name="X")
+    x = check_array(numbers(X), dtype=np.float64, ensure_all_finite="allow-nan", input_name="X")
     weight = weights(sample_weight, len(x))[:, None] * ~np.isnan(x)
     if not weight.any():
         raise ValueError("No cell of X is observed in a row of positive weight; pass other rows.")

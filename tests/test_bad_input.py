@@ -3,9 +3,20 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression, Ridge
 
-from skae import MLP, Autoencoder, LinearAutoencoder
+from skae import (
+    MLP,
+    Autoencoder,
+    AutoencoderImputer,
+    AutoencoderOutlierDetector,
+    LinearAutoencoder,
+    PooledEstimator,
+    VariationalAutoencoder,
+)
+from skae.metrics import explained_variance
 
 BOTH = pytest.mark.parametrize(
     "model",
@@ -58,11 +69,150 @@ def test_columns_that_are_no_numbers(model, sheet, tmp_path):
     refused(model, dates.to_numpy(), "Column 2 of X holds times", TypeError)
     spans = frame.assign(d=pd.to_timedelta(np.arange(len(frame)), unit="s"))
     refused(model, spans, "Column 'd' of X holds times, such as 0 days", TypeError)
-    gap = with_cell(frame.to_numpy(), pd.NA, object)
-    refused(model, pd.DataFrame(gap, columns=frame.columns), "Column 'b' .* pd.NA", TypeError)
     text = np.memmap(tmp_path / "text", dtype="<U3", mode="w+", shape=(9, 3))
     text[:] = [["1", "red", "2"]]
     refused(model, text, "Column 1 of X holds text, such as 'red'; encode it")
+
+
+def every_reader():
+    """Return for each kind of estimator a function that fits it to rows."""
+    linear = LinearAutoencoder(1, random_state=0)
+    pooled = PooledEstimator(Ridge(), AutoencoderImputer(linear), n_imputations=2, random_state=0)
+    return {
+        "autoencoder": clone(linear).fit,
+        "detector": AutoencoderOutlierDetector(linear, random_state=0).fit,
+        "imputer": AutoencoderImputer(linear, random_state=0).fit,
+        "pooled": lambda X: pooled.fit(X, np.arange(len(X))),
+    }
+
+
+EVERYWHERE = pytest.mark.parametrize("reader", every_reader())
+
+
+def times_of(unit):
+    table = np.array([["2020-01-01", "2021-02-03"], ["2020-05-01", "NaT"]], dtype="M8[D]")
+    table = table.repeat(20, axis=0)
+    return table.astype("M8[ns]") if unit == "M" else table - table[0, 0]
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("unit", ["M", "m"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        np.asarray,
+        list,
+        lambda t: np.ma.array(t, mask=np.isnat(t)),
+        pd.DataFrame,
+        lambda t: pd.DataFrame(t, columns=["a", "b"])[["b"]],
+    ],
+    ids=["array", "list", "masked", "frame", "one column"],
+)
+def test_times_are_never_numbers(reader, unit, form):
+    sentence = "Column ('?[01]'?|'b') of X holds (times|datetime64|timedelta64)"
+    with pytest.raises(TypeError, match=sentence):
+        every_reader()[reader](form(times_of(unit)))
+
+
+@EVERYWHERE
+@pytest.mark.parametrize(
+    "value", [np.datetime64("2020"), np.timedelta64(3, "s"), pd.Timestamp(0), pd.Period("2020")]
+)
+def test_times_among_objects_are_never_numbers(reader, value, sheet):
+    """Although numpy makes floats of its own."""
+    with pytest.raises(TypeError, match="Column 1 of X holds times"):
+        every_reader()[reader](with_cell(sheet, value, object))
+
+
+MISSING = [None, np.nan, pd.NA, pd.NaT, np.datetime64("NaT"), np.ma.masked]
+
+
+def same_codes(X, rows):
+    model = LinearAutoencoder(1, random_state=0)
+    np.testing.assert_array_equal(model.fit(X).transform(X), model.fit(rows).transform(rows))
+
+
+@pytest.mark.parametrize("value", MISSING, ids=repr)
+def test_what_is_missing_among_objects(value, sheet):
+    expected = with_cell(sheet, np.nan)
+    objects = sheet.astype(object)
+    objects[3, 1] = value
+    for X in (objects, objects.tolist()):
+        same_codes(X, expected)
+        filled = AutoencoderImputer(LinearAutoencoder(1), random_state=0).fit_transform(X)
+        known = ~np.isnan(expected)
+        np.testing.assert_array_equal(filled[known], expected[known])
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i8", "?", "O"])
+def test_masked_cells_are_missing(dtype, sheet):
+    mask = sheet > 0.5
+    values = (4 * sheet).astype(dtype)
+    rows = np.where(mask, np.nan, values.astype(dtype if dtype == "f4" else "f8"))
+    X = np.ma.array(values, mask=mask)
+    same_codes(X, rows)
+    if dtype != "f4":
+        same_codes(list(X), rows)
+    imputer = AutoencoderImputer(LinearAutoencoder(1), random_state=0)
+    np.testing.assert_array_equal(imputer.fit_transform(X), imputer.fit_transform(rows))
+    model = LinearAutoencoder(1).fit(rows)
+    assert explained_variance(model, X) == explained_variance(model, rows)
+
+
+def test_masks_of_what_must_be_known(sheet):
+    model = LinearAutoencoder(1).fit(sheet)
+    with pytest.raises(ValueError, match="sample_weight contains NaN"):
+        model.fit(sheet, sample_weight=np.ma.array(np.ones(400), mask=sheet[:, 0] > 0))
+    with pytest.raises(ValueError, match="Z contains NaN"):
+        model.inverse_transform(np.ma.array([[1.0]], mask=True))
+
+
+def test_targets(sheet):
+    hours = np.arange(400).astype("M8[h]")
+    for estimator in (Ridge(), LogisticRegression()):
+        pooled = PooledEstimator(estimator, AutoencoderImputer(LinearAutoencoder(1)))
+        for y in (hours, pd.Series(hours), list(hours - hours[0])):
+            with pytest.raises(TypeError, match="y holds times"):
+                pooled.fit(sheet, y)
+        for y in (np.ma.array(np.arange(400) % 2, mask=sheet[:, 0] > 0), [pd.NA, 1] * 200):
+            with pytest.raises(ValueError, match="y contains NaN"):
+                pooled.fit(sheet, y)
+
+
+def test_ends_of_a_walk(sheet):
+    model = VariationalAutoencoder(1, max_iter=3, random_state=0).fit(sheet)
+    a, b = sheet[:2].copy()
+    a[2], b[3:] = np.nan, np.nan
+    masked = np.ma.array(sheet[0], mask=np.isnan(a))
+    objects = [pd.NA if np.isnan(value) else value for value in b]
+    walk = model.interpolate(masked, objects, 3)
+    np.testing.assert_array_equal(walk, model.interpolate(a, b, 3))
+    for end in (sheet[1].astype("M8[s]"), sheet[1].astype("m8[s]")):
+        with pytest.raises(TypeError, match="b holds times"):
+            model.interpolate(a, end)
+
+
+@pytest.mark.parametrize(
+    ("value", "match", "error"),
+    [
+        (1j, "Complex data not supported: Column 1 of X holds complex", ValueError),
+        ({"a": 1}, r"Column 1 of X holds what is no number, such as \{'a': 1\}", TypeError),
+        (10**400, "Column 1 of X holds what is no number, such as 1000", ValueError),
+        (pd.Interval(0, 1), "Column 1 of X holds what is no number, such as Interval", TypeError),
+    ],
+)
+def test_objects_that_are_no_numbers(value, match, error, sheet):
+    refused(LinearAutoencoder(1), with_cell(sheet, value, object), match, error)
+
+
+def test_other_containers(sheet):
+    records = np.array([(1.0, 2.0)] * 9, dtype=[("a", float), ("b", float)])
+    refused(LinearAutoencoder(1), records, r"structured array; pass pandas.DataFrame\(X\)")
+    same_codes(pd.DataFrame(records.repeat(2)).assign(b=range(18)), np.c_[np.ones(18), range(18)])
+    refused(LinearAutoencoder(1), sheet + 1j, "Complex data not supported: Column 0 of X")
+    refused(LinearAutoencoder(1), sparse.csr_array(sheet + 1j), "Complex data not supported: X")
+    refused(LinearAutoencoder(1), pd.DataFrame(sheet, columns=list("aabcde")), "several .* 'a'")
+    same_codes(sheet.astype(object).tolist(), sheet)
 
 
 @BOTH

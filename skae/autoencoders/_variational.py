@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from skae import _schema as schema
+from skae._numeric_input import numbers
 from skae._params import NON_NEGATIVE, POSITIVE, POSITIVE_INT, hyperparameters, one_of, param
 from skae._sklearn import Interval
 from skae._validation import check_array, check_count, check_fits, finite
@@ -464,7 +465,7 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
         check_is_fitted(self)
         first, last = (
             check_array(
-                row,
+                numbers(np.ma.asanyarray(row), name),
                 dtype=FLOATS,
                 ensure_all_finite="allow-nan",
                 ensure_2d=False,

@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from skae._numeric_input import infinity_in
 from skae._schema import Check, array, instance, integer, persistent, sequence
-from skae._validation import what_is_wrong
 
 MOST = 50  # categories of a column that are told apart, the most frequent
 NUMBERS = ("floating", "integer")
@@ -155,11 +155,17 @@ class Columns(BaseEstimator):
                 f"Column {name!r} of X holds {_types(column[known])}, but held numbers in fit; "
                 "convert it, for instance with pandas.to_numeric."
             )
-        values = column[known].to_numpy(dtype=np.float64)
+        try:
+            values = column[known].to_numpy(dtype=np.float64)
+        except OverflowError as error:
+            raise ValueError(
+                f"Column {name!r} of X holds an integer beyond the largest number of float64; "
+                "replace it by a missing value, or drop the column."
+            ) from error
         if np.isinf(values).any():
             rows = np.zeros((len(column), 1))
             rows[known, 0] = values
-            raise ValueError(what_is_wrong(pd.DataFrame(rows, columns=[name])))
+            raise ValueError(infinity_in(pd.DataFrame(rows, columns=[name])))
         return values
 
     def decode(
@@ -290,6 +296,8 @@ def _is_truth(value: Any) -> bool:
 
 def kind_of(column: pd.Series, known: NDArray) -> str:
     """Return what a column holds: one of `NUMBERS`, of `LABELS`, or nothing, 'empty'."""
+    if str(column.dtype) == "null[pyarrow]":
+        return "empty"
     kind = pd.api.types.infer_dtype(column[known], skipna=True)
     kind = "floating" if kind == "mixed-integer-float" else kind
     if kind in (*NUMBERS, *LABELS, "empty") and not isinstance(column.dtype, pd.SparseDtype):

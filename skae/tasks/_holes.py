@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import expit
-from scipy.stats import rankdata
+from scipy.special import expit, logit
 
+from skae._dataframes import with_missing
+from skae._numeric_input import as_table, check_restorable
 from skae.training import random_state_of
 
 MECHANISMS = ("mcar", "mar", "mnar", "monotone")
@@ -38,7 +39,7 @@ def make_holes(
         * 'monotone': rows end, at any column alike, and are missing from there on; the first
           column stays complete.
 
-        Values count by their ranks: numbers and ordered categories by their order, anything else
+        Values count by their ranks: numbers, times and ordered categories by their order, others
         by the alphabet. In 'mar' and 'mnar', one standard deviation multiplies the odds by 4.5.
     fraction : float, default=0.2
         Expected share of missing cells, among those that the mechanism may take: all, or for
@@ -56,7 +57,7 @@ def make_holes(
     ------
     ValueError
         If the mechanism or the fraction is not one of these, or is not possible with so few
-        columns, or there are no rows.
+        columns, or there are no rows, or integers would change as they become float64.
 
     Examples
     --------
@@ -70,7 +71,10 @@ def make_holes(
         raise ValueError(f"mechanism must be one of {MECHANISMS}; got {mechanism!r}.")
     if not (isinstance(fraction, Real) and LEAST <= float(fraction) <= MOST):
         raise ValueError(f"fraction must be above 0, from {LEAST} to {MOST}; got {fraction!r}.")
-    table = X if isinstance(X, pd.DataFrame) else _writable(np.asarray(X))
+    table = as_table(X)
+    if not isinstance(table, pd.DataFrame):
+        may_infer = isinstance(X, (list, tuple, np.ma.MaskedArray))
+        table = _writable(np.asarray(table), may_infer)
     least = 2 if mechanism in ("mar", "monotone") else 1
     if table.ndim != 2 or len(table) < 1 or table.shape[1] < least:
         columns = "two columns" if least == 2 else "a column"
@@ -80,17 +84,29 @@ def make_holes(
         )
     frame = pd.DataFrame(table)
     holes = _MAKERS[mechanism](frame, float(fraction), random_state_of(random_state))
-    if table is X:
-        return frame.mask(holes)
-    table[holes] = np.nan
+    if isinstance(table, pd.DataFrame):
+        whole = [isinstance(dtype, np.dtype) and dtype.kind in "iu" for dtype in table.dtypes]
+        check_restorable(table.iloc[:, np.flatnonzero(whole & holes.any(axis=0))], np.nan)
+        return with_missing(X, holes)
+    table[holes] = "NaT" if table.dtype.kind in "mM" else np.nan
     return table
 
 
-def _writable(values: NDArray) -> NDArray:
-    """Return a copy that can hold NaN."""
+def _writable(values: NDArray, may_infer: bool) -> NDArray:
+    """Return a copy that can hold NaN; objects of a list may have a dtype of their own."""
+    if values.dtype.kind == "O" and may_infer:
+        missing = pd.isna(values)
+        kind = pd.api.types.infer_dtype(values[~missing])
+        if kind in ("boolean", "integer", "floating", "mixed-integer-float"):
+            check_restorable(values, np.nan)
+            return np.where(missing, np.nan, values).astype(np.float64)
+        values = pd.DataFrame(values).infer_objects().to_numpy()
     if values.dtype.kind in "biu":
+        check_restorable(values, np.nan)
         return values.astype(np.float64)
-    return values.astype(object) if values.dtype.kind in "US" else values.copy()
+    if values.dtype.kind in "US":
+        return values.astype(object)
+    return values.astype(values.dtype.newbyteorder("="))
 
 
 def _mcar(table: pd.DataFrame, fraction: float, rng: np.random.RandomState) -> NDArray:
@@ -133,19 +149,21 @@ def _scores(table: pd.DataFrame) -> NDArray:
     for j in range(table.shape[1]):
         column = table.iloc[:, j]
         known = column.notna().to_numpy(dtype=bool)
-        ranks = rankdata(_in_order(column[known]))
-        z[known, j] = _standard(ranks[:, None])[:, 0]
+        if known.any():
+            ranks = _ranks(column[known].infer_objects())
+            z[known, j] = _standard(ranks[:, None])[:, 0]
     return z
 
 
-def _in_order(column: pd.Series) -> NDArray:
-    """Return numbers in the order of the values of a column without holes."""
-    column = column.infer_objects()
-    if isinstance(column.dtype, pd.CategoricalDtype) and column.cat.ordered:
-        return column.cat.codes.to_numpy()
-    if pd.api.types.is_numeric_dtype(column.dtype):
-        return column.to_numpy(dtype=np.float64)
-    return np.unique(column.astype(str).to_numpy(dtype=str), return_inverse=True)[1]
+def _ranks(column: pd.Series) -> NDArray:
+    """Return the ranks of the values of a column without missing ones."""
+    if isinstance(column.dtype, pd.CategoricalDtype) and not column.cat.ordered:
+        column = column.astype(str)
+    try:
+        ranks = column.rank()
+    except (TypeError, NotImplementedError):  # values without an order
+        ranks = column.astype(str).rank()
+    return ranks.to_numpy(dtype=np.float64)
 
 
 def _standard(values: NDArray) -> NDArray:
@@ -155,7 +173,7 @@ def _standard(values: NDArray) -> NDArray:
 
 def _chances(z: NDArray, fraction: float) -> NDArray:
     """Return chances that grow with z and have a mean of `fraction` in each column."""
-    reach = STRENGTH * np.abs(z).max() + 20
+    reach = STRENGTH * np.abs(z).max() + abs(logit(fraction)) + 1
     chances = np.empty_like(z)
     for j, column in enumerate(z.T):
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self, cast
 
@@ -12,11 +13,19 @@ from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skae import _schema as schema
+from skae._dataframes import in_library_of
+from skae._numeric_input import as_table, check_names, check_restorable
 from skae._params import POSITIVE_INT, hyperparameters, one_of, param
-from skae._sklearn import MissingValues, _check_feature_names_in, _fit_context
-from skae._validation import below_one, check_count, unchanged_on_error, weights
+from skae._sklearn import (
+    MissingValues,
+    _check_feature_names_in,
+    _fit_context,
+    _get_output_config,
+)
+from skae._validation import below_one, check_count, column_name, unchanged_on_error, weights
 from skae.autoencoders import VariationalAutoencoder
 from skae.base import BaseAutoencoder
+from skae.exceptions import AutoencoderWarning
 from skae.tasks._columns import Columns, is_mixed
 from skae.tasks._draws import LEVELS, draw, errors, picked, spread, tensors
 from skae.tasks._filler import Filler
@@ -272,19 +281,34 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
         """
         with unchanged_on_error(self):
             self._columns = None
-            if is_mixed(X) and len(cast(Any, X)):
-                weight = below_one(weights(sample_weight, len(cast(Any, X))))
+            X = as_table(X)
+            if is_mixed(X) and (n_rows := len(cast(Any, X))):
+                weight = below_one(weights(sample_weight, n_rows))
                 self._columns = Columns().fit(X, weight, self.missing_values)
             X, holes = self._read(X, reset=True)
             weight = below_one(weights(sample_weight, len(X)))
             known = ~holes & (weight > np.finfo(np.float32).tiny)[:, None]
             self._describe(X, known, weight)
+            self._warn_of_dropped()
             told = holes[:, self._first].any(axis=0)
             self.indicated_ = np.flatnonzero(told & self.add_indicator)
             some = known.any(axis=1)
             rows = Table(self._standardized(X[some], ~known[some]))
             self._learn(rows, below_one(weight[some]) if some.any() else weight[some])
         return self
+
+    def _warn_of_dropped(self) -> None:
+        """Warn of columns that `transform` will drop, as scikit-learn's imputers do."""
+        dropped = ~self._kept[self._first]
+        if dropped.any() and not self.keep_empty_features:
+            names = _check_feature_names_in(self, generate_names=False)
+            which = [column_name(j, names) for j in np.flatnonzero(dropped).tolist()]
+            warnings.warn(
+                f"Columns without any observed value are dropped: {', '.join(which)}. Set "
+                "keep_empty_features=True to keep them.",
+                AutoencoderWarning,
+                stacklevel=4,
+            )
 
     def _describe(self, X: NDArray, known: NDArray, weight: NDArray) -> None:
         """Learn the range, mean and standard deviation of each column."""
@@ -390,8 +414,8 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
             If a column holds anything but numbers where it held numbers in ``fit``.
         """
         check_is_fitted(self)
-        frame: Any = X
-        X, holes = self._read(X, reset=False)
+        frame = as_table(X)
+        given, (X, holes) = X, self._read(frame, reset=False)
         filled = self._completed(X, holes, self._fill(self._standardized(X, holes)))
         told = holes[:, self._first[self.indicated_]]
         if self._columns is None:
@@ -399,7 +423,9 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
         result = self._framed(frame, holes, filled)
         names = self.get_feature_names_out()[result.shape[1] :]
         told = pd.DataFrame(told, columns=names, index=frame.index)
-        return pd.concat([result, told], axis=1) if len(names) else result
+        result = pd.concat([result, told], axis=1) if len(names) else result
+        wants_pandas = _get_output_config("transform", self)["dense"] == "pandas"
+        return result if wants_pandas else in_library_of(given, result)
 
     def sample(self, X: ArrayLike, n_imputations: int = 5, random_state: Any = None) -> Any:
         """Draw completed tables: what the holes may hold, given what is observed.
@@ -432,14 +458,14 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         check_count(n_imputations, "n_imputations")
-        frame: Any = X
-        X, holes = self._read(X, reset=False)
+        frame = as_table(X)
+        given, (X, holes) = X, self._read(frame, reset=False)
         rng = random_state_of(random_state)
         draws = self._draws(self._standardized(X, holes), n_imputations, rng)
         tables = [self._completed(X, holes, table) for table in draws]
         if self._columns is None:
             return np.array(tables)
-        return [self._framed(frame, holes, table) for table in tables]
+        return [in_library_of(given, self._framed(frame, holes, table)) for table in tables]
 
     def _draws(self, Z: NDArray, n: int, rng: np.random.RandomState) -> Iterator[NDArray]:
         """Yield standardised rows with draws in their holes."""
@@ -529,16 +555,19 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
 
     def _read(self, X: ArrayLike, *, reset: bool) -> tuple[NDArray, NDArray]:
         """Return validated rows, as numbers, and which cells are missing."""
+        X = as_table(X)
         if self._columns is not None:
             if not isinstance(X, pd.DataFrame):
                 raise TypeError(
                     f"{type(self).__name__} was fitted to a DataFrame of mixed columns, but got "
                     f"{type(X).__name__}; pass a DataFrame with the same columns."
                 )
+            check_names(X)
             validate_data(self, X, reset=reset, skip_check_array=True)
             encoded = self._columns.encode(X, self.missing_values)
             rows = check_array(encoded, ensure_all_finite="allow-nan", input_name="X")
             return rows, np.isnan(rows)
+        check_restorable(X, self.missing_values)
         rows = read_table(self, X, reset=reset, sparse_too=False)[:]
         holes = np.isnan(rows)
         if not pd.isna(self.missing_values):

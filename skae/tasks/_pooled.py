@@ -19,6 +19,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skae._dataframes import to_pandas
+from skae._numeric_input import check_names, targets
 from skae._params import POSITIVE_INT, hyperparameters, one_of, param
 from skae._schema import persistent
 from skae._sklearn import HasMethods, _fit_context, _raise_for_params, _routing_enabled
@@ -264,7 +266,7 @@ class PooledEstimator(MetaEstimatorMixin, BaseEstimator):
 
     def _targets(self, X: Any, y: Any) -> tuple[Any, NDArray]:
         """Return validated targets, and the columns of numbers that tell the imputer of them."""
-        y = check_array(y, ensure_2d=False, dtype=None, input_name="y", estimator=self)
+        y = check_array(targets(y), ensure_2d=False, dtype=None, input_name="y", estimator=self)
         check_consistent_length(X, y)
         if not get_tags(self).target_tags.multi_output:
             if y.ndim == 2 and y.shape[1] > 1:
@@ -438,7 +440,9 @@ class PooledEstimator(MetaEstimatorMixin, BaseEstimator):
 
     def _read(self, X: Any, **y: Any) -> Any:
         """Return rows as an array; a DataFrame as it is, which is for the imputer to judge."""
-        if hasattr(X, "iloc"):
+        X = to_pandas(X)
+        if isinstance(X, pd.DataFrame):
+            check_names(X)
             validated = validate_data(self, X, **y, reset=bool(y), skip_check_array=True)
             return validated[0] if y else validated
         if y:

@@ -12,7 +12,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.sparsefuncs import min_max_axis
 from sklearn.utils.validation import validate_data
 
-from skae._validation import below_one, slices, what_is_wrong
+from skae._numeric_input import check_names, infinity_in, numbers
+from skae._validation import below_one, slices
 
 CELLS = 2**22  # of a table that are looked at together
 FLOATS = [np.float64, np.float32]
@@ -158,8 +159,9 @@ def read_table(
     sparse_too: bool = True,
 ) -> Table:
     """Validate a user's rows for an estimator, with sentences about what is wrong with them."""
+    X = numbers(X)
     # A conversion would copy a whole file; rows of one are converted when they are read.
-    in_file = isinstance(X, np.memmap) and X.dtype.kind in "biufc"
+    in_file = isinstance(X, np.memmap) and X.dtype.kind in "biuf"
     try:
         validated = validate_data(
             estimator,
@@ -171,9 +173,9 @@ def read_table(
             ensure_all_finite="allow-nan",
             ensure_min_samples=at_least,
         )
-    except (ValueError, TypeError) as error:
-        if sentence := what_is_wrong(X):
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(sentence) from error
+    except ValueError as error:
+        if sentence := infinity_in(X):
+            raise ValueError(sentence) from error
+        check_names(X)
         raise
     return Table(validated, in_file)

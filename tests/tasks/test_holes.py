@@ -119,3 +119,91 @@ def test_text_of_an_array_has_holes_too():
 def test_what_is_not_possible_is_refused(columns, params, sentence):
     with pytest.raises(ValueError, match=sentence):
         make_holes(np.ones((10, columns)), **params)
+
+
+TABLES = {
+    "empty column": lambda X: np.c_[X, np.full(len(X), np.nan)],
+    "empty": lambda X: np.full_like(X, np.nan),
+    "constant": np.ones_like,
+    "one row": lambda X: X[:1],
+    "infinite": lambda X: np.where(X > 1, np.inf, X),
+    "huge": lambda X: X * 1e307,
+    "objects": lambda X: np.array([[1, 10**400, "a", None]] * 5, dtype=object),
+}
+
+
+@pytest.mark.parametrize("fraction", [1e-10, 0.2, 0.7])
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("name", TABLES)
+def test_any_table_can_have_missing_cells(name, mechanism, fraction, rng):
+    X = TABLES[name](rng.normal(size=(50, 4)))
+    holed = make_holes(X, mechanism, fraction, random_state=0)
+    seen = ~pd.isna(holed)
+    assert holed.shape == X.shape
+    assert (holed[seen] == X[seen]).all()
+    assert pd.isna(holed)[pd.isna(X)].all()
+
+
+@pytest.mark.parametrize("mechanism", ["mar", "mnar"])
+def test_empty_columns_change_nothing_of_the_others(mechanism, rng):
+    X = np.c_[rng.normal(size=(4000, 4)), np.full(4000, np.nan)]
+    holes = np.isnan(make_holes(X, mechanism, 0.3, random_state=0))[:, :4]
+    rates = holes.mean(axis=0)
+    assert rates[rates > 0] == pytest.approx(0.3, abs=0.03)
+
+
+def test_times_count_by_their_order():
+    """The alphabet has '9 days' after '10 days'."""
+    days = np.arange(2000)
+    for times in (days.astype("m8[D]"), days.astype("M8[D]")):
+        for X in (times[:, None], pd.DataFrame({"t": times})):
+            holes = pd.isna(np.asarray(make_holes(X, "mnar", 0.3, random_state=0)))[:, 0]
+            quarters = holes.reshape(4, 500).mean(axis=1)
+            assert (np.diff(quarters) > 0).all()
+
+
+def test_lists_and_masks():
+    mask = np.arange(40).reshape(20, 2) % 5 == 0
+    X = np.ma.array(np.arange(40).reshape(20, 2), mask=mask)
+    for table in (
+        X,
+        [
+            [pd.NA if m else v for v, m in zip(*r, strict=True)]
+            for r in zip(X.data, mask, strict=True)
+        ],
+    ):
+        holed = make_holes(table, "mcar", 0.3, random_state=0)
+        assert holed.dtype == np.float64
+        assert np.isnan(holed)[mask].all()
+        assert not np.isnan(holed).all()
+
+
+def test_integers_that_would_change_are_refused():
+    ids = 2**60 + np.arange(20)
+    for X in (ids[:, None], pd.DataFrame({"id": ids})):
+        with pytest.raises(ValueError, match="Column .* of X holds 1152921504606846977"):
+            make_holes(X, "mcar", 0.5, random_state=0)
+    holed = make_holes(pd.DataFrame({"id": ids}).astype("Int64"), "mcar", 0.5, random_state=0)["id"]
+    assert 0 < holed.isna().sum() < 20
+    assert (holed.dropna() == ids[holed.notna()]).all()
+
+
+def test_frames_of_polars_stay_what_they_are():
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame(
+        {
+            "number": [0.5, 1.5, None, 3.5] * 10,
+            "whole": [2**60 + 1, None, 3, 4] * 10,
+            "text": ["a", "b", None, "c"] * 10,
+            "level": polars.Series(["low", "high"] * 20, dtype=polars.Enum(["low", "high"])),
+            "time": polars.Series(range(40)).cast(polars.Datetime("ns", "UTC")),
+            "nothing": [None] * 40,
+        }
+    )
+    for mechanism in MECHANISMS:
+        holed = make_holes(frame, mechanism, 0.3, random_state=0)
+        assert holed.schema == frame.schema
+        for name in frame.columns:
+            seen = holed[name].is_not_null()
+            assert holed[name].filter(seen).equals(frame[name].filter(seen))
+        assert holed["time"].null_count() + holed["level"].null_count() > 0

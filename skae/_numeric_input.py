@@ -1,0 +1,283 @@
+"""What users give for numbers, read as it is meant: masks, missing values, times and text."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Iterator
+from datetime import date, time, timedelta
+from decimal import Decimal
+from numbers import Rational
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from skae._dataframes import to_pandas
+
+LARGE = 2**53  # up to which float64 holds every integer
+TIMES = (date, time, timedelta, np.datetime64, np.timedelta64, pd.Period, type(pd.NaT))
+TEXT = (str, bytes)
+EXACT: tuple[Any, ...] = (Rational, Decimal)
+COMPLEX = (complex, np.complexfloating)
+
+
+def as_table(X: Any) -> Any:
+    """Return an array-like as an array, NaN or None where masked, a DataFrame as one of pandas.
+
+    Sparse matrices, and what only scikit-learn can tell what is wrong with, stay as they are.
+    """
+    X = to_pandas(X)
+    if isinstance(X, (list, tuple)):
+        try:
+            # As objects, times of an array would be integers.
+            rows = [list(row) if _is_of_times(row) else row for row in X]
+            table: Any = np.ma.array(rows, dtype=object)
+        except ValueError:
+            return X
+        if table.ndim == 1 and any(isinstance(row, (list, tuple, np.ndarray)) for row in X):
+            return X  # of rows that differ in length
+        X = table
+    elif hasattr(X, "__array__") and not isinstance(X, (np.ndarray, pd.DataFrame, pd.Series)):
+        X = np.asarray(X)
+    if not isinstance(X, np.ndarray):
+        return X
+    if X.dtype.kind == "V":
+        raise ValueError("X is a structured array; pass pandas.DataFrame(X), or plain numbers.")
+    masked = np.ma.getmaskarray(X)
+    X = np.ma.getdata(X) if isinstance(X, np.ma.MaskedArray) else X
+    if X.dtype.kind == "O":
+        masked = masked | _is_masked(X).astype(bool)
+    if not masked.any():
+        return X
+    X = X.astype(X.dtype if X.dtype.kind in "fmM" else object)
+    X[masked] = {"f": np.nan, "O": None}.get(X.dtype.kind, "NaT")
+    return X
+
+
+def _is_of_times(row: Any) -> bool:
+    return getattr(getattr(row, "dtype", None), "kind", "O") in "mM" and np.ndim(row) > 0
+
+
+_is_masked = np.frompyfunc(lambda value: value is np.ma.masked, 1, 1)
+
+
+def numbers(X: Any, name: str = "X") -> Any:
+    """Return X with numbers alone, and NaN for what is missing.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix, DataFrame}
+        Masked cells, None, NA and NaT are missing.
+    name : str
+        How to speak of X.
+
+    Returns
+    -------
+    X : {ndarray, sparse matrix, DataFrame}
+        X itself where it holds nothing but numbers, for scikit-learn to validate.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a column holds anything else; the sentence says which, and what to do about it.
+    """
+    X = as_table(X)
+    if isinstance(X, pd.DataFrame):
+        if all(map(_is_numeric, X.dtypes)):
+            return X
+        converted = {
+            j: column if _is_numeric(column.dtype) else _converted(column, where)
+            for j, (where, column) in enumerate(columns_of(X, name))
+        }
+        return pd.DataFrame(converted, index=X.index).set_axis(X.columns, axis=1)
+    if isinstance(X, pd.Series):
+        return X if _is_numeric(X.dtype) else _converted(X, name)
+    if sparse.issparse(X) and X.dtype.kind == "c":
+        raise _wrong(1j, name)
+    if not isinstance(X, np.ndarray) or _is_numeric(X.dtype):
+        return X
+    columns = [_converted(column, where) for where, column in columns_of(X, name)]
+    return np.stack(columns, axis=-1).reshape(X.shape) if columns else X
+
+
+def targets(y: Any) -> Any:
+    """Return targets, which may be labels, but neither times nor complex, masked or missing."""
+    table = as_table(y)
+    table = np.asarray(table) if isinstance(table, pd.Series) else table
+    for where, column in columns_of(table, "y"):
+        check_kind(column, where)
+        if column.dtype.kind == "O" and pd.isna(column).any():
+            raise ValueError(f"{where} contains NaN, or another missing value; drop those rows.")
+    return table if isinstance(y, np.ma.MaskedArray) else y
+
+
+def columns_of(X: Any, name: str = "X") -> Iterator[tuple[str, Any]]:
+    """Yield the columns of a table, each with how to speak of it."""
+    if isinstance(X, pd.DataFrame):
+        for j, label in enumerate(X.columns):
+            yield f"Column {str(label)!r} of {name}", X.iloc[:, j]
+    elif sparse.issparse(X):
+        columns = X.tocsc()
+        for j in range(X.shape[1]):
+            yield f"Column {j} of {name}", columns[:, [j]].toarray().ravel()
+    elif isinstance(X, np.ndarray) and X.ndim == 2:
+        for j in range(X.shape[1]):
+            yield f"Column {j} of {name}", X[:, j]
+    elif isinstance(X, np.ndarray) and X.ndim == 1:
+        yield name, X
+
+
+def _is_numeric(dtype: Any) -> bool:
+    """Tell whether scikit-learn reads the values of a dtype as what they are."""
+    if isinstance(dtype, pd.SparseDtype):
+        dtype = dtype.subtype
+    return pd.api.types.is_numeric_dtype(dtype) and dtype.kind in "biuf"
+
+
+def _converted(column: Any, where: str) -> NDArray:
+    """Return a column in float64, NaN for what is missing, or refuse it."""
+    check_kind(column, where)
+    values = np.asarray(column, dtype=object)
+    known = ~np.asarray(pd.isna(values), dtype=bool)
+    result = np.full(len(values), np.nan)
+    try:
+        result[known] = values[known].astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
+        for value in values[known]:
+            _check_number(value, where)
+        raise
+    return result
+
+
+def check_kind(column: Any, where: str) -> None:
+    """Refuse times, which would become numbers of whatever unit they are in, and complex numbers.
+
+    Parameters
+    ----------
+    column : {ndarray, Series} of one dimension
+    where : str
+        How to speak of it.
+    """
+    kinds: tuple[Any, ...] = (*TIMES, *COMPLEX)
+    if column.dtype.kind in "mMc":
+        kinds = (object,)
+    elif column.dtype.kind != "O":
+        return
+    for value in column:
+        if isinstance(value, kinds) and not pd.isna(value):
+            raise _wrong(value, where)
+    if kinds == (object,) and len(column):  # NaT alone
+        raise _wrong(next(iter(column)), where)
+
+
+def _check_number(value: Any, where: str) -> None:
+    try:
+        float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _wrong(value, where, error) from error
+
+
+def _wrong(value: Any, where: str, error: Exception | None = None) -> Exception:
+    """Return the error for a value that is no number: what it is, and what to do about it."""
+    if isinstance(value, TIMES):
+        return TypeError(
+            f"{where} holds times, such as {value}; convert it to a number, such as of days, or "
+            "drop it."
+        )
+    if isinstance(value, COMPLEX):
+        return ValueError(
+            f"Complex data not supported: {where} holds complex numbers, such as {value}; pass "
+            "their real and imaginary parts as two columns."
+        )
+    if isinstance(value, TEXT):
+        return ValueError(
+            f"{where} holds text, such as {value[:]!r}; encode it, for instance with "
+            "sklearn.preprocessing.OneHotEncoder, or drop it."
+        )
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    shown = " ".join(reprlib.repr(value).split())
+    return kind(f"{where} holds what is no number, such as {shown} ({error}); convert or drop it.")
+
+
+def check_names(X: Any) -> None:
+    """Refuse a DataFrame of several columns of one name, which scikit-learn does not know."""
+    if isinstance(X, pd.DataFrame) and not X.columns.is_unique:
+        name = X.columns[X.columns.duplicated()][0]
+        raise ValueError(f"X has several columns of the name {str(name)!r}; rename or drop them.")
+
+
+def infinity_in(X: Any) -> str | None:
+    """Return a sentence about the first column of numbers that holds infinity, if any."""
+    for where, column in columns_of(X):
+        rows = np.flatnonzero(np.isinf(np.asarray(column, dtype=np.float64)))
+        if len(rows):
+            return (
+                f"{where} holds infinity (row {rows[0]}); replace it by NaN, which stands for a "
+                "missing value, or drop the row."
+            )
+    return None
+
+
+def check_restorable(X: Any, missing: Any) -> None:
+    """Refuse a table whose cells would not come back as they are from an array of floats.
+
+    Parameters
+    ----------
+    X : object
+        As `as_table` returns it.
+    missing : object
+        What stands for a missing value, which float64 need not hold.
+
+    Raises
+    ------
+    ValueError
+        If X holds text, which may look like a number, or numbers that float64 does not hold.
+    """
+    for where, column in columns_of(X):
+        values = np.asarray(column)
+        if text := next(filter(_is_text, values if values.dtype.kind in "USO" else ()), None):
+            remedy = (
+                "but fit saw numbers; convert it, for instance with pandas.to_numeric"
+                if isinstance(X, pd.DataFrame)
+                else "which is filled in columns of a pandas DataFrame; pass one, or drop it"
+            )
+            raise ValueError(f"{where} holds text, such as {text[:]!r}, {remedy}.")
+        for value in values[_may_round(values)].tolist():
+            if not _is_held(value) and value != missing:
+                raise ValueError(
+                    f"{where} holds {value}, which would not come back as it is, since float64 "
+                    f"does not hold it; {_remedy(value)}, or drop the column."
+                )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, TEXT)
+
+
+def _may_round(values: NDArray) -> NDArray:
+    """Tell which values may be none of float64's."""
+    kind, size = values.dtype.kind, values.dtype.itemsize
+    if kind == "O":
+        return np.array([isinstance(v, EXACT) and v == v and abs(v) > LARGE for v in values], bool)
+    if kind in "iu" and size == 8:
+        return (values > LARGE) | (values < -LARGE if kind == "i" else False)
+    if kind == "f" and size > 8:
+        with np.errstate(over="ignore"):
+            return np.isfinite(values) & (values != values.astype(np.float64))
+    return np.zeros(len(values), dtype=bool)
+
+
+def _is_held(value: Any) -> bool:
+    try:
+        return float(value) == value
+    except OverflowError:
+        return False
+
+
+def _remedy(value: Any) -> str:
+    if not isinstance(value, int):
+        return "convert it to float64"
+    dtype = "'Int64'" if -(2**63) <= value < 2**63 else "object"
+    return f"pass a pandas DataFrame in which its dtype is {dtype}"
