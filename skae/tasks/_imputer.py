@@ -114,8 +114,9 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
     have holes later. A row entirely missing gets the Gaussian's mean, and the most frequent
     categories.
 
-    A DataFrame is treated as an array if the dtypes of all its columns are numpy's numbers. Of any
-    other, the 50 most frequent categories of a column are told apart and filled; a category that
+    A DataFrame is treated as an array if the dtypes of all its columns are numpy's numbers; integers
+    that float64 cannot represent are then refused. DataFrames of other libraries, such as polars,
+    come back as such unless all their columns are floats. Of a DataFrame that is not an array, the 50 most frequent categories of a column are told apart and filled; a category that
     ``fit`` did not see is refused unless the column's dtype declares it. The order of an ordered
     category is not used. A column that does not come with the kind of dtype that it had in
     ``fit``, such as one of None alone, is given that of ``fit``.
@@ -275,7 +276,13 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If X holds infinity, or is an array with text.
+            If X holds infinity, or is an array with text or with integers that float64 cannot
+            represent.
+
+        Warns
+        -----
+        AutoencoderWarning
+            If columns without any observed value are dropped.
         TypeError
             If a column of a DataFrame holds anything else, such as times or lists.
         """

@@ -19,6 +19,7 @@ from tables import passengers
 
 import skae
 from skae import (
+    Autoencoder,
     AutoencoderImputer,
     LinearAutoencoder,
     PooledEstimator,
@@ -66,6 +67,8 @@ KINDS = (
     | {f"object-{name}": pd.Series(values, dtype=object) for name, values in OBJECTS.items()}
     | {f"category-{name}": pd.Series(values) for name, values in CATEGORIES.items()}
 )
+
+DROPPED = pytest.mark.filterwarnings("ignore:Columns without any observed:skae.AutoencoderWarning")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -407,6 +410,7 @@ def test_rows_with_nothing_get_means_and_modes(holed, fitted):
     assert fitted.transform(nothing).dtypes.equals(holed.dtypes)
 
 
+@DROPPED
 def test_columns_with_nothing_are_dropped_or_kept(few, brief):
     frame = few.copy()
     frame.insert(1, "number", np.nan)
@@ -712,3 +716,63 @@ def test_passengers_are_filled_better_than_by_modes_and_neighbours(monkeypatch):
     ours, neighbours_, modes = right[1:] / right[0]
     assert ours > neighbours_ + 0.08
     assert ours > modes + 0.08
+
+
+@pytest.fixture
+def polars_frame():
+    polars = pytest.importorskip("polars")
+    return polars.DataFrame(
+        {
+            "number": polars.Series([0.5, 1.5, None, 3.5] * 10, dtype=polars.Float32),
+            "id": [2**60 + 1, None, 2**60 + 3, 2**60 + 5] * 10,
+            "flag": [True, None, False, True] * 10,
+            "text": ["a", "b", None, "a"] * 10,
+            "level": polars.Series(
+                ["low", None, "high", "low"] * 10, dtype=polars.Enum(["low", "mid", "high"])
+            ),
+            "kind": polars.Series(["u", "v", None, "u"] * 10, dtype=polars.Categorical),
+        }
+    )
+
+
+@pytest.mark.parametrize("output", ["default", "polars"])
+def test_frames_of_polars_come_back_as_they_were(polars_frame, output):
+    imputer = AutoencoderImputer(max_iter=1, random_state=0).set_output(transform=output)
+    filled = imputer.fit_transform(polars_frame)
+    assert filled.schema == polars_frame.schema
+    assert sum(filled.null_count().row(0)) == 0
+    for name in polars_frame.columns:
+        known = polars_frame[name].is_not_null()
+        assert filled[name].filter(known).equals(polars_frame[name].filter(known))
+    assert [table.schema for table in imputer.sample(polars_frame, 2)] == [filled.schema] * 2
+    as_pandas = imputer.set_output(transform="pandas").transform(polars_frame)
+    assert as_pandas["text"].tolist() == filled["text"].to_list()
+    assert as_pandas["id"].tolist() == filled["id"].to_list()
+
+
+def test_sentences_about_frames_of_polars(polars_frame):
+    polars = pytest.importorskip("polars")
+    numbers = polars_frame.select("number")
+    model = Autoencoder(1, max_iter=1)
+    with pytest.raises(ValueError, match="Column 'text' of X holds text, such as 'a'"):
+        model.fit(polars_frame)
+    with pytest.raises(ValueError, match=r"Column 'x' of X holds infinity \(row 3\)"):
+        model.fit(numbers.with_columns(x=polars.Series([0.0, 1.0, 2.0, np.inf] * 10)))
+    times = numbers.with_columns(x=polars.Series(range(40)).cast(polars.Datetime))
+    for estimator in (model, AutoencoderImputer()):
+        with pytest.raises(TypeError, match="Column 'x' of X holds (times|datetime)"):
+            estimator.fit(times)
+        with pytest.raises(TypeError, match="LazyFrame, which holds no values yet; .*collect"):
+            estimator.fit(numbers.lazy())
+
+
+@DROPPED
+def test_columns_of_nothing_in_arrow_and_polars(polars_frame):
+    arrow = pytest.importorskip("pyarrow")
+    nothing = pd.array([None] * 40, dtype=pd.ArrowDtype(arrow.null()))
+    x = np.r_[np.nan, np.arange(39.0)]
+    frames = [pd.DataFrame({"x": x, "n": nothing}), polars_frame.select("id").with_columns(n=None)]
+    for frame in frames:
+        assert AutoencoderImputer(max_iter=1).fit_transform(frame).shape == (40, 1)
+        kept = AutoencoderImputer(max_iter=1, keep_empty_features=True).fit_transform(frame)
+        assert list(kept.dtypes) == list(frame.dtypes)

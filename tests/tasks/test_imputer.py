@@ -16,6 +16,7 @@ import skae
 from skae import (
     Autoencoder,
     AutoencoderImputer,
+    AutoencoderWarning,
     ContractiveAutoencoder,
     DenoisingAutoencoder,
     KSparseAutoencoder,
@@ -30,6 +31,8 @@ from skae.training import Batch, Random
 
 LINEAR = LinearAutoencoder(1, max_iter=5)
 DENOISER = DenoisingAutoencoder(noise="masking", max_iter=3, early_stopping=False)
+
+DROPPED = pytest.mark.filterwarnings("ignore:Columns without any observed:skae.AutoencoderWarning")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -178,6 +181,7 @@ def test_rows_with_nothing_get_the_mean(holed, fitted):
     np.testing.assert_array_equal(imputer.transform(holed), fitted.transform(holed))
 
 
+@DROPPED
 def test_columns_with_nothing_are_dropped_or_zero(holed):
     X = np.insert(holed, 1, np.nan, axis=1)
     imputer = AutoencoderImputer(max_iter=1, random_state=0).fit(X)
@@ -386,8 +390,67 @@ def test_any_autoencoder_fills(holed, table, inner):
     assert np.mean((filled - table)[holes] ** 2) < np.mean((by_mean - table)[holes] ** 2)
 
 
+@DROPPED
 def test_reports_name_columns_and_leave_out_empty_ones(holed):
     frame = pd.DataFrame(np.insert(holed, 1, np.nan, axis=1), columns=list("abcde"))
     imputer = AutoencoderImputer(max_iter=1, random_state=0).fit(frame)
     assert imputer.over_impute(frame, random_state=0).index.tolist() == list("acde")
     assert imputer.sample(frame, 2, random_state=0).shape == (2, 400, 4)
+
+
+def gaussian_imputer(**params):
+    return AutoencoderImputer(max_iter=1, random_state=0, **params)
+
+
+IDS = 2**60 + 1 + np.arange(20)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [IDS, IDS.astype("u8"), IDS.astype(object), np.ma.array(IDS, mask=IDS % 5 == 0), -IDS],
+    ids=["int64", "uint64", "objects", "masked", "negative"],
+)
+def test_integers_come_back_or_are_refused(ids):
+    X = np.ma.array([ids, ids]).T
+    X = X if np.ma.is_masked(X) else X.data
+    is_plain = X.dtype != object and not np.ma.is_masked(X)
+    for table in (X, X.tolist(), *([pd.DataFrame(X)] if is_plain else [])):
+        fresh = gaussian_imputer()
+        with pytest.raises(ValueError, match="Column '?0'? of X holds -?11529.*'Int64'"):
+            fresh.fit(table)
+        assert not [name for name in vars(fresh) if name.endswith("_")]
+    held = (X - 1) // 2**30 * 2**30
+    gaussian_imputer().fit(held)
+    frame = pd.DataFrame(pd.array(ids.tolist(), dtype="Int64"), columns=["id"]).assign(x=range(20))
+    filled = gaussian_imputer().fit_transform(frame)["id"]
+    known = frame["id"].notna()
+    assert filled[known].equals(frame["id"][known])
+
+
+def test_what_stands_for_missing_need_not_be_held():
+    X = np.arange(40).reshape(20, 2)
+    X[3, 1] = np.iinfo(np.int64).max
+    filled = gaussian_imputer(missing_values=np.iinfo(np.int64).max).fit_transform(X)
+    assert filled[3, 1] <= 39
+    X[4, 1] = np.iinfo(np.int64).max - 1
+    with pytest.raises(ValueError, match="holds 9223372036854775806"):
+        gaussian_imputer(missing_values=np.iinfo(np.int64).max).fit(X)
+
+
+def test_text_of_arrays_is_for_frames():
+    """As the sentence says, and the advice works."""
+    X = np.array([["a", 1.0], [None, 2.0], ["b", 3.0]] * 20, dtype=object)
+    for table in (X, X.tolist(), X[:, 1:].astype(str)):
+        with pytest.raises(ValueError, match="Column 0 of X holds text, .* pandas DataFrame"):
+            gaussian_imputer().fit(table)
+    assert set(gaussian_imputer().fit_transform(pd.DataFrame(X))[0]) == {"a", "b"}
+
+
+def test_dropped_columns_are_named(holed):
+    X = pd.DataFrame(holed, columns=list("abcd")).assign(b=np.nan, d=np.nan)
+    for table, names in ((X, "'b', 'd'"), (X.to_numpy(), "1, 3")):
+        with pytest.warns(AutoencoderWarning, match=f"dropped: {names}. Set keep") as caught:
+            imputer = gaussian_imputer().fit(table)
+        assert len(caught) == 1
+        imputer.transform(table)
+        gaussian_imputer(keep_empty_features=True).fit(table)
