@@ -114,11 +114,13 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
     have holes later. A row entirely missing gets the Gaussian's mean, and the most frequent
     categories.
 
-    A DataFrame is treated as an array if the dtypes of all its columns are numpy's numbers; integers
-    that float64 cannot represent are then refused. DataFrames of other libraries, such as polars,
-    come back as such unless all their columns are floats. Of a DataFrame that is not an array, the 50 most frequent categories of a column are told apart and filled; a category that
-    ``fit`` did not see is refused unless the column's dtype declares it. The order of an ordered
-    category is not used. A column that does not come with the kind of dtype that it had in
+    A DataFrame is treated as an array if the dtypes of all its columns are numpy's numbers;
+    integers that float64 cannot represent are then refused. DataFrames of other libraries, such as
+    polars, come back as such unless all their columns are floats.
+
+    Otherwise, the 50 most frequent categories of a column are distinguished and filled; a category
+    that ``fit`` did not see is refused unless the column's dtype declares it. The order of an
+    ordered category is not used. A column that does not come with the kind of dtype that it had in
     ``fit``, such as one of None alone, is given that of ``fit``.
 
     Columns are standardised, so that an inner autoencoder sees numbers of either sign: one whose
