@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-SAME = 1e-4  # relative difference of scores that count as equal
+SAME = 1e-5  # relative difference of scores that count as equal
 MARGIN = 1e-2  # relative, by which a threshold may exceed the limit, for scores to stay clear of it
 ROUNDING = 1e-9  # of shares that are sums of weights
 MOST = np.log(np.finfo(np.float64).max) - 5  # logarithm of a threshold
