@@ -82,8 +82,8 @@ class KSparseAutoencoder(DictionaryAutoencoder):
     >>> from skae import KSparseAutoencoder
     >>> X = load_digits().data
     >>> sparse = KSparseAutoencoder(100, n_nonzero_coefs=5, max_iter=5, random_state=0).fit(X)
-    >>> (sparse.transform(X) != 0).sum(axis=1)
-    array([5, 5, 5, ..., 5, 5, 5], shape=(1797,))
+    >>> (sparse.transform(X[:3]) != 0).sum(axis=1)
+    array([5, 5, 5])
     """
 
     n_nonzero_coefs: int | None = param(
