@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from skae.tasks._columns import blocks
-from skae.tasks._gaussian import Gaussian, at_once
-from skae.training import joined
+from skae.tasks._gaussian import Gaussian, Missing
 
 LEVELS = np.linspace(0, 1, 201)  # of the quantiles that are kept
 HIDE = 0.1  # share of the observed cells that are hidden
@@ -62,13 +61,9 @@ def errors(
 
 def spread(gaussian: Gaussian, Z: NDArray) -> NDArray:
     """Return the conditional standard deviation of each hole, (n, d), 1 where there is none."""
-    x, observed = tensors(Z)
-    parts = (
-        gaussian.conditional(x[piece], observed[piece])[1].diagonal(dim1=1, dim2=2).numpy()
-        for piece in at_once(*Z.shape)
-    )
-    variance = joined(len(Z), parts)
-    return np.where(observed > 0, 1.0, np.sqrt(np.maximum(variance, TINY)))
+    observed = tensors(Z)[1]
+    variance = gaussian.variance(observed).clamp_min(TINY)
+    return np.where(observed > 0, 1.0, variance.sqrt())
 
 
 def draw(
@@ -84,31 +79,41 @@ def draw(
     Errors of a column have its quantiles; what is drawn for a row belongs together as the Gaussian
     says.
     """
-    x, observed = tensors(Z)
-    result = filled.copy()
-    for piece in at_once(*Z.shape):
-        left = gaussian.conditional(x[piece], observed[piece])[1]
-        variance = left.diagonal(dim1=1, dim2=2).clamp_min(TINY)
-        std = variance.sqrt()
-        # What is observed draws something, too, which counts for nothing.
-        correlation = left / (std[:, :, None] * std[:, None, :])
-        correlation.diagonal(dim1=1, dim2=2).fill_(1 + 1e-9)
-        normal = torch.from_numpy(rng.normal(size=std.shape))
-        roots = torch.linalg.cholesky_ex(correlation)[0]
-        together = (roots @ normal[:, :, None])[:, :, 0]
-        chance = ndtr(together.numpy())
+    observed, result = tensors(Z)[1], filled.copy()
+    normal = torch.from_numpy(rng.normal(size=Z.shape))
+    for part in gaussian.solve(observed):
+        rows, covariance = part.rows.numpy(), part.covariance()
+        std = covariance.diagonal(dim1=1, dim2=2).clamp_min(TINY).sqrt()
+        correlation = covariance / (std[:, :, None] * std[:, None, :])
+        # L^-T of normal numbers has the inverse of L L^T, the precision, as its covariance.
+        z = normal[part.rows].gather(1, part.columns)[:, :, None]
+        z = torch.linalg.solve_triangular(part.root.mT, z, upper=True)[:, :, 0] / std
+        together, deviation = np.zeros((2, len(rows), Z.shape[1]))
+        np.put_along_axis(together, part.columns.numpy(), (z * part.missing).numpy(), axis=1)
+        np.put_along_axis(deviation, part.columns.numpy(), (std * part.missing).numpy(), axis=1)
+        chance = ndtr(together)
         for columns in blocks(leader):
             j = columns.start
             if columns.stop - j == 1:
-                error = np.interp(chance[:, j], LEVELS, quantiles[j]) * std[:, j].numpy()
-                result[piece, j] += error
-            else:
-                result[piece, columns] = pick(
-                    filled[piece, columns],
-                    together[:, columns],
-                    correlation[:, columns, columns],
-                )
+                result[rows, j] += np.interp(chance[:, j], LEVELS, quantiles[j]) * deviation[:, j]
+                continue
+            index, where = _places(part, columns)
+            some = rows[index]
+            result[some, columns] = pick(
+                filled[some, columns],
+                torch.from_numpy(together[index, columns]),
+                correlation[index[:, None, None], where[:, :, None], where[:, None, :]],
+            )
     return np.where(np.isnan(Z), result, Z)
+
+
+def _places(part: Missing, columns: slice) -> tuple[NDArray, NDArray]:
+    """Return which rows miss these columns, (n,), and where theirs stand, (n, k)."""
+    first = ((part.columns == columns.start) & (part.missing > 0)).int()
+    index = np.flatnonzero(first.any(dim=1))
+    return index, first[index].argmax(dim=1)[:, None].numpy() + np.arange(
+        columns.stop - columns.start
+    )
 
 
 def pick(chances: NDArray, normal: torch.Tensor, correlation: torch.Tensor) -> NDArray:

@@ -201,7 +201,7 @@ class Filler(BaseAutoencoder):
     def _told(self, module: AutoencoderModule, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the conditional mean, (n, d), and what the network sees, (n, (2 + n_bins) d)."""
         known = torch.ones_like(batch.x) if batch.observed is None else batch.observed
-        gaussian = Gaussian(
+        gaussian = Gaussian.of(
             module.get_buffer("gaussian_mean"), module.get_buffer("gaussian_covariance")
         )
         expected = gaussian.fill(batch.x, known).to(batch.x)

@@ -1,68 +1,100 @@
-"""The Gaussian of a table with holes, and what it says about them."""
+"""The Gaussian of a table with missing values, and what it says about them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 
-from skae.training import CELLS
-
-RIDGE = 1e-6  # of the covariance, relative to each column's variance
+RIDGES = (1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4, 1e-5, 1e-6)  # relative to each column's variance
+RIDGE = RIDGES[-1]
 TOLERANCE = 1e-3  # of means and covariances, in standard deviations, for EM to end
-MAX_ITER = 50
+MAX_ITER = 50  # rounds of EM for a ridge
+N_MASKS = 8  # patterns of hidden cells that a ridge is judged by
+MASKED = 0.2  # share of the observed cells that one hides
+PATIENCE = 2  # ridges in a row that are no better, after which no smaller one is tried
 LEAST = 0.01  # of a category's chance, relative to its mean
+PIECE = 2**18  # cells of the matrices that are solved at once
+
+
+class Missing(NamedTuple):
+    """Rows with similar numbers of missing values, and the solution of each."""
+
+    rows: Tensor  # (n,) which ones
+    columns: Tensor  # (n, m) that are missing, in their order, and others to fill up
+    missing: Tensor  # (n, m), 1 where a column is missing, 0 where it fills up
+    root: Tensor  # (n, m, m), Cholesky factor of the precision of what is missing
+
+    def covariance(self) -> Tensor:
+        """Return the conditional covariance of what is missing, (n, m, m)."""
+        both = self.missing[:, :, None] * self.missing[:, None, :]
+        return torch.cholesky_inverse(self.root) * both
 
 
 class Gaussian(NamedTuple):
-    """Mean and covariance, in float64."""
+    """Mean, covariance and its inverse, in float64."""
 
     mean: Tensor  # (d,)
     covariance: Tensor  # (d, d)
+    precision: Tensor  # (d, d)
+
+    @classmethod
+    def of(cls, mean: Tensor, covariance: Tensor) -> Self:
+        """Return the Gaussian of this mean and regular covariance."""
+        return cls(mean, covariance, torch.cholesky_inverse(torch.linalg.cholesky(covariance)))
 
     def fill(self, x: Tensor, observed: Tensor) -> Tensor:
-        r"""Return rows with the conditional mean in their holes, (n, d), in float64.
+        r"""Return rows with the conditional mean of their missing values, (n, d), in float64.
 
-        .. math:: \hat x_h = \mu_h + \Sigma_{ho} \Sigma_{oo}^{-1} (x_o - \mu_o)
+        With the precision :math:`P = \Sigma^{-1}`, whose block of what is missing is usually far
+        smaller than that of what is observed,
 
-        Rows are solved as one batch: the columns that one misses are replaced, in
-        :math:`\Sigma_{oo}`, by those of the identity.
+        .. math:: \mu_h + \Sigma_{ho} \Sigma_{oo}^{-1} (x_o - \mu_o)
+                  = \mu_h - P_{hh}^{-1} P_{ho} (x_o - \mu_o).
         """
         x, observed = x.double(), observed.double()
-        away = (x - self.mean) * observed
-        parts = [
-            torch.cholesky_solve(away[piece, :, None], self._roots(observed[piece]))[:, :, 0]
-            for piece in at_once(*x.shape)
-        ]
-        solved = torch.cat([*parts, away[:0]])
-        return torch.where(observed > 0, x, self.mean + (solved * observed) @ self.covariance)
+        pull = ((x - self.mean) * observed) @ self.precision
+        filled = torch.where(observed > 0, x, self.mean)
+        for part in self.solve(observed):
+            b = pull[part.rows].gather(1, part.columns) * part.missing
+            away = torch.cholesky_solve(b[:, :, None], part.root)[:, :, 0]
+            filled[part.rows] = filled[part.rows].scatter_add(1, part.columns, -away)
+        return filled
 
-    def conditional(self, x: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
-        r"""Return filled rows, and the covariance of their holes, (n, d, d), 0 elsewhere.
+    def variance(self, observed: Tensor) -> Tensor:
+        """Return the conditional variance of what is missing, (n, d), 0 elsewhere."""
+        result = torch.zeros(observed.shape, dtype=torch.float64)
+        for part in self.solve(observed.double()):
+            diagonal = part.covariance().diagonal(dim1=1, dim2=2)
+            result[part.rows] = result[part.rows].scatter(1, part.columns, diagonal)
+        return result
 
-        .. math:: \Sigma_{hh} - \Sigma_{ho} \Sigma_{oo}^{-1} \Sigma_{oh}
-        """
-        x, observed = x.double(), observed.double()
-        pairs = observed[:, :, None] * observed[:, None, :]
-        inverse = torch.cholesky_inverse(self._roots(observed)) * pairs
-        solved = (inverse @ ((x - self.mean) * observed)[:, :, None])[:, :, 0]
-        filled = torch.where(observed > 0, x, self.mean + solved @ self.covariance)
-        left = self.covariance - self.covariance @ inverse @ self.covariance
-        return filled, left * ((1 - observed)[:, :, None] * (1 - observed)[:, None, :])
-
-    def _roots(self, observed: Tensor) -> Tensor:
-        """Return the Cholesky factor for each row's holes, found once per pattern of holes."""
-        seen, which = observed, None
-        if observed.numel():
-            patterns, index = observed.unique(dim=0, return_inverse=True)
-            if 2 * len(patterns) < len(observed):  # else copies cost more than they save
-                seen, which = patterns, index
-        pairs = seen[:, :, None] * seen[:, None, :]
-        matrices = pairs * self.covariance + torch.diag_embed(1 - seen)
-        roots = torch.linalg.cholesky_ex(matrices)[0]
-        return roots if which is None else roots[which]
+    def solve(self, observed: Tensor) -> Iterator[Missing]:
+        """Solve rows with missing values, those with similar numbers of them at once."""
+        counts = (observed == 0).sum(1)
+        order = counts.argsort(stable=True)
+        order = order[counts[order] > 0]
+        start = 0
+        while start < len(order):
+            most = int(counts[order[start]])
+            # The last of the rows that fit sets the width of the matrices.
+            size = max(1, PIECE // most**2)
+            while True:
+                rows = order[start : start + size]
+                most = int(counts[rows[-1]])
+                if len(rows) * most**2 <= PIECE or size == 1:
+                    break
+                size = max(1, min(size - 1, PIECE // most**2))
+            start += size
+            seen = observed[rows]
+            columns = seen.argsort(dim=1, stable=True)[:, :most]
+            missing = 1 - seen.gather(1, columns)
+            block = self.precision[columns[:, :, None], columns[:, None, :]]
+            block = block * (missing[:, :, None] * missing[:, None, :])
+            root = torch.linalg.cholesky(block + torch.diag_embed(1 - missing))
+            yield Missing(rows, columns, missing, root)
 
 
 def chances(filled: Tensor, mean: Tensor, leader: Tensor) -> Tensor:
@@ -76,53 +108,103 @@ def chances(filled: Tensor, mean: Tensor, leader: Tensor) -> Tensor:
     return likely / total[:, leader]
 
 
-def at_once(n_rows: int, n_features: int) -> Iterator[slice]:
-    """Cut rows into pieces whose matrices have a few million cells."""
-    size = max(1, CELLS // max(1, n_features) ** 2)
-    return (slice(start, start + size) for start in range(0, n_rows, size))
+def fit_gaussian(x: Tensor, observed: Tensor, weight: Tensor, ridge: float = RIDGE) -> Gaussian:
+    r"""Return the Gaussian that makes the observed cells most likely, given a ridge, by EM.
 
-
-def fit_gaussian(x: Tensor, observed: Tensor, weight: Tensor) -> Gaussian:
-    r"""Return the Gaussian that makes the observed cells most likely, by EM.
-
-    Each round fills the holes by their conditional means; the mean and covariance of the filled
-    rows, plus the mean conditional covariance of the holes, are the next. A ridge keeps the
-    covariance regular.
+    Each round fills the missing values by their conditional means; the mean and covariance of the
+    filled rows, plus the mean conditional covariance of the missing values, are the next. The
+    ridge, a share of each column's variance, is added to the covariance. It comes down to its
+    value in steps, each from the result of the one before: with few rows, EM that starts with a
+    small one stays at whatever it filled first.
 
     Parameters
     ----------
     x, observed : Tensor of shape (n, d)
         Rows, and 1 where a value is known.
     weight : Tensor of shape (n,)
+    ridge : float
     """
+    *_, gaussian = _path(x, observed, weight, [r for r in RIDGES if r > ridge] + [ridge])
+    return gaussian
+
+
+def fit_shrunk(
+    x: Tensor,
+    observed: Tensor,
+    weight: Tensor,
+    folds: Sequence[tuple[Tensor, Tensor]],
+    generator: torch.Generator,
+) -> Gaussian:
+    """Return the Gaussian with the ridge that fills hidden cells of other rows best.
+
+    Parameters
+    ----------
+    x, observed : Tensor of shape (n, d)
+        Rows, and 1 where a value is known.
+    weight : Tensor of shape (n,)
+    folds : sequence of (Tensor of int, Tensor of int)
+        Which rows to fit to and which to judge by. Of one, the Gaussian of its rows is returned,
+        of several that of all rows.
+    """
+    errors = torch.full((len(folds), len(RIDGES)), torch.inf, dtype=torch.float64)
+    found = {}
+    for fold, (kept, others) in enumerate(folds):
+        judge = _judge(x[others], observed[others], weight[others], generator)
+        path = _path(x[kept], observed[kept], weight[kept], RIDGES)
+        for i, gaussian in enumerate(path):
+            errors[fold, i], found[i] = judge(gaussian), gaussian
+            if i - int(errors[fold].argmin()) >= PATIENCE and len(folds) == 1:
+                break
+    best = int(errors.sum(0).argmin()) if folds else len(RIDGES) - 1
+    return found[best] if len(folds) == 1 else fit_gaussian(x, observed, weight, RIDGES[best])
+
+
+def _judge(
+    x: Tensor, observed: Tensor, weight: Tensor, generator: torch.Generator
+) -> Callable[[Gaussian], float]:
+    """Return a function that gives the squared error of hidden cells."""
+    x, known, weight = (torch.cat([a.double()] * N_MASKS) for a in (x, observed, weight))
+    seen = known * (torch.rand(x.shape, generator=generator) >= MASKED)
+    hidden = (known - seen) * weight[:, None]
+    return lambda gaussian: float(((gaussian.fill(x, seen) - x).square() * hidden).sum())
+
+
+def _path(
+    x: Tensor, observed: Tensor, weight: Tensor, ridges: Sequence[float]
+) -> Iterator[Gaussian]:
+    """Yield the Gaussian for one ridge after the other."""
     x, observed = x.double(), observed.double()
     share = weight.double() / weight.double().sum()
     known = share[:, None] * observed
-    # A column of holes alone stays at 0, and foretells nothing.
+    # A column without any value stays at 0, and predicts nothing.
     total = known.sum(0).clamp_min(torch.finfo(torch.float64).tiny)
     mean = (known * x).sum(0) / total
     variance = (known * (x - mean) ** 2).sum(0) / total
-    # A column that does not vary foretells nothing, and is foretold by its mean.
+    # A column that does not vary predicts nothing, and is predicted by its mean.
     typical = variance.mean() if variance.any() else torch.ones_like(variance[0])
     variance = variance.clamp_min(RIDGE * typical)
-    ridge = RIDGE * torch.diag(variance)
-    gaussian = Gaussian(mean, torch.diag(variance))
-    for _ in range(MAX_ITER):
-        new_mean, second = torch.zeros_like(mean), torch.zeros_like(ridge)
-        for piece in at_once(*x.shape):
-            filled, left = gaussian.conditional(x[piece], observed[piece])
-            w = share[piece]
-            # About the former mean, against cancellation.
-            away = filled - gaussian.mean
-            new_mean += w @ away
-            second += (away * w[:, None]).T @ away + torch.tensordot(w, left, dims=1)
-        new = Gaussian(gaussian.mean + new_mean, second - torch.outer(new_mean, new_mean) + ridge)
-        std = variance.sqrt()
-        moved = max(
-            float((new_mean.abs() / std).max()),
-            float(((new.covariance - gaussian.covariance).abs() / torch.outer(std, std)).max()),
-        )
-        gaussian = new
-        if moved < TOLERANCE:
-            break
-    return gaussian
+    std = variance.sqrt()
+    gaussian = Gaussian.of(mean, torch.diag(variance))
+    for ridge in ridges:
+        for _ in range(MAX_ITER):
+            before, gaussian = gaussian, _em_round(gaussian, x, observed, share, ridge * variance)
+            moved = (gaussian.mean - before.mean).abs() / std
+            turned = (gaussian.covariance - before.covariance).abs() / torch.outer(std, std)
+            if max(float(moved.max()), float(turned.max())) < TOLERANCE:
+                break
+        yield gaussian
+
+
+def _em_round(
+    gaussian: Gaussian, x: Tensor, observed: Tensor, share: Tensor, ridge: Tensor
+) -> Gaussian:
+    d = x.shape[1]
+    # About the former mean, against cancellation.
+    away = gaussian.fill(x, observed) - gaussian.mean
+    second = (away * share[:, None]).T @ away + torch.diag(ridge)
+    for part in gaussian.solve(observed):
+        left = part.covariance() * share[part.rows, None, None]
+        cells = part.columns[:, :, None] * d + part.columns[:, None, :]
+        second.view(-1).index_add_(0, cells.flatten(), left.flatten())
+    shift = share @ away
+    return Gaussian.of(gaussian.mean + shift, second - torch.outer(shift, shift))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from numbers import Real
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.impute import MissingIndicator
 from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -29,15 +31,21 @@ from skae.exceptions import AutoencoderWarning
 from skae.tasks._columns import Columns, is_mixed
 from skae.tasks._draws import LEVELS, draw, errors, picked, spread, tensors
 from skae.tasks._filler import Filler
-from skae.tasks._gaussian import RIDGE, Gaussian, chances, fit_gaussian
+from skae.tasks._gaussian import RIDGE, Gaussian, chances, fit_shrunk
 from skae.tasks._neighbors import Neighbors
 from skae.tasks._over_impute import OverImputeMixin
 from skae.training import Table, evenly, random_state_of, read_table
 from skae.training import _budget as budget
 
 ENOUGH_ROWS = 32  # for a network to be trained
-MAX_ROWS = 20_000  # that the Gaussian is fitted to
+MAX_CELLS = 2**19  # of the rows that the Gaussian is fitted to
+MAX_ROWS = (1000, 20_000)  # that these are, at least and at most, if there are so many
+MAX_JUDGES = 500  # rows held out that its ridge is chosen by
+FOLDS = 4  # of the rows, where none are held out
 ROUNDS = 5  # of filling by the reconstruction of filled rows, of other autoencoders
+WILD = 20  # times the distance of all but a few values from the median, beyond which one is wild
+ENOUGH_VALUES = 10  # of a column, for one to be wild
+DETERMINED = 0.05  # standard deviations of error, from which on a value is kept in range
 FAR = 1e12  # standard deviations, beyond which sums of squares overflow
 
 
@@ -95,8 +103,8 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
         Least and largest observed value of each column, NaN where the mean is.
     n_iter_ : int
         Epochs that the autoencoder was trained for, 1 where there is none.
-    indicated_ : ndarray of int
-        The columns that had holes in ``fit``, if ``add_indicator``.
+    indicator_ : MissingIndicator or None
+        Of the columns that had missing values in ``fit``, if ``add_indicator``.
     n_features_in_ : int
         Number of columns of the training rows.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -293,16 +301,19 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
             X = as_table(X)
             if is_mixed(X) and (n_rows := len(cast(Any, X))):
                 weight = below_one(weights(sample_weight, n_rows))
-                self._columns = Columns().fit(X, weight, self.missing_values)
+                X, sample_weight = cast(Any, X)[counts(weight)], weight[counts(weight)]
+                self._columns = Columns().fit(X, sample_weight, self.missing_values)
             X, holes = self._read(X, reset=True)
             weight = below_one(weights(sample_weight, len(X)))
-            known = ~holes & (weight > np.finfo(np.float32).tiny)[:, None]
+            X, holes, weight = (a[counts(weight)] for a in (X, holes, weight))
+            self._bounds = plausible(X, holes)
+            known = ~holes & self._within(X)
             self._describe(X, known, weight)
             self._warn_of_dropped()
-            told = holes[:, self._first].any(axis=0)
-            self.indicated_ = np.flatnonzero(told & self.add_indicator)
+            missing = np.flatnonzero(holes[:, self._first].any(axis=0))
+            self._indicated = missing if self.add_indicator else None
             some = known.any(axis=1)
-            rows = Table(self._standardized(X[some], ~known[some]))
+            rows = Table(self._standardized(X[some], holes[some]))
             self._learn(rows, below_one(weight[some]) if some.any() else weight[some])
         return self
 
@@ -359,26 +370,61 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
             order = random_state.permutation(len(rows))
             n_held_out = budget.n_held_out(len(rows), 0.1)
             held_out, kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
-        some = evenly(kept, MAX_ROWS)
-        gaussian = fit_gaussian(*tensors(rows.X[some]), torch.from_numpy(weight[some]))
-        self._mean, self._covariance = (t.numpy() for t in gaussian)
+        gaussian = self._fit_gaussian(rows.X, weight, kept, held_out, random_state)
+        self._mean, self._covariance = gaussian.mean.numpy(), gaussian.covariance.numpy()
         if enough:
             seed = random_state.randint(np.iinfo(np.int32).max)
             if self.estimator is None:
                 self.estimator_ = Filler(
                     max_iter=self.max_iter, random_state=seed, early_stopping=False
                 )
-                self.estimator_.fit_from(gaussian, rows.X, weight, held_out, self._leader)
+                try:
+                    self.estimator_.fit_from(gaussian, rows.X, weight, held_out, self._leader)
+                except ValueError as error:
+                    if "diverged" not in str(error):
+                        raise
+                    self.estimator_ = None
+                    warnings.warn(
+                        "The network of the imputer diverged, so that the Gaussian fills alone. "
+                        "Look for values of X that are far from all others of their column.",
+                        AutoencoderWarning,
+                        stacklevel=2,
+                    )
             else:
                 model = clone(self.estimator)
                 if self.random_state is not None:
                     model.set_params(random_state=seed)
                 self.estimator_ = model.fit(rows.X[kept], sample_weight=weight[kept])
-            self.n_iter_ = self.estimator_.n_iter_
+            self.n_iter_ = getattr(self.estimator_, "n_iter_", 1)
             if isinstance(self.estimator_, Filler):
                 self._compare(rows.X, weight, kept, held_out, random_state)
                 return
         self._quantiles = errors(self._fill, gaussian, rows.X[held_out], self._leader, random_state)
+
+    @staticmethod
+    def _fit_gaussian(
+        Z: NDArray,
+        weight: NDArray,
+        kept: NDArray,
+        held_out: NDArray,
+        random_state: np.random.RandomState,
+    ) -> Gaussian:
+        """Fit the Gaussian to the rows kept, shrunk as is best for those held out.
+
+        Too few to hold any out are split in folds.
+        """
+        kept = evenly(kept, int(np.clip(MAX_CELLS // Z.shape[1], *MAX_ROWS)))
+        folds = [(kept, evenly(held_out, MAX_JUDGES))]
+        if len(held_out) == len(Z):
+            fold = random_state.permutation(len(Z)) % FOLDS
+            folds = [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(FOLDS)]
+        generator = torch.Generator().manual_seed(random_state.randint(np.iinfo(np.int32).max))
+        return fit_shrunk(
+            *tensors(Z),
+            torch.from_numpy(weight),
+            [(torch.from_numpy(a), torch.from_numpy(b)) for a, b in folds if len(a) and len(b)],
+            generator,
+        )
 
     def _compare(
         self,
@@ -425,8 +471,9 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         frame = as_table(X)
         given, (X, holes) = X, self._read(frame, reset=False)
-        filled = self._completed(X, holes, self._fill(self._standardized(X, holes)))
-        told = holes[:, self._first[self.indicated_]]
+        Z = self._standardized(X, holes)
+        filled = self._completed(X, holes, self._fill(Z), self._limits(Z))
+        told = holes[:, self._first[[] if self._indicated is None else self._indicated]]
         if self._columns is None:
             return np.hstack([filled, told.astype(X.dtype)])
         result = self._framed(frame, holes, filled)
@@ -470,8 +517,9 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
         frame = as_table(X)
         given, (X, holes) = X, self._read(frame, reset=False)
         rng = random_state_of(random_state)
-        draws = self._draws(self._standardized(X, holes), n_imputations, rng)
-        tables = [self._completed(X, holes, table) for table in draws]
+        Z = self._standardized(X, holes)
+        draws, limits = self._draws(Z, n_imputations, rng), self._limits(Z)
+        tables = [self._completed(X, holes, table, limits) for table in draws]
         if self._columns is None:
             return np.array(tables)
         return [in_library_of(given, self._framed(frame, holes, table)) for table in tables]
@@ -487,9 +535,11 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
             drawn = means + noise * rng.normal(size=Z.shape)
             yield np.where(np.isnan(Z), picked(means, drawn, self._leader, rng), Z)
 
-    def _completed(self, X: NDArray, holes: NDArray, filled: NDArray) -> NDArray:
+    def _completed(
+        self, X: NDArray, holes: NDArray, filled: NDArray, limits: tuple[NDArray, NDArray]
+    ) -> NDArray:
         """Return rows with values for their holes that are standardised, of columns kept."""
-        kept, values = self._kept, self._in_units(filled)
+        kept, values = self._kept, self._in_units(filled, limits)
         with np.errstate(over="ignore"):  # beyond the precision of X is the largest it has
             info = np.finfo(X.dtype)
             values = np.clip(values, info.min, info.max).astype(X.dtype)
@@ -499,13 +549,29 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
         completed[:, kept] = np.where(holes[:, kept], values, X[:, kept])
         return completed
 
-    def _in_units(self, filled: NDArray) -> NDArray:
+    def _limits(self, Z: NDArray) -> tuple[NDArray, NDArray]:
+        """Return between what filled values of the columns kept have to stay, (n, d) each.
+
+        A value that the others of its row determine may leave the range of its column, by as much
+        as the range at most; that shrinks to nothing as half of the interval that holds 90 % of the
+        errors comes to `DETERMINED`.
+        """
+        low, high = self._units[2:, self._kept]
+        if not self.clip:
+            return np.full(Z.shape, -np.inf), np.full(Z.shape, np.inf)
+        ends = np.array([np.interp((0.05, 0.95), LEVELS, q) for q in self._quantiles])
+        error = spread(self._gaussian, Z) * np.diff(ends.reshape(-1, 2)).T / 2
+        beyond = np.maximum(1 - error / DETERMINED, 0)
+        with np.errstate(over="ignore"):
+            beyond = beyond * high - beyond * low
+            return low - beyond, high + beyond
+
+    def _in_units(self, filled: NDArray, limits: tuple[NDArray, NDArray]) -> NDArray:
         """Return what standardised values of the columns kept stand for: in range, and whole."""
         kept = self._kept
-        mean, scale, low, high = self._units[:, kept]
-        values = filled * scale + mean
-        if self.clip:
-            values = np.clip(values, low, high)
+        mean, scale = self._units[:2, kept]
+        with np.errstate(over="ignore"):
+            values = np.clip(filled * scale + mean, *limits)
         if self._columns is not None:
             values = np.where(self._columns.whole[kept], np.rint(values), values)
         return values
@@ -551,13 +617,22 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
         given = (torch.from_numpy(a) for a in (answer.astype(np.float64), shares, self._leader))
         return np.where(self._columns.labels[self._kept], chances(*given).numpy(), answer)
 
+    def _within(self, X: NDArray) -> NDArray:
+        """Return which cells are within the bounds of their column, (n, d)."""
+        low, high = self._bounds
+        return (low <= X) & (high >= X)
+
     def _variance(self, Z: NDArray) -> NDArray:
         return spread(self._gaussian, Z) ** 2
 
     def _standardized(self, X: NDArray, holes: NDArray) -> NDArray:
-        """Return the columns kept, standardised up to `FAR`, in float64, NaN for holes."""
+        """Return the columns kept, standardised up to `FAR`, in float64, NaN for holes.
+
+        So are values that are so far out that they would ruin what is filled beside them.
+        """
         kept = self._kept
-        Z = np.where(holes[:, kept], np.nan, X[:, kept].astype(np.float64))
+        unknown = holes[:, kept] | ~self._within(X)[:, kept]
+        Z = np.where(unknown, np.nan, X[:, kept].astype(np.float64))
         mean, scale = self._units[:2, kept]
         with np.errstate(over="ignore"):
             return np.clip((Z - mean) / scale, -FAR, FAR)
@@ -601,9 +676,23 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
 
     @property
     def _gaussian(self) -> Gaussian:
-        return Gaussian(torch.tensor(self._mean), torch.tensor(self._covariance))
+        return Gaussian.of(torch.tensor(self._mean), torch.tensor(self._covariance))
 
     # ------------------------------------------------------------------------- bookkeeping
+
+    @property
+    def indicator_(self) -> MissingIndicator | None:
+        """The indicator of the columns that had missing values in ``fit``, if it is added."""
+        if self._indicated is None:
+            return None
+        row = np.zeros((1, self.n_features_in_))
+        sentinel = self.missing_values
+        if self._columns is not None or not isinstance(sentinel, Real):
+            sentinel = np.nan
+        row[0] = np.where(np.isin(np.arange(row.size), self._indicated), sentinel, sentinel == 0)
+        names = getattr(self, "feature_names_in_", None)
+        table = row if names is None else pd.DataFrame(row, columns=names)
+        return MissingIndicator(missing_values=sentinel, error_on_new=False).fit(table)
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray:
         """Return the names of the columns of ``transform``.
@@ -621,7 +710,8 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         names = _check_feature_names_in(self, input_features)
         kept = names if self.keep_empty_features else names[self._kept[self._first]]
-        told = [f"missingindicator_{name}" for name in names[self.indicated_]]
+        indicated = [] if self._indicated is None else self._indicated
+        told = [f"missingindicator_{name}" for name in names[indicated]]
         return np.concatenate([kept, np.array(told, dtype=object)])
 
     def __sklearn_tags__(self) -> Tags:
@@ -629,3 +719,26 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def counts(weight: NDArray) -> NDArray:
+    """Return which rows have a weight at all, relative to the largest."""
+    return weight > np.finfo(np.float32).tiny
+
+
+def plausible(X: NDArray, holes: NDArray) -> NDArray:
+    """Return the bounds, (2, d), beyond which a value is treated as missing.
+
+    Of the distances to a column's median, the largest is left out, and one more of every hundred;
+    bounds are `WILD` times the largest of those that remain, 0 excepted.
+    """
+    bounds = np.zeros((2, X.shape[1]))
+    for j in np.flatnonzero(~holes.all(axis=0)):
+        x = X[~holes[:, j], j] / 4.0  # against overflow
+        median = np.median(x)
+        distances = np.sort(np.abs(x - median))
+        n_left_out = 1 + len(x) // 100 if len(x) >= ENOUGH_VALUES else 0
+        typical = distances[-1 - n_left_out] or distances[-1]
+        with np.errstate(over="ignore"):
+            bounds[:, j] = 4 * (median - WILD * typical), 4 * (median + WILD * typical)
+    return bounds

@@ -26,6 +26,8 @@ FOLDS = 10  # in which observed cells are hidden, to learn how far to trust
 PARTS = np.linspace(0, 1, 21)  # of the way to rows alike, to choose from
 PRECISION = 64.0  # of the expectation that half the way is best
 FAR = 1e4  # standard deviations that distances are measured to, against overflow
+TINY = 1e-30  # weight of an unknown cell
+NEAR = 32  # columns that the distance for a variable is measured in: the most correlated ones
 
 
 @persistent
@@ -47,7 +49,7 @@ class Neighbors(BaseEstimator):
     Attributes
     ----------
     metric_ : ndarray of shape (d, d)
-        Logarithms of m, in the row of a variable's first column.
+        Logarithms of m, in the row of a variable's first column; -inf where it is 0.
     power_, reach_ : ndarray of shape (d,)
         Logarithms.
     doubt_ : ndarray of shape (d,)
@@ -99,8 +101,7 @@ class Neighbors(BaseEstimator):
         self.doubt_ = np.full(d, 0.5)
         generator = torch.Generator().manual_seed(rng.randint(np.iinfo(np.int32).max))
         self.keep(filled, known, weight)
-        for columns in blocks(leader):
-            self._learn(columns, generator)
+        self._learn(generator)
         return self.keep(self.fill(filled, ~known, variance), known, weight)
 
     def keep(self, filled: NDArray, known: NDArray, weight: NDArray) -> Self:
@@ -121,19 +122,24 @@ class Neighbors(BaseEstimator):
 
     def alike(self, rows: NDArray, holes: NDArray) -> NDArray:
         """Return filled rows with what rows alike hold in the holes, if anything is known."""
-        held, known = (torch.from_numpy(a) for a in (self.filled_, self.known_))
-        x, weight, answer = torch.from_numpy(rows).float(), torch.tensor(self.weight_), rows.copy()
+        held, known = torch.from_numpy(self.filled_).clamp(-FAR, FAR), self.known_
+        x, answer = torch.from_numpy(rows).float().clamp(-FAR, FAR), rows.copy()
         told = ~holes.all(axis=1)
         for columns in blocks(self.leader_):
             j = columns.start
-            mine = known[:, j]
-            index = np.flatnonzero(holes[:, j] & told & bool(mine.any()))
-            keys = held[mine]
-            learned = [torch.tensor(a[j]) for a in (self.metric_, self.power_, self.reach_)]
-            for piece in slices(len(index), max(1, CELLS // max(1, len(keys)))):
+            mine = np.flatnonzero(known[:, j])
+            near = np.flatnonzero(np.isfinite(self.metric_[j]))
+            index = np.flatnonzero(holes[:, j] & told & bool(len(mine)))
+            keys = held[mine][None, :, near]
+            log_weight = torch.from_numpy(self.weight_[mine]).log()[None]
+            learned = [
+                torch.tensor(a)
+                for a in (self.metric_[[j]][:, near], self.power_[[j]], self.reach_[[j]])
+            ]
+            for piece in slices(len(index), max(1, CELLS // max(1, len(mine)))):
                 some = index[piece]
-                shares = _shares(columns, learned, keys, weight[mine], x[some])
-                answer[some, columns] = (shares @ keys[:, columns]).numpy()
+                shares = _shares(learned, keys, log_weight, x[some][None, :, near])[0]
+                answer[some, columns] = (shares @ held[mine, columns]).numpy()
         return answer
 
     def compare(
@@ -161,25 +167,59 @@ class Neighbors(BaseEstimator):
             self.doubt_[columns] = doubt(toward[of, columns], away[of, columns], v[of, columns])
         return self
 
-    def _learn(self, columns: slice, generator: torch.Generator) -> None:
-        j = columns.start
-        known = self.known_[:, j]
-        x, weight = (torch.from_numpy(a[known]) for a in (self.filled_, self.weight_))
-        start = np.zeros(x.shape[1]), np.log(3.0), -2.0
-        learned = [torch.tensor(value, dtype=x.dtype).requires_grad_() for value in start]
+    def _learn(self, generator: torch.Generator) -> None:
+        """Learn the metrics of all variables, those of equal width in one program."""
+        n, d = self.filled_.shape
+        near = self._nearest_columns()
+        n_keys = min(n_rows(d) // 8, n // 2)
+        firsts, sizes = np.unique(self.leader_, return_counts=True)
+        self.metric_[:] = -np.inf
+        for size in np.unique(sizes):
+            same = firsts[sizes == size]
+            for piece in slices(len(same), max(1, CELLS // max(1, QUERIES * n_keys))):
+                self._learn_together(same[piece], int(size), near, n_keys, generator)
+
+    def _nearest_columns(self) -> NDArray:
+        """Return the columns most correlated with each variable, in the row of its first."""
+        z = self.filled_ - np.average(self.filled_, axis=0, weights=self.weight_)
+        z = z * np.sqrt(self.weight_)[:, None]
+        z = z / np.maximum(np.linalg.norm(z, axis=0), np.finfo(np.float32).tiny)
+        related = np.abs(z.T @ z)
+        firsts, sizes = np.unique(self.leader_, return_counts=True)
+        related[firsts] = np.maximum.reduceat(related, firsts, axis=0)
+        related[self.leader_[:, None] == self.leader_] = -1
+        n_near = min(NEAR, len(related) - int(sizes.max()))
+        return np.sort(np.argsort(-related, axis=1, kind="stable")[:, :n_near], axis=1)
+
+    def _learn_together(
+        self, firsts: NDArray, size: int, near: NDArray, n_keys: int, generator: torch.Generator
+    ) -> None:
+        held = torch.from_numpy(self.filled_).clamp(-FAR, FAR)
+        # (variables, rows, ...)
+        x = held[:, near[firsts]].transpose(0, 1)
+        target = held[:, firsts[:, None] + np.arange(size)].transpose(0, 1)
+        weight = torch.from_numpy((self.weight_[:, None] * self.known_[:, firsts]).T.copy())
+        start = np.zeros((len(firsts), x.shape[2])), np.full(len(firsts), np.log(3.0))
+        learned = [
+            torch.tensor(value, dtype=x.dtype).requires_grad_()
+            for value in (*start, np.full(len(firsts), -2.0))
+        ]
         optimizer = torch.optim.Adam(learned)
-        n_keys = min(n_rows(x.shape[1]) // 8, len(x) // 2)
         for step in range(STEPS if n_keys else 0):
             optimizer.param_groups[0]["lr"] = STEP * (1 - step / STEPS)
-            order = torch.randperm(len(x), generator=generator)
+            order = torch.randperm(len(held), generator=generator)
             keys, asked = order[:n_keys], order[n_keys : n_keys + QUERIES]
-            shares = _shares(columns, learned, x[keys], weight[keys], x[asked])
-            away = shares @ x[keys, columns] - x[asked, columns]
-            loss = away.square().sum(1) @ weight[asked] / weight[asked].sum()
+            # What is unknown counts for nothing beside anything that is known.
+            log_weight = weight[:, keys].clamp_min(TINY).log()
+            shares = _shares(learned, x[:, keys], log_weight, x[:, asked])
+            away = (shares @ target[:, keys] - target[:, asked]).square().sum(2)
+            w = weight[:, asked]
+            loss = ((away * w).sum(1) / w.sum(1).clamp_min(TINY)).sum()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        self.metric_[j], self.power_[j], self.reach_[j] = (a.detach().numpy() for a in learned)
+        metric, self.power_[firsts], self.reach_[firsts] = (a.detach().numpy() for a in learned)
+        self.metric_[firsts[:, None], near[firsts]] = metric
 
     def _by_variable(self, variance: NDArray) -> NDArray:
         """Return means over the columns of each variable, so that chances still add up to 1."""
@@ -187,22 +227,17 @@ class Neighbors(BaseEstimator):
         return np.repeat(np.add.reduceat(variance, firsts, axis=1) / sizes, sizes, axis=1)
 
 
-def _shares(
-    columns: slice,
-    learned: Sequence[Tensor],
-    keys: Tensor,
-    weight: Tensor,
-    x: Tensor,
-) -> Tensor:
-    """Return the share of each row kept in foretelling these columns of others, (n, m)."""
+def _shares(learned: Sequence[Tensor], keys: Tensor, log_weight: Tensor, x: Tensor) -> Tensor:
+    """Return the share of each row kept in predicting variables of others, (variables, n, m).
+
+    Rows x, (variables, n, columns), and rows kept have the columns that distances are measured in.
+    """
     metric, power, reach = learned
-    others = torch.ones_like(metric)
-    others[columns] = 0
-    m = metric.exp() * others
-    x, keys = x.clamp(-FAR, FAR), keys.clamp(-FAR, FAR)
-    squared = (x**2 @ m)[:, None] + keys**2 @ m - 2 * (x * m) @ keys.T
-    logits = weight.log() - power.exp() * (reach.exp() + squared.clamp_min(0)).log()
-    return logits.softmax(dim=1)
+    m = metric.exp()[:, None]
+    squared = (x**2 * m).sum(2)[:, :, None] + (keys**2 * m).sum(2)[:, None]
+    squared = (squared - 2 * (x * m) @ keys.mT).clamp_min(0)
+    power, reach = power.exp()[:, None, None], reach.exp()[:, None, None]
+    return (log_weight[:, None] - power * (reach + squared).log()).softmax(dim=2)
 
 
 def n_rows(n_features: int) -> int:

@@ -64,8 +64,9 @@ class OverImputeMixin:
         own = random_state_of(random_state).randint(np.iinfo(np.int32).max)
         hidden = hide(Z, fraction, leader, np.random.RandomState(own))
         rows = np.where(hidden, np.nan, Z)
-        filled, (means, scales) = self._in_units(self._fill(rows)), self._units[:2, kept]
-        low, high = map(self._in_units, self._interval(rows, coverage))
+        limits = self._limits(rows)
+        filled, (means, scales) = self._in_units(self._fill(rows), limits), self._units[:2, kept]
+        low, high = (self._in_units(end, limits) for end in self._interval(rows, coverage))
         n_cells = hidden.sum(axis=0)
 
         def mean(values: NDArray) -> NDArray:

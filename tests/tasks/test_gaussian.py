@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from skae.tasks._gaussian import RIDGE, Gaussian, fit_gaussian
+from skae.tasks import _gaussian
+from skae.tasks._gaussian import RIDGE, RIDGES, Gaussian, fit_gaussian, fit_shrunk
 
 
 @pytest.fixture
 def gaussian(rng):
     A = rng.normal(size=(5, 5))
-    return Gaussian(torch.tensor(rng.normal(size=5)), torch.tensor(A @ A.T))
+    return Gaussian.of(torch.tensor(rng.normal(size=5)), torch.tensor(A @ A.T))
 
 
 @pytest.fixture
@@ -20,20 +21,36 @@ def tensors(X, holes):
     return torch.tensor(np.where(holes, 0, X)), torch.tensor(~holes)
 
 
-def test_holes_get_the_conditional_mean_and_covariance(gaussian, rows, rng):
-    X, holes = rows[:32], np.array([[bool(i >> j & 1) for j in range(5)] for i in range(32)])
+def test_missing_values_get_the_conditional_mean_and_covariance(gaussian, rows):
+    X, missing = rows[:32], np.array([[bool(i >> j & 1) for j in range(5)] for i in range(32)])
     mean, covariance = gaussian.mean.numpy(), gaussian.covariance.numpy()
-    x, observed = tensors(X, holes)
-    filled, left = gaussian.conditional(x, observed)
-    np.testing.assert_allclose(gaussian.fill(x, observed), filled, rtol=1e-9)
-    for i, h in enumerate(holes):
+    x, observed = tensors(X, missing)
+    filled, variance = gaussian.fill(x, observed), gaussian.variance(observed)
+    for i, h in enumerate(missing):
         weights = covariance[np.ix_(h, ~h)] @ np.linalg.inv(covariance[np.ix_(~h, ~h)])
         expected = mean[h] + weights @ (X[i] - mean)[~h]
         np.testing.assert_allclose(filled[i, h], expected, rtol=1e-8)
-        rest = covariance[np.ix_(h, h)] - weights @ covariance[np.ix_(~h, h)]
-        np.testing.assert_allclose(left[i][np.ix_(h, h)], rest, rtol=1e-7, atol=1e-10)
         np.testing.assert_array_equal(filled[i, ~h], X[i, ~h])
-        assert not left[i, ~h].any()
+        rest = covariance[np.ix_(h, h)] - weights @ covariance[np.ix_(~h, h)]
+        np.testing.assert_allclose(variance[i, h], rest.diagonal(), rtol=1e-7)
+        assert not variance[i, ~h].any()
+        for part in gaussian.solve(observed[i : i + 1].double()):
+            np.testing.assert_array_equal(part.columns[0], np.flatnonzero(h))
+            np.testing.assert_allclose(part.covariance()[0], rest, rtol=1e-7, atol=1e-10)
+
+
+def test_rows_are_solved_in_pieces_as_at_once(gaussian, rows, rng, monkeypatch):
+    x, observed = tensors(rows[:200], rng.uniform(size=(200, 5)) < 0.5)
+    filled, variance = gaussian.fill(x, observed), gaussian.variance(observed)
+    assert len(list(gaussian.solve(observed.double()))) == 1
+    monkeypatch.setattr(_gaussian, "PIECE", 60)
+    parts = list(gaussian.solve(observed.double()))
+    assert sorted(torch.cat([part.rows for part in parts]).tolist()) == (
+        np.flatnonzero((observed == 0).any(1)).tolist()
+    )
+    assert all(part.root.numel() <= 60 for part in parts)
+    torch.testing.assert_close(gaussian.fill(x, observed), filled)
+    torch.testing.assert_close(gaussian.variance(observed), variance)
 
 
 def test_complete_rows_give_their_weighted_moments(rows, rng):
@@ -62,13 +79,12 @@ def test_em_finds_the_moments_behind_holes(gaussian, rows, rng):
 
 
 def test_each_round_of_em_makes_the_observed_cells_more_likely(rows, rng, monkeypatch):
-    from skae.tasks import _gaussian
-
+    monkeypatch.setattr(_gaussian, "RIDGES", (RIDGE,))
     holes = rng.uniform(size=rows.shape) < 0.4
     likelihoods = []
     for n in (1, 2, 4, 8, 16):
         monkeypatch.setattr(_gaussian, "MAX_ITER", n)
-        mean, covariance = fit_gaussian(*tensors(rows, holes), torch.ones(len(rows)))
+        mean, covariance, _ = fit_gaussian(*tensors(rows, holes), torch.ones(len(rows)))
         total = 0.0
         for x, h in zip(rows[:300], holes[:300], strict=True):
             away, o = torch.tensor(x - mean.numpy())[~h], np.ix_(~h, ~h)
@@ -77,6 +93,36 @@ def test_each_round_of_em_makes_the_observed_cells_more_likely(rows, rng, monkey
         likelihoods.append(total)
     assert (np.diff(likelihoods) > -1).all()
     assert likelihoods[-1] > likelihoods[0] + 10
+
+
+def test_tables_of_low_rank_are_completed_exactly_from_fewer_rows_than_columns(rng):
+    table = rng.uniform(size=(70, 5)) @ rng.uniform(size=(5, 70))
+    x, observed = tensors(table, rng.uniform(size=table.shape) < 0.25)
+    fitted = fit_gaussian(x[:35], observed[:35], torch.ones(35))
+    error = (fitted.fill(x[35:], observed[35:]) - torch.tensor(table[35:]))[observed[35:] == 0]
+    assert error.square().mean().sqrt() < 2e-3 * table.std()
+
+
+def test_a_ridge_is_chosen_by_rows_that_were_not_learned_from(rng):
+    def chosen(table, n_folds):
+        table = (table - table.mean(0)) / table.std(0)
+        x, observed = tensors(table, rng.uniform(size=table.shape) < 0.2)
+        index = torch.arange(40)
+        folds = [(index[index % 4 != i], index[index % 4 == i]) for i in range(n_folds)]
+        generator = torch.Generator().manual_seed(0)
+        found = fit_shrunk(x, observed, torch.ones(40), folds, generator)
+        rows = folds[0][0] if n_folds == 1 else index
+        gaussians = [
+            fit_gaussian(x[rows], observed[rows], torch.ones(len(rows)), r) for r in RIDGES
+        ]
+        away = [float((g.covariance - found.covariance).abs().max()) for g in gaussians]
+        assert min(away) < 1e-9
+        return RIDGES[int(np.argmin(away))]
+
+    z = rng.normal(size=(40, 3)) @ rng.normal(size=(3, 30))
+    for n_folds in (1, 4):
+        assert chosen(z, n_folds) <= 1e-4
+        assert chosen(z + rng.normal(size=z.shape), n_folds) >= 0.1
 
 
 def test_columns_that_are_copies_or_constant_are_no_trouble(rows, rng):
@@ -98,14 +144,3 @@ def test_a_column_of_holes_says_nothing(rows):
     fitted = fit_gaussian(x, observed, torch.ones(len(rows)))
     np.testing.assert_allclose(fitted.fill(x, observed)[:, 2], 0, atol=1e-9)
     np.testing.assert_allclose(fitted.mean[[0, 1, 3, 4]], rows.mean(0)[[0, 1, 3, 4]])
-
-
-def test_rows_with_the_same_holes_are_filled_as_each_by_itself(gaussian, rng):
-    x = torch.from_numpy(rng.normal(size=(20, 5)))
-    observed = torch.from_numpy((rng.random((3, 5)) > 0.4).astype(float))[torch.arange(20) % 3]
-    together, left = gaussian.conditional(x, observed)
-    torch.testing.assert_close(gaussian.fill(x, observed), together)
-    for i in range(20):
-        alone, own = gaussian.conditional(x[i : i + 1], observed[i : i + 1])
-        torch.testing.assert_close(together[i : i + 1], alone)
-        torch.testing.assert_close(left[i : i + 1], own)
