@@ -34,6 +34,7 @@ from skae.tasks._filler import Filler
 from skae.tasks._gaussian import RIDGE, Gaussian, chances, fit_shrunk
 from skae.tasks._neighbors import Neighbors
 from skae.tasks._over_impute import OverImputeMixin
+from skae.tasks._wild import plausible
 from skae.training import Table, evenly, random_state_of, read_table
 from skae.training import _budget as budget
 
@@ -43,8 +44,6 @@ MAX_ROWS = (1000, 20_000)  # that these are, at least and at most, if there are 
 MAX_JUDGES = 500  # rows held out that its ridge is chosen by
 FOLDS = 4  # of the rows, where none are held out
 ROUNDS = 5  # of filling by the reconstruction of filled rows, of other autoencoders
-WILD = 20  # times the distance of all but a few values from the median, beyond which one is wild
-ENOUGH_VALUES = 10  # of a column, for one to be wild
 DETERMINED = 0.05  # standard deviations of error, from which on a value is kept in range
 FAR = 1e12  # standard deviations, beyond which sums of squares overflow
 
@@ -60,7 +59,8 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
               E[x_h | x_o] = \mu_h + \Sigma_{ho} \Sigma_{oo}^{-1} (x_o - \mu_o),
 
     the conditional mean of a Gaussian given what is observed in the row, o, and what a network
-    adds to it. The Gaussian is fitted to the incomplete rows by EM. The network sees this mean,
+    adds to it. The Gaussian is fitted to the incomplete rows by EM, with
+    a ridge that is chosen by cells hidden in rows held out. The network sees this mean,
     the mask and where each observed value is among the quantiles of its column; it learns to fill
     cells that training hides at random from those that are observed, a share of 5 to 60 % of each
     row. It starts at zero, and if it does no better on rows held out, the Gaussian is what
@@ -73,9 +73,10 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
               s_j \propto \sum_i w_i \Bigl(\epsilon_j + \sum_{c \ne j} m_{jc} (\hat x_c -
               x_{ic})^2\Bigr)^{-\nu_j} x_{ij},
 
-    where the metric m, the power and the reach are learned for each column by foretelling known
-    cells of other rows, v is the Gaussian's conditional variance, and :math:`\tau` is what fills
-    best the cells hidden in rows held out. So cells that others determine stay as they are.
+    where the metric m, the power and the reach are learned for each column by predicting known
+    cells of other rows (in at most 32 other columns, the most correlated ones), v is the Gaussian's
+    conditional variance, and :math:`\tau` is what fills best the cells hidden in rows held out. So
+    cells that others determine stay as they are.
 
     Rows that were not trained on are filled by what was learned; observed cells come back as they
     are.
@@ -100,7 +101,8 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
         Means and standard deviations of the observed cells of each column, NaN for a column
         without any and for categories; 1 is the scale of a column that does not vary.
     low_, high_ : ndarray of shape (n_features_in_,)
-        Least and largest observed value of each column, NaN where the mean is.
+        Least and largest observed value of each column, but for wild ones (see Notes), NaN where
+        the mean is.
     n_iter_ : int
         Epochs that the autoencoder was trained for, 1 where there is none.
     indicator_ : MissingIndicator or None
@@ -135,8 +137,12 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
     loss or likelihood needs counts or chances is refused. Integers are rounded and bounded numbers
     clipped after the fact; categories are learned by their cross-entropy.
 
-    Each row of a step is solved for its own holes, at a cost that grows as the cube of the columns
-    (a category counts as one): with hundreds of them, lower ``max_iter``, or give an ``estimator``.
+    A value is wild if its distance to the median of its column is more than 50 times that of all
+    others, of which the largest and one more of every hundred are left out. It is kept, but treated
+    as missing in all that is learned and when other cells of its row are filled.
+
+    Each row of a step is solved for its own missing values, at a cost that grows as the cube of
+    their number (a category counts as one): with hundreds of columns, lower ``max_iter``.
 
     References
     ----------
@@ -194,7 +200,9 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
     clip: bool = param(
         "boolean",
         default=True,
-        doc="Whether filled values stay between the least and the largest of their column.",
+        doc="""
+        Whether filled values stay between the least and the largest of their column. Values that
+        the other columns determine may leave that range, by its width at most.""",
     )
     max_iter: int | str = param(
         POSITIVE_INT,
@@ -220,7 +228,8 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
         "low_": schema.array("f", "n_features_in_"),
         "high_": schema.array("f", "n_features_in_"),
         "n_iter_": schema.integer(),
-        "indicated_": schema.array("i", None),
+        "_indicated": schema.either(schema.instance(None), schema.array("i", None)),
+        "_bounds": schema.array("f", 2, None),
         "_columns": schema.instance(Columns, None),
         "_neighbors": schema.instance(Neighbors, None),
         "_units": schema.array("f", 4, None),
@@ -252,7 +261,8 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
             and state["_covariance"].shape == (d, d)
             and (estimator is None or getattr(estimator, "mean_", np.empty(0)).shape == (d,))
             and (neighbors is None or np.array_equal(vars(neighbors).get("leader_"), leader))
-            and np.isin(state["indicated_"], np.arange(n)).all()
+            and np.isin(fitted._indicated_columns, np.arange(n)).all()
+            and state["_bounds"].shape[1] == state["_units"].shape[1]
         ):
             raise ValueError("its parts are not of the shape of its columns")
         try:
@@ -301,20 +311,21 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
             X = as_table(X)
             if is_mixed(X) and (n_rows := len(cast(Any, X))):
                 weight = below_one(weights(sample_weight, n_rows))
-                X, sample_weight = cast(Any, X)[counts(weight)], weight[counts(weight)]
-                self._columns = Columns().fit(X, sample_weight, self.missing_values)
-            X, holes = self._read(X, reset=True)
-            weight = below_one(weights(sample_weight, len(X)))
-            X, holes, weight = (a[counts(weight)] for a in (X, holes, weight))
-            self._bounds = plausible(X, holes)
-            known = ~holes & self._within(X)
-            self._describe(X, known, weight)
+                X, weight = cast(Any, X)[counts(weight)], weight[counts(weight)]
+                self._columns = Columns().fit(cast(Any, X), weight, self.missing_values)
+                sample_weight = weight
+            rows, holes = self._read(X, reset=True)
+            weight = below_one(weights(sample_weight, len(rows)))
+            rows, holes, weight = (a[counts(weight)] for a in (rows, holes, weight))
+            self._bounds = plausible(rows, holes)
+            known = ~holes & self._within(rows)
+            self._describe(rows, known, weight)
             self._warn_of_dropped()
             missing = np.flatnonzero(holes[:, self._first].any(axis=0))
             self._indicated = missing if self.add_indicator else None
             some = known.any(axis=1)
-            rows = Table(self._standardized(X[some], holes[some]))
-            self._learn(rows, below_one(weight[some]) if some.any() else weight[some])
+            table = Table(self._standardized(rows[some], holes[some]))
+            self._learn(table, below_one(weight[some]) if some.any() else weight[some])
         return self
 
     def _warn_of_dropped(self) -> None:
@@ -370,10 +381,10 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
             order = random_state.permutation(len(rows))
             n_held_out = budget.n_held_out(len(rows), 0.1)
             held_out, kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
+        seed = random_state.randint(np.iinfo(np.int32).max)
         gaussian = self._fit_gaussian(rows.X, weight, kept, held_out, random_state)
         self._mean, self._covariance = gaussian.mean.numpy(), gaussian.covariance.numpy()
         if enough:
-            seed = random_state.randint(np.iinfo(np.int32).max)
             if self.estimator is None:
                 self.estimator_ = Filler(
                     max_iter=self.max_iter, random_state=seed, early_stopping=False
@@ -473,7 +484,7 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
         given, (X, holes) = X, self._read(frame, reset=False)
         Z = self._standardized(X, holes)
         filled = self._completed(X, holes, self._fill(Z), self._limits(Z))
-        told = holes[:, self._first[[] if self._indicated is None else self._indicated]]
+        told = holes[:, self._first[self._indicated_columns]]
         if self._columns is None:
             return np.hstack([filled, told.astype(X.dtype)])
         result = self._framed(frame, holes, filled)
@@ -681,6 +692,10 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
     # ------------------------------------------------------------------------- bookkeeping
 
     @property
+    def _indicated_columns(self) -> NDArray:
+        return np.empty(0, dtype=int) if self._indicated is None else self._indicated
+
+    @property
     def indicator_(self) -> MissingIndicator | None:
         """The indicator of the columns that had missing values in ``fit``, if it is added."""
         if self._indicated is None:
@@ -710,8 +725,7 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         names = _check_feature_names_in(self, input_features)
         kept = names if self.keep_empty_features else names[self._kept[self._first]]
-        indicated = [] if self._indicated is None else self._indicated
-        told = [f"missingindicator_{name}" for name in names[indicated]]
+        told = [f"missingindicator_{name}" for name in names[self._indicated_columns]]
         return np.concatenate([kept, np.array(told, dtype=object)])
 
     def __sklearn_tags__(self) -> Tags:
@@ -724,21 +738,3 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
 def counts(weight: NDArray) -> NDArray:
     """Return which rows have a weight at all, relative to the largest."""
     return weight > np.finfo(np.float32).tiny
-
-
-def plausible(X: NDArray, holes: NDArray) -> NDArray:
-    """Return the bounds, (2, d), beyond which a value is treated as missing.
-
-    Of the distances to a column's median, the largest is left out, and one more of every hundred;
-    bounds are `WILD` times the largest of those that remain, 0 excepted.
-    """
-    bounds = np.zeros((2, X.shape[1]))
-    for j in np.flatnonzero(~holes.all(axis=0)):
-        x = X[~holes[:, j], j] / 4.0  # against overflow
-        median = np.median(x)
-        distances = np.sort(np.abs(x - median))
-        n_left_out = 1 + len(x) // 100 if len(x) >= ENOUGH_VALUES else 0
-        typical = distances[-1 - n_left_out] or distances[-1]
-        with np.errstate(over="ignore"):
-            bounds[:, j] = 4 * (median - WILD * typical), 4 * (median + WILD * typical)
-    return bounds

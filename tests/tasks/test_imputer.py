@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_iris
-from sklearn.impute import SimpleImputer
+from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -454,3 +454,133 @@ def test_dropped_columns_are_named(holed):
         assert len(caught) == 1
         imputer.transform(table)
         gaussian_imputer(keep_empty_features=True).fit(table)
+
+
+# ------------------------------------------------------------------------------ range, wild values
+
+
+def related(rng, n=200, noise=0.3):
+    return rng.normal(size=(n, 3)) @ rng.normal(size=(3, 6)) + noise * rng.normal(size=(n, 6))
+
+
+def test_what_others_determine_may_leave_the_range(rng):
+    table = np.tile(rng.normal(size=(100, 1)), (1, 10))
+    X = make_holes(table, fraction=0.25, random_state=0)
+    imputer = AutoencoderImputer(max_iter=5, random_state=0).fit(X[:50])
+    assert rmse(imputer.transform(X[50:]), table[50:], X[50:]) < 1e-3
+    # By the width of the range at most.
+    row = np.full((1, 10), 4 * table[:50].max())
+    row[0, 3] = np.nan
+    low, high = imputer.low_[3], imputer.high_[3]
+    np.testing.assert_allclose(imputer.transform(row)[0, 3], 2 * high - low, rtol=1e-3)
+
+
+def test_what_is_uncertain_stays_in_range(rng):
+    table = np.maximum(related(rng, noise=1.0), 0)
+    imputer = AutoencoderImputer(max_iter=5, random_state=0).fit(
+        make_holes(table[:100], fraction=0.2, random_state=0)
+    )
+    X = make_holes(table[100:], fraction=0.5, random_state=1)
+    filled = imputer.transform(X)
+    assert (filled >= 0).all()
+    assert (imputer.sample(X, 3, random_state=0) >= 0).all()
+    assert (AutoencoderImputer(clip=False).set_params(max_iter=5).fit(X).transform(X) < 0).any()
+
+
+@pytest.mark.parametrize("factor", [1e3, 1e6, 1e12, 1e300])
+def test_a_wild_value_changes_nothing_but_is_kept(rng, factor):
+    X = make_holes(related(rng), fraction=0.15, random_state=0)
+    X[3] = [1.0, 1.0, np.nan, 1.0, np.nan, 1.0]
+    wild, without = X.copy(), X.copy()
+    wild[3, 1], without[3, 1] = factor, np.nan
+    imputer = AutoencoderImputer(max_iter=5, random_state=0).fit(wild)
+    expected = AutoencoderImputer(max_iter=5, random_state=0).fit(without)
+    filled, other = imputer.transform(wild), expected.transform(without)
+    assert filled[3, 1] == factor
+    other[3, 1] = factor
+    np.testing.assert_array_equal(filled, other)
+    assert imputer.high_[1] == expected.high_[1] < 100
+    report = imputer.over_impute(wild, random_state=0)
+    assert np.isfinite(report.to_numpy()).all()
+    assert np.isfinite(imputer.sample(wild, 2, random_state=0)).all()
+
+
+def test_long_tails_are_not_wild(rng):
+    X = np.c_[np.exp(rng.normal(size=(5000, 2))), rng.random(size=(5000, 1)) < 1e-3]
+    imputer = AutoencoderImputer(max_iter=1, random_state=0).fit(X)
+    np.testing.assert_array_equal(imputer.high_, X.max(axis=0))
+
+
+def test_a_network_that_diverges_leaves_the_gaussian(holed, monkeypatch):
+    def fit_from(self, *args):
+        raise ValueError("The fit diverged in epoch 1: ...; lower learning_rate.")
+
+    monkeypatch.setattr(Filler, "fit_from", fit_from)
+    with pytest.warns(skae.AutoencoderWarning, match="the Gaussian fills alone") as caught:
+        imputer = AutoencoderImputer(random_state=0).fit(holed)
+    assert "learning_rate" not in str(caught[0].message)
+    assert imputer.estimator_ is None
+    assert np.isfinite(imputer.transform(holed)).all()
+
+
+# ------------------------------------------------------------------------------- rows of no weight
+
+
+def test_rows_of_weight_zero_are_absent(rng):
+    table = related(rng)
+    X = make_holes(table, fraction=0.2, random_state=0)
+    X[::4, 1], X[1::4, 1] = np.nan, table[1::4, 1]
+    X[2::4, 1], X[3::4, 1] = table[2::4, 1], table[3::4, 1]
+    X[::4] *= 100
+    weight = rng.uniform(0.1, 1, size=200)
+    weight[::4] = 0
+    kept = weight > 0
+    everything, some = (
+        AutoencoderImputer(max_iter=2, random_state=0, add_indicator=True).fit(*rows)
+        for rows in ((X, None, weight), (X[kept], None, weight[kept]))
+    )
+    assert 1 not in everything.indicator_.features_
+    for name in ("mean_", "scale_", "low_", "high_"):
+        np.testing.assert_array_equal(getattr(everything, name), getattr(some, name))
+    np.testing.assert_array_equal(everything.transform(X), some.transform(X))
+    drawn = (i.sample(X, 2, random_state=0) for i in (everything, some))
+    np.testing.assert_array_equal(*drawn)
+
+
+def test_categories_of_rows_of_weight_zero_are_absent(rng):
+    frame = pd.DataFrame(related(rng)[:, :2], columns=["a", "b"])
+    frame["c"] = np.where(frame["a"] > 0, "high", "low").astype(object)
+    frame.loc[0, "c"] = "never"
+    frame.loc[1, "b"] = None
+    frame.loc[2, "c"] = None
+    weight = np.r_[0.0, 0.0, np.ones(198)]
+    imputer = AutoencoderImputer(max_iter=1, random_state=0, add_indicator=True)
+    everything = clone(imputer).fit(frame, sample_weight=weight)
+    some = clone(imputer).fit(frame[2:])
+    assert everything.indicator_.features_.tolist() == [2]
+    pd.testing.assert_frame_equal(everything.transform(frame[1:]), some.transform(frame[1:]))
+    with pytest.raises(ValueError, match="'never', a category that fit did not see"):
+        everything.transform(frame)
+
+
+# --------------------------------------------------------------------------------------- indicator
+
+
+@pytest.mark.parametrize("sentinel", [np.nan, -1, 0])
+def test_the_indicator_is_that_of_scikit_learn(rng, sentinel, tmp_path):
+    X = make_holes(related(rng)[:, :3], fraction=0.2, random_state=0)
+    X[:, 1] = np.arange(1.0, 201)
+    X = np.where(np.isnan(X), sentinel, X)
+    imputer = AutoencoderImputer(
+        max_iter=1, random_state=0, add_indicator=True, missing_values=sentinel
+    ).fit(X)
+    expected = MissingIndicator(missing_values=sentinel, error_on_new=False).fit(X)
+    np.testing.assert_array_equal(imputer.indicator_.features_, expected.features_)
+    np.testing.assert_array_equal(imputer.transform(X)[:, 3:], expected.transform(X))
+    np.testing.assert_array_equal(imputer.indicator_.transform(X), expected.transform(X))
+    skae.save(imputer, tmp_path / "imputer.skae")
+    loaded = skae.load(tmp_path / "imputer.skae")
+    np.testing.assert_array_equal(loaded.indicator_.features_, expected.features_)
+    assert clone(imputer).set_params(add_indicator=False).fit(X).indicator_ is None
+    complete = clone(imputer).fit(np.arange(1.0, 61).reshape(20, 3))
+    assert complete.indicator_.features_.tolist() == []

@@ -56,6 +56,41 @@ def test_the_metric_finds_the_columns_that_matter(rng):
     assert m[1] > 5 * m[2:].max()
 
 
+def test_of_many_columns_the_most_correlated_measure_the_distance(rng):
+    rows = rng.normal(size=(300, 60))
+    rows[:, 0] = rows[:, 7] + rows[:, 50] + 0.1 * rng.normal(size=300)
+    alike = fitted(rows, leader=np.r_[np.arange(58), 58, 58])
+    m = np.exp(alike.metric_)
+    assert ((m > 0).sum(axis=1)[:59] == _neighbors.NEAR).all()
+    assert (m[0, [7, 50]] > 5 * np.median(m[0, m[0] > 0])).all()
+    assert not m.diagonal().any()
+    assert not m[58, 58:].any()
+
+
+def test_metrics_are_learned_together_as_one_by_one(rng, monkeypatch):
+    rows = rng.normal(size=(120, 4))
+    rows[:, 0] = rows[:, 1] ** 2
+    together = fitted(rows)
+    monkeypatch.setattr(_neighbors, "CELLS", 1)
+    apart = fitted(rows)
+    # Of other draws, the first alone.
+    np.testing.assert_allclose(apart.metric_[0], together.metric_[0], atol=1e-3)
+
+
+def test_what_is_unknown_teaches_nothing(rng, monkeypatch):
+    rows, known = rng.normal(size=(100, 3)), np.ones((100, 3), dtype=bool)
+    known[::3, 0] = False
+    other = rows.copy()
+    other[::3, 0] = 1e3
+    # What is filled finds the most correlated columns; of two, there is no choice.
+    metrics = []
+    for table in (rows, other):
+        rng_ = np.random.RandomState(0)
+        alike = Neighbors().fit(table, known, np.ones(100), 0 * table, np.arange(3), rng_)
+        metrics.append(alike.metric_[0])
+    np.testing.assert_allclose(*metrics, rtol=1e-5)
+
+
 def test_nothing_that_is_known_is_changed_and_far_rows_do_no_harm(rng):
     rows = rng.normal(size=(50, 4))
     alike = fitted(rows)
