@@ -1,3 +1,4 @@
+import math
 import os
 import random
 import warnings
@@ -13,6 +14,7 @@ import sympy  # noqa: F401  torch.testing imports it when first used, which adds
 import torch
 
 from skae.tasks import _draws, _neighbors, _outlier
+from skae.training import _interrupts
 
 
 def global_state():
@@ -59,6 +61,12 @@ def default_dtype(request):
     torch.set_default_dtype(request.param)
     yield request.param
     torch.set_default_dtype(before)
+
+
+@pytest.fixture(autouse=True)
+def no_interrupt_just_now(monkeypatch):
+    """Forget interrupts of former tests: a second one within two seconds stops everything."""
+    monkeypatch.setattr(_interrupts, "_last", -math.inf)
 
 
 @pytest.fixture

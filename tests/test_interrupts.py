@@ -50,7 +50,6 @@ class Press(Callback):
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
     monkeypatch.setattr(Press, "pressed", 0)
-    monkeypatch.setattr(_interrupts, "_last", -np.inf)
 
 
 def pressing(**params):
@@ -107,7 +106,9 @@ COMPOSITES = {
     "pooled estimators": lambda: PooledEstimator(
         make_pipeline(pressing(), LinearRegression()), AutoencoderImputer(max_iter=1)
     ),
-    "bagging": lambda: BaggingRegressor(make_pipeline(pressing(), LinearRegression())),
+    "bagging": lambda: BaggingRegressor(
+        make_pipeline(pressing(), LinearRegression()), random_state=0
+    ),
     "target": lambda: TransformedTargetRegressor(make_pipeline(pressing(), LinearRegression())),
     "pretraining": lambda: pressing(architecture=MLP((5, 4), pretraining_epochs=4)),
 }

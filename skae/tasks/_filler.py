@@ -106,7 +106,7 @@ class Filler(BaseAutoencoder):
         self._gaussian, self._leader = gaussian, leader
         self.net_params = {"train_split": HoldOut(held_out)}
         try:
-            return self.fit(X, sample_weight=weight)
+            return self._fit_or_start(X, sample_weight=weight)
         finally:
             del self._gaussian, self._leader
             self.net_params = None

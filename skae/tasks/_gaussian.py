@@ -134,6 +134,7 @@ def fit_shrunk(
     weight: Tensor,
     folds: Sequence[tuple[Tensor, Tensor]],
     generator: torch.Generator,
+    tick: Callable[[str], None] = lambda name: None,
 ) -> Gaussian:
     """Return the Gaussian with the ridge that fills hidden cells of other rows best.
 
@@ -145,6 +146,10 @@ def fit_shrunk(
     folds : sequence of (Tensor of int, Tensor of int)
         Which rows to fit to and which to judge by. Of one, the Gaussian of its rows is returned,
         of several that of all rows.
+    generator : torch.Generator
+        Hides cells.
+    tick : callable
+        Called after each ridge.
     """
     errors = torch.full((len(folds), len(RIDGES)), torch.inf, dtype=torch.float64)
     found = {}
@@ -153,6 +158,7 @@ def fit_shrunk(
         path = _path(x[kept], observed[kept], weight[kept], RIDGES)
         for i, gaussian in enumerate(path):
             errors[fold, i], found[i] = judge(gaussian), gaussian
+            tick("ridge")
             if i - int(errors[fold].argmin()) >= PATIENCE and len(folds) == 1:
                 break
     best = int(errors.sum(0).argmin()) if folds else len(RIDGES) - 1

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from numbers import Real
 from typing import Any, ClassVar, Self, cast
 
@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.callback import with_callbacks
 from sklearn.impute import MissingIndicator
 from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -26,9 +27,10 @@ from skae._sklearn import (
 )
 from skae._validation import below_one, check_count, column_name, unchanged_on_error, weights
 from skae.autoencoders import VariationalAutoencoder
-from skae.base import BaseAutoencoder
+from skae.base import CALLBACK_STATE, BaseAutoencoder
 from skae.exceptions import AutoencoderWarning
 from skae.tasks._columns import Columns, is_mixed
+from skae.tasks._composite import Composite
 from skae.tasks._draws import LEVELS, draw, errors, picked, spread, tensors
 from skae.tasks._filler import Filler
 from skae.tasks._gaussian import RIDGE, Gaussian, chances, fit_shrunk
@@ -50,7 +52,7 @@ FAR = 1e12  # standard deviations, beyond which sums of squares overflow
 
 @schema.persistent
 @hyperparameters
-class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
+class AutoencoderImputer(Composite, OverImputeMixin, TransformerMixin, BaseEstimator):
     r"""Imputation by an autoencoder that learns to fill hidden cells.
 
     With columns centred and divided by their standard deviation, a hole is filled by
@@ -274,6 +276,7 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
 
     # -------------------------------------------------------------------------------- fitting
 
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> Self:
         """Learn to fill the holes of rows like these.
@@ -298,15 +301,17 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
         ValueError
             If X holds infinity, or is an array with text or with integers that float64 cannot
             represent.
+        TypeError
+            If a column of a DataFrame holds anything else, such as times or lists.
 
         Warns
         -----
         AutoencoderWarning
-            If columns without any observed value are dropped.
-        TypeError
-            If a column of a DataFrame holds anything else, such as times or lists.
+            If columns without any observed value are dropped; if the training of the autoencoder
+            diverged, so that it stays at its start.
         """
-        with unchanged_on_error(self):
+        data = {"X": X, "y": y}
+        with unchanged_on_error(self, but=CALLBACK_STATE):
             self._columns = None
             X = as_table(X)
             if is_mixed(X) and (n_rows := len(cast(Any, X))):
@@ -325,7 +330,11 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
             self._indicated = missing if self.add_indicator else None
             some = known.any(axis=1)
             table = Table(self._standardized(rows[some], holes[some]))
-            self._learn(table, below_one(weight[some]) if some.any() else weight[some])
+            weight = below_one(weight[some]) if some.any() else weight[some]
+            n_steps = self._n_steps(table)
+            with self._steps(n_steps, **data):
+                if n_steps:
+                    self._learn(table, weight)
         return self
 
     def _warn_of_dropped(self) -> None:
@@ -363,54 +372,61 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
             self._units[:2, labels & self._kept] = [[0.0], [1.0]]
         self.mean_, self.scale_, self.low_, self.high_ = per_column[:, self._first]
 
-    def _learn(self, rows: Table, weight: NDArray) -> None:
-        """Fit the Gaussian and the autoencoder to standardised rows."""
+    def _n_steps(self, rows: Table) -> int:
+        """Set what is filled by without learning, and return the number of steps to take."""
         d = rows.shape[1]
-        random_state = random_state_of(self.random_state)
         self.n_iter_ = 1
-        self.estimator_, self._mean, self._covariance = None, np.zeros(d), np.eye(d)
+        self.estimator_: Any = None
+        self._mean, self._covariance = np.zeros(d), np.eye(d)
         self._quantiles = np.zeros((d, len(LEVELS)))
         self._neighbors: Neighbors | None = None
         if not d or not len(rows):
-            return
+            return 0
+        if not self._is_enough(rows):
+            return 2
+        return 4 if self.estimator is None else 3
+
+    def _is_enough(self, rows: Table) -> bool:
+        """Whether there is enough for a network to learn from."""
         low, high = self._units[2:, self._kept]
         varies = np.unique(self._leader[low < high])
-        enough = len(varies) >= 2 and len(rows) >= ENOUGH_ROWS
+        return len(varies) >= 2 and len(rows) >= ENOUGH_ROWS
+
+    def _learn(self, rows: Table, weight: NDArray) -> None:
+        """Fit the Gaussian and the autoencoder to standardised rows."""
+        random_state = random_state_of(self.random_state)
+        enough = self._is_enough(rows)
         kept = held_out = np.arange(len(rows))
         if enough:
             order = random_state.permutation(len(rows))
             n_held_out = budget.n_held_out(len(rows), 0.1)
             held_out, kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
         seed = random_state.randint(np.iinfo(np.int32).max)
-        gaussian = self._fit_gaussian(rows.X, weight, kept, held_out, random_state)
+        with self._step("Gaussian", n_tasks=None) as tick:
+            gaussian = self._fit_gaussian(rows.X, weight, kept, held_out, random_state, tick)
         self._mean, self._covariance = gaussian.mean.numpy(), gaussian.covariance.numpy()
         if enough:
             if self.estimator is None:
-                self.estimator_ = Filler(
-                    max_iter=self.max_iter, random_state=seed, early_stopping=False
-                )
-                try:
-                    self.estimator_.fit_from(gaussian, rows.X, weight, held_out, self._leader)
-                except ValueError as error:
-                    if "diverged" not in str(error):
-                        raise
-                    self.estimator_ = None
-                    warnings.warn(
-                        "The network of the imputer diverged, so that the Gaussian fills alone. "
-                        "Look for values of X that are far from all others of their column.",
-                        AutoencoderWarning,
-                        stacklevel=2,
-                    )
+                filler = Filler(max_iter=self.max_iter, random_state=seed, early_stopping=False)
+                with self._step("network", filler):
+                    filler.fit_from(gaussian, rows.X, weight, held_out, self._leader)
+                self.estimator_ = filler
             else:
                 model = clone(self.estimator)
                 if self.random_state is not None:
                     model.set_params(random_state=seed)
-                self.estimator_ = model.fit(rows.X[kept], sample_weight=weight[kept])
-            self.n_iter_ = getattr(self.estimator_, "n_iter_", 1)
+                with self._step("autoencoder", model):
+                    self.estimator_ = model._fit_or_start(rows.X[kept], sample_weight=weight[kept])
+            self.n_iter_ = self.estimator_.n_iter_
             if isinstance(self.estimator_, Filler):
                 self._compare(rows.X, weight, kept, held_out, random_state)
-                return
-        self._quantiles = errors(self._fill, gaussian, rows.X[held_out], self._leader, random_state)
+        with self._step("errors"):
+            self._quantiles = errors(
+                self._fill, gaussian, rows.X[held_out], self._leader, random_state
+            )
+        if self._neighbors is not None:
+            # What was held out may predict others now.
+            self._neighbors.keep(self._fill(rows.X), ~np.isnan(rows.X), weight)
 
     @staticmethod
     def _fit_gaussian(
@@ -419,6 +435,7 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
         kept: NDArray,
         held_out: NDArray,
         random_state: np.random.RandomState,
+        tick: Callable[[str], None],
     ) -> Gaussian:
         """Fit the Gaussian to the rows kept, shrunk as is best for those held out.
 
@@ -435,6 +452,7 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
             torch.from_numpy(weight),
             [(torch.from_numpy(a), torch.from_numpy(b)) for a, b in folds if len(a) and len(b)],
             generator,
+            tick,
         )
 
     def _compare(
@@ -445,16 +463,14 @@ class AutoencoderImputer(OverImputeMixin, TransformerMixin, BaseEstimator):
         held_out: NDArray,
         random_state: np.random.RandomState,
     ) -> None:
-        """Learn which rows are alike, and how sure filled values are."""
-        holes, leader, unseen = np.isnan(Z), self._leader, Z[held_out]
-        rows, variance = self._fill(Z[kept]), self._variance(Z[kept])
-        alike = Neighbors()
-        alike.fit(rows, ~holes[kept], weight[kept], variance, leader, random_state)
-        alike.compare(self._fill, self._variance, unseen, random_state)
-        self._neighbors = alike
-        self._quantiles = errors(self._fill, self._gaussian, unseen, leader, random_state)
-        # What was held out may tell of others now.
-        alike.keep(self._fill(Z), ~holes, weight)
+        """Learn which rows are nearest, and how far to go toward them."""
+        rows, variance, known = self._fill(Z[kept]), self._variance(Z[kept]), ~np.isnan(Z[kept])
+        neighbors = Neighbors()
+        with self._step("nearest rows", n_tasks=None) as tick:
+            leader = self._leader
+            neighbors.fit(rows, known, weight[kept], variance, leader, random_state, tick)
+            neighbors.compare(self._fill, self._variance, Z[held_out], random_state)
+        self._neighbors = neighbors
 
     # -------------------------------------------------------------------------------- filling
 

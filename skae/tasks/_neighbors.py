@@ -92,8 +92,9 @@ class Neighbors(BaseEstimator):
         variance: NDArray,
         leader: NDArray,
         rng: np.random.RandomState,
+        tick: Callable[[str], None] = lambda name: None,
     ) -> Self:
-        """Learn from standardised, filled rows which ones are alike, and keep them."""
+        """Learn from standardised, filled rows which ones are nearest, and keep them."""
         d = filled.shape[1]
         self.leader_ = leader
         self.metric_ = np.zeros((d, d), np.float32)
@@ -101,7 +102,7 @@ class Neighbors(BaseEstimator):
         self.doubt_ = np.full(d, 0.5)
         generator = torch.Generator().manual_seed(rng.randint(np.iinfo(np.int32).max))
         self.keep(filled, known, weight)
-        self._learn(generator)
+        self._learn(generator, tick)
         return self.keep(self.fill(filled, ~known, variance), known, weight)
 
     def keep(self, filled: NDArray, known: NDArray, weight: NDArray) -> Self:
@@ -167,7 +168,7 @@ class Neighbors(BaseEstimator):
             self.doubt_[columns] = doubt(toward[of, columns], away[of, columns], v[of, columns])
         return self
 
-    def _learn(self, generator: torch.Generator) -> None:
+    def _learn(self, generator: torch.Generator, tick: Callable[[str], None]) -> None:
         """Learn the metrics of all variables, those of equal width in one program."""
         n, d = self.filled_.shape
         near = self._nearest_columns()
@@ -178,6 +179,7 @@ class Neighbors(BaseEstimator):
             same = firsts[sizes == size]
             for piece in slices(len(same), max(1, CELLS // max(1, QUERIES * n_keys))):
                 self._learn_together(same[piece], int(size), near, n_keys, generator)
+                tick("metrics")
 
     def _nearest_columns(self) -> NDArray:
         """Return the columns most correlated with each variable, in the row of its first."""

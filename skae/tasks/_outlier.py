@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.callback import with_callbacks
 from sklearn.utils import Tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted
@@ -21,7 +22,8 @@ from skae._sklearn import (
 )
 from skae._validation import finite, unchanged_on_error, weights
 from skae.autoencoders import DenoisingAutoencoder, VariationalAutoencoder
-from skae.base import BaseAutoencoder
+from skae.base import CALLBACK_STATE, BaseAutoencoder
+from skae.tasks._composite import Composite
 from skae.tasks._conformal import ConformalMixin
 from skae.tasks._measures import LEVELS, MEASURES, TINY
 from skae.tasks._threshold import RankedScores
@@ -45,7 +47,7 @@ AT_LEAST = 0.01  # share of the training rows that are called outliers
 
 @schema.persistent
 @hyperparameters
-class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
+class AutoencoderOutlierDetector(Composite, ConformalMixin, OutlierMixin, BaseEstimator):
     r"""Outlier detection by any autoencoder.
 
     The autoencoder learns the training rows; a row is an outlier as far as it is unlike them,
@@ -200,6 +202,7 @@ class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
         "_measures": schema.sequence(lambda value, _: isinstance(value, str) and value in MEASURES),
         "_states": schema.sequence(schema.mapping(schema.anything)),
         "_shares": schema.array("f", None, finite=True),
+        "_floor": schema.number,
     }
 
     @classmethod
@@ -222,6 +225,7 @@ class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
 
     # -------------------------------------------------------------------------------- fitting
 
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(
         self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None, **params: Any
@@ -245,7 +249,11 @@ class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
             The fitted detector.
         """
         # Results that overflow are refused; nothing else may say so.
-        with unchanged_on_error(self), np.errstate(over="ignore", invalid="ignore"):
+        with (
+            unchanged_on_error(self, but=CALLBACK_STATE),
+            np.errstate(over="ignore", invalid="ignore"),
+            self._steps(2 if self.trim else 1, X=X, y=y),
+        ):
             return self._fit(X, sample_weight, self._routed(sample_weight, params))
 
     def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None, params: dict[str, Any]) -> Self:
@@ -262,10 +270,13 @@ class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
         if self.random_state is not None:
             model.set_params(random_state=random_state.randint(np.iinfo(np.int32).max))
 
-        def learn(model: BaseAutoencoder, used: NDArray) -> NDArray:
+        def learn(name: str, model: BaseAutoencoder, used: NDArray) -> NDArray:
             present, unlike = np.zeros((2, len(table)))
             present[known] = used > 0
-            self.estimator_ = model.fit(table.X, sample_weight=inner * present, **params)
+            with self._step(name, model):
+                self.estimator_ = model._fit_or_start(
+                    table.X, sample_weight=inner * present, **params
+                )
             unlike[known] = self._learn(rows, used)
             return finite(unlike, "X")[known]
 
@@ -273,11 +284,11 @@ class AutoencoderOutlierDetector(ConformalMixin, OutlierMixin, BaseEstimator):
         if self.trim:
             # One epoch tells the worst rows, before they are learned by heart.
             short = clone(model).set_params(max_iter=1, early_stopping=False, checkpoint=None)
-            unlike = learn(short, weight)
+            unlike = learn("short fit", short, weight)
             kept = np.where(unlike > self._limit(unlike, weight, self.trim, FAR_OUT), 0, weight)
             if _can_be_fitted(rows, inner[known] * (kept > 0)):
                 used = kept
-        unlike = learn(model, used)
+        unlike = learn("fit", model, used)
         self.support_ = np.zeros(len(table), dtype=bool)
         self.support_[known] = used > 0
         self.offset_ = -self._limit(unlike, weight, self.contamination, OUTSIDE, AT_LEAST)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier, is_regressor
+from sklearn.callback import with_callbacks
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import Tags, column_or_1d, get_tags
 from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping, process_routing
@@ -25,6 +26,8 @@ from skae._params import POSITIVE_INT, hyperparameters, one_of, param
 from skae._schema import persistent
 from skae._sklearn import HasMethods, _fit_context, _raise_for_params, _routing_enabled
 from skae._validation import check_array, exponents, mean, unchanged_on_error, weights
+from skae.base import CALLBACK_STATE
+from skae.tasks._composite import Composite
 from skae.tasks._imputer import AutoencoderImputer
 from skae.tasks._pool import Pooled, pool_estimates
 from skae.tasks._standard_errors import closed_form
@@ -45,7 +48,7 @@ def _inner_has(name: str) -> Callable[[Any], bool]:
 
 @persistent
 @hyperparameters
-class PooledEstimator(MetaEstimatorMixin, BaseEstimator):
+class PooledEstimator(Composite, MetaEstimatorMixin, BaseEstimator):
     r"""Any classifier or regressor for rows with holes, by multiple imputation.
 
     An imputer draws m completed tables; a clone of the estimator is fitted to each. New rows are
@@ -200,6 +203,7 @@ class PooledEstimator(MetaEstimatorMixin, BaseEstimator):
 
     # -------------------------------------------------------------------------------- fitting
 
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, **params: Any
@@ -231,7 +235,11 @@ class PooledEstimator(MetaEstimatorMixin, BaseEstimator):
         ValueError
             If y is not fit for it, or X for the imputer.
         """
-        with unchanged_on_error(self):
+        n_imputers = self.n_imputations if self.bootstrap else 1
+        with (
+            unchanged_on_error(self, but=CALLBACK_STATE),
+            self._steps(n_imputers + self.n_imputations, X=X, y=y),
+        ):
             if self.bootstrap and not has_fit_parameter(self._imputer(), "sample_weight"):
                 raise TypeError(
                     "bootstrap=True fits imputers with random weights, but a "
@@ -254,12 +262,15 @@ class PooledEstimator(MetaEstimatorMixin, BaseEstimator):
             if self.bootstrap:
                 share = random_state.standard_exponential(len(y))
                 to_imputer = {**to_imputer, "sample_weight": given * share}
-            self.imputers_.append(self._seeded(self._imputer(), seed).fit(table, **to_imputer))
+            imputer = self._seeded(self._imputer(), seed)
+            with self._step("imputer", imputer):
+                self.imputers_.append(imputer.fit(table, **to_imputer))
         self.estimators_: list[Any] = []
         variances = []
         for completed in self._drawn(table, self.n_imputations, for_fit):
-            model = self._seeded(self.estimator, seed).fit(completed, y, **to_estimator)
-            self.estimators_.append(model)
+            model = self._seeded(self.estimator, seed)
+            with self._step("estimator", model):
+                self.estimators_.append(model.fit(completed, y, **to_estimator))
             variances.append(self._variance(model, completed, y, to_estimator))
         self._variances = variances
         return self
