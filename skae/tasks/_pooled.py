@@ -25,7 +25,7 @@ from skae._numeric_input import check_names, targets
 from skae._params import POSITIVE_INT, hyperparameters, one_of, param
 from skae._schema import persistent
 from skae._sklearn import HasMethods, _fit_context, _raise_for_params, _routing_enabled
-from skae._validation import check_array, exponents, mean, unchanged_on_error, weights
+from skae._validation import check_array, exponents, finite, mean, unchanged_on_error, weights
 from skae.base import CALLBACK_STATE
 from skae.tasks._composite import Composite
 from skae.tasks._imputer import AutoencoderImputer
@@ -424,7 +424,8 @@ class PooledEstimator(Composite, MetaEstimatorMixin, BaseEstimator):
         return score
 
     def _mean(self, method: str, X: ArrayLike) -> NDArray:
-        return mean(np.array(self._each(method, X)))
+        with np.errstate(over="ignore", invalid="ignore"):  # the result is checked
+            return finite(mean(np.array(self._each(method, X))), "X")
 
     def _each(self, method: str, X: ArrayLike) -> list[NDArray]:
         """Return each estimator's answer for its own completion of the rows."""
