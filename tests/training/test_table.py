@@ -91,7 +91,9 @@ def test_rows_that_stay_are_never_read_at_once(counts, tmp_path, monkeypatch):
 @pytest.mark.parametrize("holes", [False, True])
 def test_axes_of_wide_rows_that_stay(rng, monkeypatch, holes, tmp_path):
     monkeypatch.setattr(_moments, "EXACT_UP_TO", 10)
-    X = sparse.random_array((200, 40), density=0.2, rng=rng).toarray() * np.geomspace(1, 0.1, 40)
+    X = sparse.random_array((200, 40), density=0.2, random_state=rng).toarray() * np.geomspace(
+        1, 0.1, 40
+    )
     if holes:
         X[3, 4] = np.nan
     filled = np.where(np.isnan(X), np.nanmean(X, axis=0), X)
