@@ -1,0 +1,169 @@
+"""What estimators of several models have in common: steps that are shown, and a start to stay at."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.callback import ProgressBar
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skae import (
+    Autoencoder,
+    AutoencoderImputer,
+    AutoencoderOutlierDetector,
+    AutoencoderWarning,
+    DenoisingAutoencoder,
+    PooledEstimator,
+)
+
+SHORT = {"max_iter": 2, "early_stopping": False, "random_state": 0}
+INNER = Autoencoder(2, **SHORT)
+
+
+@pytest.fixture
+def incomplete(sheet):
+    X = sheet.copy()
+    X[::5, 1] = np.nan
+    return X
+
+
+class Recorder:
+    """A callback that notes the path of each task that begins and ends, and propagates."""
+
+    max_propagation_depth = None
+
+    def __init__(self):
+        self.begun, self.ended = [], []
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        self.begun.append(path(context))
+
+    def on_fit_task_end(self, estimator, context):
+        self.ended.append(path(context))
+
+
+def path(context):
+    names = []
+    while context is not None:
+        source = context.source_task_name
+        names.append(context.task_name if source is None else source)
+        context = context.parent
+    return tuple(reversed(names))
+
+
+EPOCHS = 2
+CASES = {
+    "detector": (
+        AutoencoderOutlierDetector(INNER),
+        {("fit", "short fit", "epoch"): 1, ("fit", "fit", "epoch"): EPOCHS},
+    ),
+    "detector of all rows": (
+        AutoencoderOutlierDetector(INNER, trim=0),
+        {("fit", "fit", "epoch"): EPOCHS},
+    ),
+    "imputer": (
+        AutoencoderImputer(max_iter=2, random_state=0),
+        {
+            ("fit", "Gaussian"): 1,
+            ("fit", "network", "epoch"): EPOCHS,
+            ("fit", "nearest rows"): 1,
+            ("fit", "errors"): 1,
+        },
+    ),
+    "imputer by an autoencoder": (
+        AutoencoderImputer(INNER, random_state=0),
+        {("fit", "autoencoder", "epoch"): EPOCHS, ("fit", "errors"): 1},
+    ),
+    "pooled": (
+        PooledEstimator(LinearRegression(), AutoencoderImputer(max_iter=2), n_imputations=3),
+        {("fit", "imputer", "network", "epoch"): 3 * EPOCHS, ("fit", "estimator"): 3},
+    ),
+    "pooled with one imputer": (
+        PooledEstimator(
+            LinearRegression(), AutoencoderImputer(INNER), n_imputations=3, bootstrap=False
+        ),
+        {("fit", "imputer", "autoencoder", "epoch"): EPOCHS, ("fit", "estimator"): 3},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_callbacks_see_each_step_down_to_the_epoch(incomplete, name):
+    model, expected = CASES[name]
+    recorder = Recorder()
+    model = clone(model).set_callbacks(recorder).fit(incomplete, incomplete[:, 0])
+    for task, count in expected.items():
+        assert recorder.begun.count(task) == recorder.ended.count(task) == count, task
+    assert sorted(recorder.begun) == sorted(recorder.ended)
+    assert recorder.ended[-1] == ("fit",)
+    for part in (getattr(model, "estimator_", None), *getattr(model, "imputers_", ())):
+        assert not hasattr(part, "_parent_callback_ctx")
+
+
+def test_progress_nests_from_a_search_to_the_epoch(incomplete, capsys):
+    pipeline = make_pipeline(StandardScaler(), AutoencoderImputer(max_iter=2, random_state=0))
+    search = GridSearchCV(
+        make_pipeline(pipeline, INNER), {"autoencoder__n_components": [1]}, cv=2, refit=False
+    )
+    search.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(incomplete)
+    printed = capsys.readouterr().out
+    assert "AutoencoderImputer - network | Filler" in printed
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_verbose_prints_a_line_per_step_and_passes_the_rest_on(incomplete, name, capsys):
+    model = clone(CASES[name][0])
+    model.fit(incomplete, incomplete[:, 0])
+    assert capsys.readouterr().out == ""
+    model.set_params(verbose=1).fit(incomplete, incomplete[:, 0])
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.startswith(f"{type(model).__name__}: ") for line in lines)
+    *steps, last = lines
+    assert [f"step {i} of {len(steps)}: " in line for i, line in enumerate(steps, 1)]
+    assert " fitted in " in last
+    model.set_params(verbose=3).fit(incomplete, incomplete[:, 0])
+    assert "train_loss" in capsys.readouterr().out  # the table of epochs
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        AutoencoderOutlierDetector(DenoisingAutoencoder(learning_rate=1e9, **SHORT), trim=0),
+        AutoencoderOutlierDetector(Autoencoder(2, learning_rate=1e9, max_iter=9), trim=0),
+        AutoencoderImputer(Autoencoder(2, learning_rate=1e9, max_iter=9, random_state=0)),
+    ],
+    ids=["detector", "detector with early stopping", "imputer"],
+)
+def test_where_training_diverges_the_start_is_kept_with_a_warning(incomplete, model):
+    with pytest.warns(AutoencoderWarning, match="diverged, so it stays at its start"):
+        model.fit(incomplete)
+    inner = model.estimator_
+    assert inner.best_epoch_ == 0
+    assert inner.loss_curve_ == []
+    at_start = clone(inner).set_params(learning_rate=1e-300, max_iter=1)
+    rows = incomplete
+    if isinstance(model, AutoencoderImputer):
+        assert np.isfinite(model.transform(rows)).all()
+    else:
+        at_start.fit(rows)
+        np.testing.assert_allclose(
+            inner.reconstruct(rows), at_start.reconstruct(rows), rtol=1e-3, atol=1e-5
+        )
+        assert np.isfinite(model.score_samples(rows)).all()
+    # What was asked for is still there to see.
+    assert inner.learning_rate == 1e9
+
+
+def test_a_fit_that_diverges_by_itself_is_loud(sheet):
+    model = Autoencoder(2, learning_rate=1e9, max_iter=9)
+    with pytest.raises(ValueError, match="diverged in epoch 1: .*lower learning_rate"):
+        model.fit(sheet)
+    assert not hasattr(model, "module_")
