@@ -25,7 +25,7 @@ FORMAT = "1"
 MAX_HEADER = 100_000_000  # bytes that safetensors reads
 NESTED = 200  # brackets within brackets, more than `encode` returns
 DIGITS = 400  # of a number, more than it writes
-TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
 PLACES = (  # errors that another path would not meet
     errno.EACCES, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT,
@@ -210,11 +210,11 @@ def _parts(where: str, kind: str) -> tuple[str, dict[str, NDArray]]:
 
 def _parsed(text: str) -> Any:
     """Return what JSON stands for, or raise ValueError; without deep recursion."""
-    depth = 0
-    for token in TOKEN.finditer(text):
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
-        if depth > NESTED:
-            raise ValueError("it is nested too deep")
+    bare = np.frombuffer(STRING.sub("", text).encode(errors="surrogatepass"), np.uint8)
+    opened, closed = (np.isin(bare, list(brackets)) for brackets in (b"[{", b"]}"))
+    depth = (opened.astype(np.int8) - closed.astype(np.int8)).cumsum(dtype=np.int32)
+    if depth.max(initial=0) > NESTED:
+        raise ValueError("it is nested too deep")
     try:
         return json.loads(text, object_pairs_hook=_unique, parse_int=_integer)
     except json.JSONDecodeError:

@@ -23,7 +23,7 @@ from sklearn.utils.validation import (
 from skae._dataframes import to_pandas
 from skae._numeric_input import check_names, targets
 from skae._params import POSITIVE_INT, hyperparameters, one_of, param
-from skae._schema import persistent
+from skae._schema import Check, instance, persistent
 from skae._sklearn import HasMethods, _fit_context, _raise_for_params, _routing_enabled
 from skae._validation import check_array, exponents, finite, mean, unchanged_on_error, weights
 from skae.base import CALLBACK_STATE
@@ -200,6 +200,12 @@ class PooledEstimator(Composite, MetaEstimatorMixin, BaseEstimator):
         Seed of the imputer, of the draws and of the estimators; None leaves imputer and estimator
         the ones they have.""",
     )
+
+    # What is fitted holds estimators of others, for which files have no type.
+    _fitted_schema: ClassVar[dict[str, Check]] = {
+        "imputers_": instance(),
+        "estimators_": instance(),
+    }
 
     # -------------------------------------------------------------------------------- fitting
 
