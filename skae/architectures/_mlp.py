@@ -6,7 +6,6 @@ from itertools import pairwise
 from numbers import Integral
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -180,7 +179,8 @@ class MLP(Recipe):
 
     def _widths(self, name: str) -> list[int]:
         sizes: Any = getattr(self, name)
-        widths = [sizes] if np.ndim(sizes) == 0 else list(sizes)
+        one = isinstance(sizes, Integral) or getattr(sizes, "ndim", 1) == 0
+        widths = [sizes] if one else list(sizes)
         if not all(isinstance(w, Integral) and int(w) > 0 for w in widths):
             raise ValueError(
                 f"The '{name}' parameter must hold positive integers, one per hidden "

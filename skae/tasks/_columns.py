@@ -74,6 +74,7 @@ class Columns(BaseEstimator):
         first = np.cumsum([0, *widths[:-1]])
         if not (
             all(len(state[name]) == n for name in lists)
+            and all(_are_levels(known) for known in levels)
             and all(
                 len(set(some)) == len(some) and all(k < len(known) for k in some)
                 for known, some in zip(levels, shown, strict=True)
@@ -246,6 +247,12 @@ def _is_dtype(name: Any) -> bool:
         return False
     plain = isinstance(dtype, np.dtype) and dtype.kind in "biufO"
     return plain or isinstance(dtype, pd.api.extensions.ExtensionDtype)
+
+
+def _are_levels(values: list) -> bool:
+    """Whether values can be the categories of a column."""
+    plain = all(isinstance(value, (str, bool, int, float, np.generic)) for value in values)
+    return plain and pd.Index(values, dtype=object).is_unique
 
 
 def _is_declared(value: Any) -> bool:

@@ -33,7 +33,7 @@ from skae.tasks._columns import Columns, is_mixed
 from skae.tasks._composite import Composite
 from skae.tasks._draws import LEVELS, draw, errors, picked, spread, tensors
 from skae.tasks._filler import Filler
-from skae.tasks._gaussian import RIDGE, Gaussian, chances, fit_shrunk
+from skae.tasks._gaussian import Gaussian, chances, fit_shrunk
 from skae.tasks._neighbors import Neighbors
 from skae.tasks._over_impute import OverImputeMixin
 from skae.tasks._wild import plausible
@@ -259,7 +259,8 @@ class AutoencoderImputer(Composite, OverImputeMixin, TransformerMixin, BaseEstim
         leader = fitted._leader
         d = len(leader)
         if not (
-            state["_mean"].shape == (d,) == state["_quantiles"].shape[:1]
+            state["_mean"].dtype == state["_covariance"].dtype == np.float64
+            and state["_mean"].shape == (d,) == state["_quantiles"].shape[:1]
             and state["_covariance"].shape == (d, d)
             and (estimator is None or getattr(estimator, "mean_", np.empty(0)).shape == (d,))
             and (neighbors is None or np.array_equal(vars(neighbors).get("leader_"), leader))
@@ -268,9 +269,7 @@ class AutoencoderImputer(Composite, OverImputeMixin, TransformerMixin, BaseEstim
         ):
             raise ValueError("its parts are not of the shape of its columns")
         try:
-            # A rounding error more than that of EM is no fault of the file.
-            ridge = RIDGE * np.diag(state["_covariance"].diagonal())
-            np.linalg.cholesky(state["_covariance"] + ridge)
+            np.linalg.cholesky(state["_covariance"])
         except np.linalg.LinAlgError:
             raise ValueError("its covariance is that of no Gaussian") from None
 
