@@ -138,6 +138,8 @@ class Tails(Measure):
         super().check(state, **sizes)
         if not state["knots"].shape == state["below"].shape == state["above"].shape:
             raise ValueError("its distributions are not of as many values")
+        if not (state["least"] > 0).all():
+            raise ValueError("its least p-values are not above 0")
 
     def fit(self, model: BaseAutoencoder, table: Table, weight: NDArray, n_neighbors: int) -> State:
         curves = [np.full((3, 1), np.nan)] * table.shape[1]
@@ -204,7 +206,7 @@ class Neighbors(Measure):
     def check(self, state: State, **sizes: int) -> None:
         super().check(state, **sizes)
         k: Any = state.get("k")
-        if not (array("i")(k, {}) and 0 <= k < len(state["codes"])):
+        if not (array("i")(k, {}) and 1 <= k < len(state["codes"])):
             raise ValueError("its neighbours are not as many as it asks for")
 
     def fit(self, model: BaseAutoencoder, table: Table, weight: NDArray, n_neighbors: int) -> State:
