@@ -32,6 +32,12 @@ class Missing(NamedTuple):
         both = self.missing[:, :, None] * self.missing[:, None, :]
         return torch.cholesky_inverse(self.root) * both
 
+    def fill(self, filled: Tensor, pull: Tensor) -> None:
+        """Put the conditional mean in place of the mean, where values are missing."""
+        b = pull[self.rows].gather(1, self.columns) * self.missing
+        away = torch.cholesky_solve(b[:, :, None], self.root)[:, :, 0]
+        filled[self.rows] = filled[self.rows].scatter_add(1, self.columns, -away)
+
 
 class Gaussian(NamedTuple):
     """Mean, covariance and its inverse, in float64."""
@@ -55,13 +61,15 @@ class Gaussian(NamedTuple):
                   = \mu_h - P_{hh}^{-1} P_{ho} (x_o - \mu_o).
         """
         x, observed = x.double(), observed.double()
-        pull = ((x - self.mean) * observed) @ self.precision
-        filled = torch.where(observed > 0, x, self.mean)
+        filled, pull = self._unsolved(x, observed)
         for part in self.solve(observed):
-            b = pull[part.rows].gather(1, part.columns) * part.missing
-            away = torch.cholesky_solve(b[:, :, None], part.root)[:, :, 0]
-            filled[part.rows] = filled[part.rows].scatter_add(1, part.columns, -away)
+            part.fill(filled, pull)
         return filled
+
+    def _unsolved(self, x: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows with the mean in place of missing values, and P (x_o - mu_o), (n, d) each."""
+        pull = ((x - self.mean) * observed) @ self.precision
+        return torch.where(observed > 0, x, self.mean), pull
 
     def variance(self, observed: Tensor) -> Tensor:
         """Return the conditional variance of what is missing, (n, d), 0 elsewhere."""
@@ -205,12 +213,15 @@ def _em_round(
     gaussian: Gaussian, x: Tensor, observed: Tensor, share: Tensor, ridge: Tensor
 ) -> Gaussian:
     d = x.shape[1]
-    # About the former mean, against cancellation.
-    away = gaussian.fill(x, observed) - gaussian.mean
-    second = (away * share[:, None]).T @ away + torch.diag(ridge)
+    filled, pull = gaussian._unsolved(x, observed)
+    second = torch.diag(ridge)
     for part in gaussian.solve(observed):
+        part.fill(filled, pull)
         left = part.covariance() * share[part.rows, None, None]
         cells = part.columns[:, :, None] * d + part.columns[:, None, :]
         second.view(-1).index_add_(0, cells.flatten(), left.flatten())
+    # About the former mean, against cancellation.
+    away = filled - gaussian.mean
+    second += (away * share[:, None]).T @ away
     shift = share @ away
     return Gaussian.of(gaussian.mean + shift, second - torch.outer(shift, shift))

@@ -131,15 +131,17 @@ class Neighbors(BaseEstimator):
             mine = np.flatnonzero(known[:, j])
             near = np.flatnonzero(np.isfinite(self.metric_[j]))
             index = np.flatnonzero(holes[:, j] & told & bool(len(mine)))
-            keys = held[mine][None, :, near]
+            if not len(index):
+                continue
+            keys = held[mine[:, None], near][None]
             log_weight = torch.from_numpy(self.weight_[mine]).log()[None]
             learned = [
                 torch.tensor(a)
                 for a in (self.metric_[[j]][:, near], self.power_[[j]], self.reach_[[j]])
             ]
-            for piece in slices(len(index), max(1, CELLS // max(1, len(mine)))):
+            for piece in slices(len(index), max(1, CELLS // len(mine))):
                 some = index[piece]
-                shares = _shares(learned, keys, log_weight, x[some][None, :, near])[0]
+                shares = _shares(learned, keys, log_weight, x[some[:, None], near][None])[0]
                 answer[some, columns] = (shares @ held[mine, columns]).numpy()
         return answer
 
