@@ -10,7 +10,7 @@ from torch import Tensor
 
 RIDGES = (1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4, 1e-5, 1e-6)  # relative to each column's variance
 RIDGE = RIDGES[-1]
-TOLERANCE = 1e-3  # of means and covariances, in standard deviations, for EM to end
+TOLERANCE = 1e-4  # of means and covariances, in standard deviations, for EM to end
 MAX_ITER = 50  # rounds of EM for a ridge
 N_MASKS = 8  # patterns of hidden cells that a ridge is judged by
 MASKED = 0.2  # share of the observed cells that one hides

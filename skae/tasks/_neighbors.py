@@ -174,13 +174,15 @@ class Neighbors(BaseEstimator):
         """Learn the metrics of all variables, those of equal width in one program."""
         n, d = self.filled_.shape
         near = self._nearest_columns()
-        n_keys = min(n_rows(d) // 8, n // 2)
+        # As many known cells of each variable as if nothing were missing, within reason.
+        share = max(0.25, self.known_.mean())
+        n_keys, n_asked = min(int(n_rows(d) / 8 / share), n // 2), int(QUERIES / share)
         firsts, sizes = np.unique(self.leader_, return_counts=True)
         self.metric_[:] = -np.inf
         for size in np.unique(sizes):
             same = firsts[sizes == size]
-            for piece in slices(len(same), max(1, CELLS // max(1, QUERIES * n_keys))):
-                self._learn_together(same[piece], int(size), near, n_keys, generator)
+            for piece in slices(len(same), max(1, CELLS // max(1, n_asked * n_keys))):
+                self._learn_together(same[piece], int(size), near, (n_keys, n_asked), generator)
                 tick("metrics")
 
     def _nearest_columns(self) -> NDArray:
@@ -196,8 +198,14 @@ class Neighbors(BaseEstimator):
         return np.sort(np.argsort(-related, axis=1, kind="stable")[:, :n_near], axis=1)
 
     def _learn_together(
-        self, firsts: NDArray, size: int, near: NDArray, n_keys: int, generator: torch.Generator
+        self,
+        firsts: NDArray,
+        size: int,
+        near: NDArray,
+        n_drawn: tuple[int, int],
+        generator: torch.Generator,
     ) -> None:
+        n_keys, n_asked = n_drawn
         held = torch.from_numpy(self.filled_).clamp(-FAR, FAR)
         # (variables, rows, ...)
         x = held[:, near[firsts]].transpose(0, 1)
@@ -212,7 +220,7 @@ class Neighbors(BaseEstimator):
         for step in range(STEPS if n_keys else 0):
             optimizer.param_groups[0]["lr"] = STEP * (1 - step / STEPS)
             order = torch.randperm(len(held), generator=generator)
-            keys, asked = order[:n_keys], order[n_keys : n_keys + QUERIES]
+            keys, asked = order[:n_keys], order[n_keys : n_keys + n_asked]
             # What is unknown counts for nothing beside anything that is known.
             log_weight = weight[:, keys].clamp_min(TINY).log()
             shares = _shares(learned, x[:, keys], log_weight, x[:, asked])
