@@ -48,7 +48,7 @@ def as_table(X: Any) -> Any:
     masked = np.ma.getmaskarray(X)
     X = np.ma.getdata(X) if isinstance(X, np.ma.MaskedArray) else X
     if X.dtype.kind == "O":
-        masked = masked | _is_masked(X).astype(bool)
+        masked = masked | np.asarray(_is_masked(X), dtype=bool)
     if not masked.any():
         return X
     X = X.astype(X.dtype if X.dtype.kind in "fmM" else object)

@@ -15,6 +15,7 @@ from skae._params import (
     one_of,
     param,
 )
+from skae._sklearn import Interval, RealNotInt
 from skae.training import SCHEDULES
 
 FITTED = """
@@ -46,7 +47,7 @@ feature_names_in_ : ndarray of shape (n_features_in_,)
     Their names; only if X had names that are all strings.
 """.strip()
 
-N_COMPONENTS = (POSITIVE_INT, FRACTION, None)
+N_COMPONENTS = (POSITIVE_INT, Interval(RealNotInt, 0, 1, closed="neither"), None)
 N_COMPONENTS_DOC = """
 Number of components: of columns that ``transform`` returns. A float between 0 and 1 is a
 share of the variance: as many components as principal ones are needed to explain more than

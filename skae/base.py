@@ -177,8 +177,8 @@ class BaseAutoencoder(
             return self.fit(X, **params)
         except DivergenceError:
             warnings.warn(
-                f"The training of the {type(self).__name__} within diverged, so it stays at its "
-                "start. Look for values far from all others, or scale the columns.",
+                "The training of the network within diverged, so it stays at its start. Look for "
+                "values that are far from all others, or scale the columns.",
                 AutoencoderWarning,
                 stacklevel=6,
             )

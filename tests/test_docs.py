@@ -98,7 +98,7 @@ def check_variants(names):
     assert np.isfinite(names["filled"]).all()
     assert names["draws"].std(axis=0)[0, 1] > 0
     assert np.abs(names["new_rows"].mean(0) - X.mean(0)).max() < 0.4
-    assert np.median(names["dimension"]) < 3
+    assert 1.8 < np.median(names["dimension"]) < 3.5
 
 
 def check_missing_values(names):

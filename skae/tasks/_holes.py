@@ -17,7 +17,7 @@ from skae.training import random_state_of
 
 MECHANISMS = ("mcar", "mar", "mnar", "monotone")
 STRENGTH = 1.5  # log odds of a hole per standard deviation of what it depends on
-LEAST, MOST = 1e-6, 0.999  # share of the cells that may be missing
+MOST = 0.999  # share of the cells that may be missing
 
 
 def make_holes(
@@ -69,8 +69,8 @@ def make_holes(
     """
     if not (isinstance(mechanism, str) and mechanism in MECHANISMS):
         raise ValueError(f"mechanism must be one of {MECHANISMS}; got {mechanism!r}.")
-    if not (isinstance(fraction, Real) and LEAST <= float(fraction) <= MOST):
-        raise ValueError(f"fraction must be above 0, from {LEAST} to {MOST}; got {fraction!r}.")
+    if not (isinstance(fraction, Real) and 0 < float(fraction) <= MOST):
+        raise ValueError(f"fraction must be above 0 and at most {MOST}; got {fraction!r}.")
     table = as_table(X)
     if not isinstance(table, pd.DataFrame):
         may_infer = isinstance(X, (list, tuple, np.ma.MaskedArray))

@@ -240,7 +240,8 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         which = list(self._indices())
         if self.loading:
-            for batch in DataLoader(self.rows, batch_size=None, sampler=which, **self.loading):
+            loading = {"generator": torch.Generator(), **self.loading}  # for seeds of its workers
+            for batch in DataLoader(self.rows, batch_size=None, sampler=which, **loading):
                 batch = batch.to(self.device)
                 yield batch._replace(progress=self.progress, random=self.random)
         else:
