@@ -14,6 +14,7 @@ TOLERANCE = 1e-4  # of means and covariances, in standard deviations, for EM to 
 MAX_ITER = 50  # rounds of EM for a ridge
 N_MASKS = 8  # patterns of hidden cells that a ridge is judged by
 MASKED = 0.2  # share of the observed cells that one hides
+SLACK = 1e-3  # of the error, by which one may exceed that of the best
 PATIENCE = 2  # ridges in a row that are no better, after which no smaller one is tried
 LEAST = 0.01  # of a category's chance, relative to its mean
 PIECE = 2**18  # cells of the matrices that are solved at once
@@ -144,7 +145,7 @@ def fit_shrunk(
     generator: torch.Generator,
     tick: Callable[[str], None] = lambda name: None,
 ) -> Gaussian:
-    """Return the Gaussian with the ridge that fills hidden cells of other rows best.
+    """Return the Gaussian with the least ridge of those that fill hidden cells of other rows best.
 
     Parameters
     ----------
@@ -169,7 +170,10 @@ def fit_shrunk(
             tick("ridge")
             if i - int(errors[fold].argmin()) >= PATIENCE and len(folds) == 1:
                 break
-    best = int(errors.sum(0).argmin()) if folds else len(RIDGES) - 1
+    total = errors.sum(0)
+    # Cells that nothing determines make up the sum; those that are determined want the least.
+    good = (total <= (1 + SLACK) * total.min()).nonzero()
+    best = int(good[-1]) if folds else len(RIDGES) - 1
     return found[best] if len(folds) == 1 else fit_gaussian(x, observed, weight, RIDGES[best])
 
 
