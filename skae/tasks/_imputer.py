@@ -140,7 +140,7 @@ class AutoencoderImputer(Composite, OverImputeMixin, TransformerMixin, BaseEstim
     clipped after the fact; categories are learned by their cross-entropy.
 
     A value is wild if its distance to the median of its column is more than 50 times that of all
-    others, of which the largest and one more of every hundred are left out. It is kept, but treated
+    others, of which the largest and one more of every fifty are left out. It is kept, but treated
     as missing in all that is learned and when other cells of its row are filled.
 
     Each row of a step is solved for its own missing values, at a cost that grows as the cube of

@@ -12,7 +12,7 @@ ENOUGH_VALUES = 10  # of a column, for some to be left out
 def plausible(X: NDArray, holes: NDArray) -> NDArray:
     """Return the bounds, (2, d), beyond which a value is treated as missing.
 
-    Of the distances to a column's median, the largest is left out, and one more of every hundred;
+    Of the distances to a column's median, the largest is left out, and one more of every fifty;
     bounds are `WILD` times the largest of those that remain, 0 excepted.
     """
     bounds = np.zeros((2, X.shape[1]))
@@ -20,7 +20,7 @@ def plausible(X: NDArray, holes: NDArray) -> NDArray:
         x = X[~holes[:, j], j] / 4.0  # against overflow
         median = np.median(x)
         distances = np.sort(np.abs(x - median))
-        n_left_out = 1 + len(x) // 100 if len(x) >= ENOUGH_VALUES else 0
+        n_left_out = 1 + len(x) // 50 if len(x) >= ENOUGH_VALUES else 0
         typical = distances[-1 - n_left_out] or distances[-1]
         with np.errstate(over="ignore"):
             bounds[:, j] = 4 * (median - WILD * typical), 4 * (median + WILD * typical)

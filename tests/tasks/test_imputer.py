@@ -507,6 +507,16 @@ def test_a_wild_value_changes_nothing_but_is_kept(rng, factor):
     assert np.isfinite(imputer.sample(wild, 2, random_state=0)).all()
 
 
+def test_several_wild_values_of_a_column_are_found(rng):
+    X = related(rng)
+    without = X.copy()
+    X[[1, 20, 33, 50], 2], without[[1, 20, 33, 50], 2] = [1e5, -1e5, 1e9, 2e5], np.nan
+    imputer = AutoencoderImputer(max_iter=1, random_state=0).fit(X)
+    expected = AutoencoderImputer(max_iter=1, random_state=0).fit(without)
+    np.testing.assert_array_equal(imputer.high_, expected.high_)
+    np.testing.assert_array_equal(imputer.mean_, expected.mean_)
+
+
 def test_long_tails_are_not_wild(rng):
     X = np.c_[np.exp(rng.normal(size=(5000, 2))), rng.random(size=(5000, 1)) < 1e-3]
     imputer = AutoencoderImputer(max_iter=1, random_state=0).fit(X)
