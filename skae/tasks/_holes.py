@@ -139,7 +139,8 @@ def _monotone(table: pd.DataFrame, fraction: float, rng: np.random.RandomState) 
             f"monotone holes leave the first of {d} columns, so fraction must be below "
             f"{1 - 1 / d:.3g}; got {fraction}."
         )
-    first = rng.geometric(brentq(excess, 0, 1), size=n)
+    # Beside the precision of the root, a smaller chance is none.
+    first = rng.geometric(max(brentq(excess, 0, 1), np.finfo(float).eps), size=n)
     return went_on >= first[:, None]
 
 

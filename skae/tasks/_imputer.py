@@ -361,8 +361,8 @@ class AutoencoderImputer(Composite, OverImputeMixin, TransformerMixin, BaseEstim
             away = (x / 2 - x[0] / 2) / (spread or 1.0)
             mean = np.average(away, weights=w)
             std = np.sqrt(np.average((away - mean) ** 2, weights=w))
-            means[j] = np.clip(x[0] + 2 * spread * mean, x.min(), x.max())
-            scales[j] = 2 * spread * std or 1.0
+            means[j] = 2 * np.clip(x[0] / 2 + spread * mean, x.min() / 2, x.max() / 2)
+            scales[j] = 2 * (spread * std) or 1.0
         per_column = self._units
         if self._columns is not None:
             labels = self._columns.labels

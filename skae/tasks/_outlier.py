@@ -259,6 +259,8 @@ class AutoencoderOutlierDetector(Composite, ConformalMixin, OutlierMixin, BaseEs
     def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None, params: dict[str, Any]) -> Self:
         table = read_table(self, X, reset=True, at_least=2)
         weight = weights(sample_weight, len(table)) * ~table.blank_rows()
+        # Beside the largest, less than this is nothing in the precision of training.
+        weight[weight <= np.finfo(np.float32).tiny * weight.max()] = 0
         check_known(int((weight > 0).sum()))
         inner = weights(params.pop("sample_weight", None), len(table))
         random_state = random_state_of(self.random_state)

@@ -596,3 +596,10 @@ def test_the_indicator_is_that_of_scikit_learn(rng, sentinel, tmp_path):
     assert clone(imputer).set_params(add_indicator=False).fit(X).indicator_ is None
     complete = clone(imputer).fit(np.arange(1.0, 61).reshape(20, 3))
     assert complete.indicator_.features_.tolist() == []
+
+
+@pytest.mark.parametrize("ends", [(-1.7e308, 1.7e307), (-1.7e308, 1.7e308), (1e-320, 2e-320)])
+def test_columns_as_wide_as_floats_are_described(ends):
+    imputer = AutoencoderImputer().fit(np.array(ends)[:, None])
+    np.testing.assert_allclose(imputer.mean_, np.mean(np.array(ends) / 2) * 2)
+    np.testing.assert_allclose(imputer.scale_, np.diff(np.array(ends) / 2))
