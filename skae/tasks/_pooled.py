@@ -431,7 +431,10 @@ class PooledEstimator(Composite, MetaEstimatorMixin, BaseEstimator):
 
     def _mean(self, method: str, X: ArrayLike) -> NDArray:
         with np.errstate(over="ignore", invalid="ignore"):  # the result is checked
-            return finite(mean(np.array(self._each(method, X))), "X")
+            answers = np.array(self._each(method, X))
+            return finite(
+                mean(answers if answers.dtype.kind == "f" else answers.astype(float)), "X"
+            )
 
     def _each(self, method: str, X: ArrayLike) -> list[NDArray]:
         """Return each estimator's answer for its own completion of the rows."""

@@ -36,7 +36,7 @@ def _squares(model: Any, X: Any, y: NDArray, weight: NDArray) -> tuple[NDArray, 
         counts = weight * p * (1 - p)
         alpha = 0.0 if model.penalty is None else 1 / model.C
     else:
-        residual = y - model.predict(X)
+        residual = np.asarray(y - model.predict(X), dtype=np.float64)  # y may be objects
         power = exponents(residual)
         left = weight @ np.ldexp(residual, -power) ** 2
         alpha = float(np.squeeze(getattr(model, "alpha", 0.0)))
