@@ -499,13 +499,13 @@ class AutoencoderImputer(Composite, OverImputeMixin, TransformerMixin, BaseEstim
         given, (X, holes) = X, self._read(frame, reset=False)
         Z = self._standardized(X, holes)
         filled = self._completed(X, holes, self._fill(Z), self._limits(Z))
-        told = holes[:, self._first[self._indicated_columns]]
+        indicators = holes[:, self._first[self._indicated_columns]]
         if self._columns is None:
-            return np.hstack([filled, told.astype(X.dtype)])
+            return np.hstack([filled, indicators.astype(X.dtype)])
         result = self._framed(frame, holes, filled)
         names = self.get_feature_names_out()[result.shape[1] :]
-        told = pd.DataFrame(told, columns=names, index=frame.index)
-        result = pd.concat([result, told], axis=1) if len(names) else result
+        indicators = pd.DataFrame(indicators, columns=names, index=frame.index)
+        result = pd.concat([result, indicators], axis=1) if len(names) else result
         wants_pandas = _get_output_config("transform", self)["dense"] == "pandas"
         return result if wants_pandas else in_library_of(given, result)
 
@@ -740,8 +740,8 @@ class AutoencoderImputer(Composite, OverImputeMixin, TransformerMixin, BaseEstim
         check_is_fitted(self)
         names = _check_feature_names_in(self, input_features)
         kept = names if self.keep_empty_features else names[self._kept[self._first]]
-        told = [f"missingindicator_{name}" for name in names[self._indicated_columns]]
-        return np.concatenate([kept, np.array(told, dtype=object)])
+        indicators = [f"missingindicator_{name}" for name in names[self._indicated_columns]]
+        return np.concatenate([kept, np.array(indicators, dtype=object)])
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

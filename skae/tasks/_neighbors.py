@@ -125,12 +125,12 @@ class Neighbors(BaseEstimator):
         """Return filled rows with what rows alike hold in the holes, if anything is known."""
         held, known = torch.from_numpy(self.filled_).clamp(-FAR, FAR), self.known_
         x, answer = torch.from_numpy(rows).float().clamp(-FAR, FAR), rows.copy()
-        told = ~holes.all(axis=1)
+        is_known = ~holes.all(axis=1)
         for columns in blocks(self.leader_):
             j = columns.start
             mine = np.flatnonzero(known[:, j])
             near = np.flatnonzero(np.isfinite(self.metric_[j]))
-            index = np.flatnonzero(holes[:, j] & told & bool(len(mine)))
+            index = np.flatnonzero(holes[:, j] & is_known & bool(len(mine)))
             if not len(index):
                 continue
             keys = held[mine[:, None], near][None]
