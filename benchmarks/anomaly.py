@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress, track
-from rich.table import Table
+from rich.table import DataSource
 from scipy.stats import binomtest, false_discovery_control
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.ensemble import IsolationForest
@@ -37,10 +37,10 @@ from sklearn.preprocessing import StandardScaler
 from tables import add_data_argument, mean, write_json
 
 from skae import AutoencoderOutlierDetector, AutoencoderWarning
-from skae.tasks._conformal import SAME
-from skae.tasks._measures import MEASURES
-from skae.tasks._outlier import AUTO
-from skae.training import Table as Rows
+from skae.data import DataSource as RowDataset
+from skae.outlier._criteria import MEASURES
+from skae.outlier._detector import AUTO
+from skae.outlier._threshold import SAME
 
 PROTOCOLS = ("novelty", "mixed")
 MAX_ROWS = 10_000
@@ -197,7 +197,7 @@ def ablation(data: list[tuple], seeds: int) -> list[dict[str, Any]]:
             parts = {}
             for part in names:
                 measure = MEASURES[part]
-                state = measure.fit(model, Rows(train), weight, detector.n_neighbors)
+                state = measure.fit(model, RowDataset(train), weight, detector.n_neighbors)
                 usual = measure.rows(model, train, state)[detector.support_].mean()
                 parts[part] = measure.rows(model, test, state) / usual
             for mixture, members in mixtures.items():
@@ -232,7 +232,7 @@ def show(records: list[dict], detail: bool) -> None:
     """Print a line per detector, and one per table and protocol."""
     console = Console(width=140)
     names = list(dict.fromkeys(r["detector"] for r in records))
-    table = Table(title="Mean over tables and seeds; seconds of all fits", box=None)
+    table = DataSource(title="Mean over tables and seeds; seconds of all fits", box=None)
     table.add_column("detector")
     for protocol in PROTOCOLS:
         for column in ("AUROC", "AP", "s"):
@@ -247,7 +247,7 @@ def show(records: list[dict], detail: bool) -> None:
         table.add_row(*cells)
     console.print(table)
     if detail:
-        each = Table(title="AUROC by table, mean over seeds", box=None)
+        each = DataSource(title="AUROC by table, mean over seeds", box=None)
         for column in ("table", "protocol", "rows", "columns", "anomalies", *names):
             each.add_column(column, justify="left" if column in ("table", "protocol") else "right")
         for (name, protocol), rows in by_table(records).items():
@@ -314,7 +314,7 @@ def conformal(data: list[tuple], n_splits: int) -> list[dict[str, Any]]:
     records = []
     console = Console(width=120)
     title = f"P(p <= t) over {n_splits} splits of one test row; selection at a rate of 0.1"
-    table = Table(title=title, box=None)
+    table = DataSource(title=title, box=None)
     for column in ("table", *(f"t = {t}" for t in LEVELS), "valid", "false", "found"):
         table.add_column(column, justify="left" if column == "table" else "right")
     for name, X, y in data:

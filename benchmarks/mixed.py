@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
+from rich.table import DataSource
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tables import mean, passengers, write_json
 
-from skae import AutoencoderImputer, make_holes
+from skae import AutoencoderImputer, make_missing
 
 LABELS = ["pclass", "survived", "sex", "embarked"]
 NUMBERS = ["age", "sibsp", "parch", "fare"]
@@ -95,7 +95,7 @@ def measure(fraction: float, seeds: int) -> list[dict]:
     for seed, name in track(jobs, console=Console(stderr=True)):
         order = np.random.default_rng(seed).permutation(len(table))
         whole = table.iloc[order]
-        holed = make_holes(whole, fraction=fraction, random_state=seed).astype(table.dtypes)
+        holed = make_missing(whole, fraction=fraction, random_state=seed).astype(table.dtypes)
         half = len(table) // 2
         start = time.perf_counter()
         filled = IMPUTERS[name](holed[:half], holed[half:], seed)
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write every record here")
     arguments = parser.parse_args()
     records = measure(arguments.fraction, arguments.seeds)
-    table = Table(title="Hidden cells of passengers, mean over seeds", box=None)
+    table = DataSource(title="Hidden cells of passengers, mean over seeds", box=None)
     for column in ("imputer", "categories right", "RMSE of numbers", "seconds"):
         table.add_column(column, justify="left" if column == "imputer" else "right")
     for name in IMPUTERS:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import DataSource
 from sklearn import datasets
 from sklearn.base import clone
 from sklearn.impute import SimpleImputer
@@ -30,7 +30,13 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import scale
 from tables import mean, write_json
 
-from skae import AutoencoderImputer, AutoencoderWarning, PooledEstimator, make_holes, pool_estimates
+from skae import (
+    AutoencoderImputer,
+    AutoencoderWarning,
+    PooledEstimator,
+    make_missing,
+    pool_estimates,
+)
 
 HOLES = [(mechanism, share) for mechanism in ("mcar", "mar") for share in (0.2, 0.4)]
 
@@ -55,7 +61,7 @@ def record(
     **options: Any,
 ) -> dict[str, Any]:
     """Return scores, coverage and seconds of one table with its holes."""
-    holed = make_holes(X, mechanism, share, random_state=seed)
+    holed = make_missing(X, mechanism, share, random_state=seed)
     train, test = train_test_split(np.arange(len(X)), test_size=0.3, random_state=seed)
     imputer = AutoencoderImputer(max_iter=options["max_iter"])
     scores = {}
@@ -117,7 +123,7 @@ def measure(seeds: int, **options: Any) -> list[dict[str, Any]]:
 def show(records: list[dict]) -> None:
     """Print a line per table and kind of holes."""
     values = ("complete", "means", "single", "pooled", "rubin", "between", "seconds")
-    table = Table(title="R2 or accuracy; coverage of 0.95; mean over seeds", box=None)
+    table = DataSource(title="R2 or accuracy; coverage of 0.95; mean over seeds", box=None)
     for column in ("table", "holes", *values):
         table.add_column(column, justify="left" if column in ("table", "holes") else "right")
     for name, holes in dict.fromkeys((r["table"], r["holes"]) for r in records):

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
+from rich.table import DataSource
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
@@ -62,7 +62,7 @@ WIDE = [
     (KSparseAutoencoder, {}),
     (KSparseAutoencoder, {"selection": "batch"}),
     (KSparseAutoencoder, {"positive_code": True}),
-    (KSparseAutoencoder, {"positive_code": True, "masking_level": 0.3}),
+    (KSparseAutoencoder, {"positive_code": True, "mask_ratio": 0.3}),
 ]
 SIZES = {"digits": (8, 128), "mnist": (32, 1000)}
 CORRUPTIONS = ("gaussian", "masking", "salt_and_pepper")
@@ -259,7 +259,7 @@ def two_sample(data: Data, k: int, seeds: int, quick: bool) -> list[dict]:
 
 def show(title: str, records: list[dict], columns: list[str]) -> None:
     """Print a line per model, means over the seeds, and how much a seed matters."""
-    table = Table(title=title, box=None, title_justify="left")
+    table = DataSource(title=title, box=None, title_justify="left")
     for column in ("model", "codes", *columns):
         header = column.replace("salt_and_pepper", "s&p").replace("_", " ")
         first = column == "model"

@@ -152,12 +152,12 @@ def variational(likelihood: str) -> Loop:
         mean, log_variance = encoder(x).chunk(2, dim=1)
         z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
         if likelihood == "bernoulli":
-            surprise = F.binary_cross_entropy_with_logits(decoder(z), x, reduction="sum")
+            nll = F.binary_cross_entropy_with_logits(decoder(z), x, reduction="sum")
         else:
             away = (decoder(z) - x).square() * (-log_variance_of_x).exp()
-            surprise = 0.5 * (away + log_variance_of_x + math.log(2 * math.pi)).sum()
+            nll = 0.5 * (away + log_variance_of_x + math.log(2 * math.pi)).sum()
         kl = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum()
-        return (surprise + kl) / len(x)
+        return (nll + kl) / len(x)
 
     own = [log_variance_of_x] if likelihood == "gaussian" else []
     return [*encoder.parameters(), *decoder.parameters(), *own], loss

@@ -138,7 +138,7 @@ def longer(
     """
     rng = np.random.default_rng(seed)
     binary_test = (rng.random(X_test.shape) < X_test).astype(np.float32)[:1000]
-    vae = VariationalAutoencoder(50, n_importance=5000, random_state=seed, **MNIST)
+    vae = VariationalAutoencoder(50, n_importance_draws=5000, random_state=seed, **MNIST)
     vae.set_params(hidden_layer_sizes=(200, 200), activation="tanh", precision=precision)
     seconds = 0.0
     for objective, n_epochs in epochs.items():

@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from skae._persistence import load, save
-from skae.architectures import MLP, Networks
+from skae.architectures import MLP, FunctionArchitecture
 from skae.autoencoders import (
     Autoencoder,
     ContractiveAutoencoder,
@@ -16,13 +16,9 @@ from skae.autoencoders import (
     VariationalAutoencoder,
 )
 from skae.exceptions import AutoencoderWarning
-from skae.tasks import (
-    AutoencoderImputer,
-    AutoencoderOutlierDetector,
-    PooledEstimator,
-    make_holes,
-    pool_estimates,
-)
+from skae.impute import AutoencoderImputer, make_missing
+from skae.multiple_imputation import PooledEstimator, pool_estimates
+from skae.outlier import AutoencoderOutlierDetector
 
 if TYPE_CHECKING:
     from skae import inspection as inspection
@@ -40,12 +36,12 @@ __all__ = [
     "KSparseAutoencoder",
     "LinearAutoencoder",
     "MLP",
-    "Networks",
+    "FunctionArchitecture",
     "PooledEstimator",
     "SparseAutoencoder",
     "VariationalAutoencoder",
     "load",
-    "make_holes",
+    "make_missing",
     "pool_estimates",
     "save",
 ]

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skae._fitting import resolve_auto
 from skae._training_parameters import TrainingParameters
+from skae.data import Batch, RowDataset
 from skae.losses import LOSSES, Loss
-from skae.training import AutoencoderModule, Batch, Rows, Widths, or_auto
+from skae.training import AutoencoderModule, LayerSizes
 from skae.training import _budget as budget
 
 
@@ -25,9 +27,9 @@ class Hooks(TrainingParameters):
 
     n_components_: int  # set before all hooks but `_check`
 
-    _start = "PCA"  # what training starts from, as users are told
+    _init_name = "PCA"  # what training starts from, as users are told
     _loss_parameter = "loss"  # by which users choose it
-    _fixed: tuple[str, ...] = ()  # hyperparameters that a fit that goes on cannot change
+    _frozen_params: tuple[str, ...] = ()  # hyperparameters that a fit that goes on cannot change
 
     def _check(self) -> None:
         """Raise ValueError where hyperparameters contradict each other."""
@@ -40,10 +42,10 @@ class Hooks(TrainingParameters):
         """Return the dtype to train in, for rows of a dtype."""
         return torch.get_default_dtype()
 
-    def _widths(self, n_features: int) -> Widths:
+    def _layer_sizes(self, n_features: int) -> LayerSizes:
         """Return the widths of what the networks see and answer; `n_components_` is resolved."""
         k = self.n_components_
-        return Widths(n_inputs=n_features, n_code=k, n_components=k, n_outputs=n_features)
+        return LayerSizes(n_inputs=n_features, n_code=k, n_components=k, n_outputs=n_features)
 
     def _architecture(self) -> Any:
         """Return the recipe of the networks, or None for linear shortcuts alone."""
@@ -69,10 +71,10 @@ class Hooks(TrainingParameters):
         """Return the share of the training before which no epoch counts as the best."""
         return 0.0
 
-    def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
+    def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         """Add parameters and buffers to the module, once before training."""
 
-    def _added_tensors(self, widths: Widths) -> dict[str, Tensor]:
+    def _added_tensors(self, widths: LayerSizes) -> dict[str, Tensor]:
         """Return what fitting adds to the module, on torch's meta device, by name.
 
         A file that lacks one of these parameters and buffers is refused.
@@ -112,22 +114,24 @@ class Hooks(TrainingParameters):
         output = module.decode(self._encode(module, batch))
         return -module.reconstruction_loss(output, batch) * module.scale**module.loss.power
 
-    def _finish(self, module: AutoencoderModule, rows: Rows) -> None:
+    def _after_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         """Set further fitted attributes, once after training; may change the module."""
 
-    def _go_on(self, module: AutoencoderModule) -> None:
-        """Undo what `_finish` changed in the module, before training goes on."""
+    def _before_resume(self, module: AutoencoderModule) -> None:
+        """Undo what `_after_fit` changed in the module, before training goes on."""
 
-    def _n_epochs(self, rows: Rows, steps_per_epoch: int, at_pca: bool) -> int:
+    def _n_epochs(self, rows: RowDataset, steps_per_epoch: int, starts_at_pca: bool) -> int:
         """Return how many epochs to train for, at most."""
-        return or_auto(self.max_iter, budget.max_iter(steps_per_epoch))
+        return resolve_auto(self.max_iter, budget.max_iter(steps_per_epoch))
 
     # What estimators, and functions of fitted ones, are composed of.
 
-    def _encoded(self, module: AutoencoderModule, rows: Rows) -> Iterator[tuple[slice, Tensor]]:
+    def _encoded(
+        self, module: AutoencoderModule, rows: RowDataset
+    ) -> Iterator[tuple[slice, Tensor]]:
         """Give the encoder's output for pieces of the training rows, with which rows they are."""
-        for piece in rows.pieces():
-            yield piece, module.encode(self._inputs(rows[piece]))
+        for chunk in rows.gen_chunks():
+            yield chunk, module.encode(self._inputs(rows[chunk]))
 
     def _encode(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         """Return the code of each row."""

@@ -63,7 +63,7 @@ def _is_of_times(row: Any) -> bool:
 _is_masked = np.frompyfunc(lambda value: value is np.ma.masked, 1, 1)
 
 
-def numbers(X: Any, name: str = "X") -> Any:
+def as_numeric(X: Any, name: str = "X") -> Any:
     """Return X with numbers alone, and NaN for what is missing.
 
     Parameters

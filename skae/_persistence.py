@@ -8,7 +8,7 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from skae._files import read, write
+from skae._file_format import read, write
 from skae._schema import TYPES
 from skae.base import BaseAutoencoder
 
@@ -64,9 +64,9 @@ def load(
 ) -> Any:
     """Read an estimator that `save` wrote.
 
-    A file holds no code. It may name functions, those of `Networks`, to be imported and called:
-    of them, only ``torch.nn:Linear`` and those in `trusted` are. Every value is checked before
-    anything is built from it, see SECURITY.md.
+    A file holds no code. It may name functions, those of `FunctionArchitecture`, to be imported and
+    called: of them, only ``torch.nn:Linear`` and those in `trusted` are. Every value is checked
+    before anything is built from it, see SECURITY.md.
 
     Parameters
     ----------

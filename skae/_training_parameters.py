@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from skae._params import (
+from skae._sklearn import Interval, RealNotInt
+from skae.hyperparameters import (
     FRACTION,
     NON_NEGATIVE,
     POSITIVE,
@@ -15,7 +16,6 @@ from skae._params import (
     one_of,
     param,
 )
-from skae._sklearn import Interval, RealNotInt
 from skae.training import SCHEDULES
 
 FITTED = """
@@ -68,7 +68,7 @@ class TrainingParameters:
     _doc_parts = {"attributes": FITTED}  # noqa: RUF012
 
     n_components: int | float | str | None = param(
-        *N_COMPONENTS, default=2, positional=True, doc=N_COMPONENTS_DOC
+        *N_COMPONENTS, default=2, kw_only=False, doc=N_COMPONENTS_DOC
     )
     max_iter: int | str = param(
         POSITIVE_INT,

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn import utils
+from sklearn.utils import check_random_state
 
-from skae._numeric_input import numbers
+from skae._numeric_input import as_numeric
 from skae._sklearn import _check_sample_weight
 
 # scikit-learn sums what it checks, which warns where there are infinities of both signs.
@@ -24,34 +25,34 @@ def column_name(j: int, names: NDArray | None) -> str:
 
 
 @np.errstate(invalid="ignore")
-def weights(sample_weight: ArrayLike | None, n_rows: int) -> NDArray:
+def check_sample_weight(sample_weight: ArrayLike | None, n_rows: int) -> NDArray:
     """Return the weight of each row, in float64."""
     return _check_sample_weight(
-        numbers(sample_weight, "sample_weight"),
+        as_numeric(sample_weight, "sample_weight"),
         np.empty((n_rows, 1)),
         dtype=np.float64,
         ensure_non_negative=True,
     )
 
 
-def exponents(values: NDArray, axis: int | None = None) -> NDArray:
+def binary_exponents(values: NDArray, axis: int | None = None) -> NDArray:
     """Return the exponents of the powers of two just above the largest absolute values."""
     return np.frexp(np.abs(values).max(axis=axis))[1]
 
 
-def below_one(weight: NDArray) -> NDArray:
+def rescale_weights(weight: NDArray) -> NDArray:
     """Bring weights into (0, 1) by a power of two, which changes no bit of them."""
-    return np.ldexp(weight, -exponents(weight))
+    return np.ldexp(weight, -binary_exponents(weight))
 
 
-def mean(values: NDArray, weight: NDArray | None = None) -> NDArray:
+def weighted_mean(values: NDArray, weight: NDArray | None = None) -> NDArray:
     """Return the mean over the first axis; sums of large values and weights do not overflow."""
-    power = exponents(values, axis=0)
-    weights = None if weight is None else below_one(weight)
+    power = binary_exponents(values, axis=0)
+    weights = None if weight is None else rescale_weights(weight)
     return np.ldexp(np.average(np.ldexp(values, -power), axis=0, weights=weights), power)
 
 
-def finite(result: NDArray, name: str) -> NDArray:
+def check_finite_result(result: NDArray, name: str) -> NDArray:
     """Refuse to return anything that is not finite."""
     if not np.isfinite(result).all():
         row = np.flatnonzero(~np.isfinite(result).reshape(len(result), -1).all(axis=1))[0]
@@ -60,6 +61,11 @@ def finite(result: NDArray, name: str) -> NDArray:
             f"{result.dtype}; remove it or check its units."
         )
     return result
+
+
+def random_state_of(seed: Any) -> np.random.RandomState:
+    """Return scikit-learn's generator for a seed; None does not draw from numpy's global one."""
+    return check_random_state(np.random.RandomState() if seed is None else seed)
 
 
 @contextmanager
@@ -95,8 +101,3 @@ def check_share(value: Any, name: str) -> None:
     """Raise ValueError where a share or a probability is not strictly between 0 and 1."""
     if not (isinstance(value, Real) and 0 < float(value) < 1):
         raise ValueError(f"{name} must be between 0 and 1; got {value!r}.")
-
-
-def slices(n_rows: int, size: int) -> Iterator[slice]:
-    """Cut ``range(n_rows)`` into pieces of at most `size` rows."""
-    return (slice(start, start + size) for start in range(0, n_rows, size))

@@ -18,31 +18,38 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skae import _schema as schema
+from skae._callbacks import CallbackBridge
+from skae._fitting import spec_of, train
 from skae._hooks import Hooks
-from skae._numeric_input import numbers
-from skae._params import hyperparameters
+from skae._numeric_input import as_numeric
 from skae._sklearn import _fit_context
 from skae._training_parameters import TrainingParameters
-from skae._validation import check_array, finite, mean, unchanged_on_error, weights
-from skae.exceptions import AutoencoderWarning, DivergenceError
-from skae.training import (
+from skae._validation import (
+    check_array,
+    check_finite_result,
+    check_sample_weight,
+    unchanged_on_error,
+    weighted_mean,
+)
+from skae.data import (
     FLOATS,
-    AutoencoderModule,
     Batch,
     Conditioning,
-    Monitor,
-    Table,
+    DataSource,
+    concatenate_chunks,
+    drop_empty_rows,
+    gen_chunks,
+    read_source,
+)
+from skae.exceptions import AutoencoderWarning, DivergenceError
+from skae.hyperparameters import hyperparameters
+from skae.training import (
+    AutoencoderModule,
     check_precision,
     device_of,
-    joined,
-    known_rows,
     moments_fit,
-    pieces,
-    read_table,
     restore,
-    spec_of,
     state_of,
-    train,
 )
 
 # What scikit-learn needs to take leave of its callbacks.
@@ -82,7 +89,7 @@ class BaseAutoencoder(
         "validation_loss_curve_": schema.either(
             schema.instance(None), schema.sequence(schema.number, list)
         ),
-        "_fitted_with": schema.mapping(schema.anything),
+        "_fit_params": schema.mapping(schema.anything),
         "_spec": schema.record(
             loss=schema.text,
             widths=schema.record(
@@ -195,13 +202,13 @@ class BaseAutoencoder(
         start_only: bool = False,
     ) -> Self:
         with unchanged_on_error(self, but=CALLBACK_STATE):
-            table = read_table(self, X, reset=not resume, at_least=1 if resume else 2)
-            weight = weights(sample_weight, len(table))
+            table = read_source(self, X, reset=not resume, at_least=1 if resume else 2)
+            weight = check_sample_weight(sample_weight, len(table))
             metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-            monitor = Monitor(self, X=X, y=y, metadata=metadata)
+            monitor = CallbackBridge(self, X=X, y=y, metadata=metadata)
             fitted, rows = train(
                 self,
-                *known_rows(table, weight, at_least=1 if resume else 2),
+                *drop_empty_rows(table, weight, at_least=1 if resume else 2),
                 monitor=monitor,
                 resume=resume,
                 one_pass=one_pass,
@@ -209,7 +216,7 @@ class BaseAutoencoder(
             )
             self.__dict__.update(fitted)
             with torch.no_grad():
-                self._finish(self.module_, rows)
+                self._after_fit(self.module_, rows)
             monitor.end()
         return self
 
@@ -230,7 +237,9 @@ class BaseAutoencoder(
             positive number, before ``fit`` and here; but those of `LinearAutoencoder` are in X's
             units.
         """
-        return finite(self._map(self._fitted_table(X), self._as_fitted()._encode), "X")
+        return check_finite_result(
+            self._map(self._fitted_table(X), self._with_fit_params()._encode), "X"
+        )
 
     def inverse_transform(self, Z: ArrayLike) -> NDArray:
         """Decode codes.
@@ -247,22 +256,24 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         codes = check_array(
-            numbers(Z, "Z"), dtype=FLOATS, order="C", input_name="Z", estimator=self
+            as_numeric(Z, "Z"), dtype=FLOATS, order="C", input_name="Z", estimator=self
         )
         if codes.shape[1] != self.n_components_:
             raise ValueError(
                 f"Z has {codes.shape[1]} columns, but this {type(self).__name__} was fitted with "
                 f"n_components={self.n_components_}; pass what transform returns."
             )
-        module, decode = self._module_in(codes.dtype), self._as_fitted()._decode
+        module, decode = self._module_in(codes.dtype), self._with_fit_params()._decode
         device = module.output_bias.device
 
         @torch.no_grad()
-        def decoded(piece: slice) -> NDArray:
-            return decode(module, torch.tensor(codes[piece], device=device)).cpu().numpy()
+        def decoded(chunk: slice) -> NDArray:
+            return decode(module, torch.tensor(codes[chunk], device=device)).cpu().numpy()
 
-        x_hat = joined(len(codes), map(decoded, pieces(len(codes), self.n_features_in_)))
-        return finite(self._in_units(x_hat), "Z")
+        x_hat = concatenate_chunks(
+            len(codes), map(decoded, gen_chunks(len(codes), self.n_features_in_))
+        )
+        return check_finite_result(self._in_units(x_hat), "Z")
 
     def reconstruct(self, X: ArrayLike) -> NDArray:
         """Encode rows and decode their codes.
@@ -277,8 +288,8 @@ class BaseAutoencoder(
         X_hat : ndarray of shape (n_samples, n_features)
             Their reconstructions, in X's units and dtype.
         """
-        x_hat = self._map(self._fitted_table(X), self._as_fitted()._reconstruct)
-        return finite(self._in_units(x_hat), "X")
+        x_hat = self._map(self._fitted_table(X), self._with_fit_params()._reconstruct)
+        return check_finite_result(self._in_units(x_hat), "X")
 
     def score_samples(self, X: ArrayLike) -> NDArray:
         """Score each row by its reconstruction; higher is better.
@@ -296,7 +307,7 @@ class BaseAutoencoder(
         """
         table = self._fitted_table(X)
         self._check_domain(table)
-        return finite(self._map(table, self._as_fitted()._score), "X")
+        return check_finite_result(self._map(table, self._with_fit_params()._score), "X")
 
     def score(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> float:
         """Return the mean of ``score_samples``; higher is better.
@@ -316,7 +327,7 @@ class BaseAutoencoder(
             Weighted mean over the rows.
         """
         scores = self.score_samples(X)
-        return float(mean(scores, weights(sample_weight, len(scores))))
+        return float(weighted_mean(scores, check_sample_weight(sample_weight, len(scores))))
 
     def _own_parameters(self) -> dict[str, Any]:
         """Return the hyperparameters that hooks may read: all but those of training."""
@@ -328,39 +339,41 @@ class BaseAutoencoder(
         training -= {"n_components"}
         return [name for name in cls._get_param_names() if name not in training]
 
-    def _as_fitted(self) -> Self:
+    def _with_fit_params(self) -> Self:
         """Return the estimator with the hyperparameters of its last fit, for its hooks to read."""
         fitted = object.__new__(type(self))
-        fitted.__dict__ = vars(self) | self._fitted_with
+        fitted.__dict__ = vars(self) | self._fit_params
         return fitted
 
     def _in_units(self, x_hat: NDArray) -> NDArray:
         return self._conditioning.undo(x_hat) if self.module_.loss.power else x_hat
 
-    def _check_domain(self, table: Table) -> None:
+    def _check_domain(self, table: DataSource) -> None:
         """Raise ValueError where the loss of a value is not defined."""
         if not self.module_.loss.power:
             names = getattr(self, "feature_names_in_", None)
             self.module_.loss.check(*table.ranges(), names, self._loss_parameter)
 
-    def _fitted_table(self, X: ArrayLike) -> Table:
+    def _fitted_table(self, X: ArrayLike) -> DataSource:
         check_is_fitted(self)
-        return read_table(self, X, reset=False)
+        return read_source(self, X, reset=False)
 
-    def _map(self, table: Table, function: Callable[[AutoencoderModule, Batch], Tensor]) -> NDArray:
+    def _map(
+        self, table: DataSource, function: Callable[[AutoencoderModule, Batch], Tensor]
+    ) -> NDArray:
         """Apply a function of module and batch to all rows of a table, in its precision."""
         module = self._module_in(table.dtype)
         dtype, device = module.output_bias.dtype, module.output_bias.device
         done = torch.ones((), dtype=dtype, device=device)
 
         @torch.no_grad()
-        def answer(piece: slice) -> NDArray:
-            x, observed = self._conditioning.apply(table[piece], dtype)
+        def answer(chunk: slice) -> NDArray:
+            x, observed = self._conditioning.apply(table[chunk], dtype)
             observed = None if observed is None else observed.to(device)
             batch = Batch(x.to(device), observed, torch.ones(len(x), device=device), done)
             return function(module, batch).cpu().numpy()
 
-        return joined(len(table), map(answer, table.pieces()))
+        return concatenate_chunks(len(table), map(answer, table.gen_chunks()))
 
     def _module_in(self, dtype: np.dtype) -> AutoencoderModule:
         """Return the module in a precision; what it cannot represent, such as the shift, exact."""
@@ -393,7 +406,7 @@ class BaseAutoencoder(
         weights = state.pop("_weights", None)
         super().__setstate__(state)
         if weights is not None:
-            added = self._as_fitted()._added_tensors(self._spec["widths"])
+            added = self._with_fit_params()._added_tensors(self._spec["widths"])
             self.module_ = restore(
                 self.architecture_, self._conditioning, self._spec, weights, added
             )
@@ -403,9 +416,9 @@ class BaseAutoencoder(
         """Raise ValueError where fitted attributes in a file do not belong together."""
         if "_weights" not in state:
             return
-        used = state["_fitted_with"]
+        used = state["_fit_params"]
         if used.keys() != set(cls._own_parameter_names()):
-            raise ValueError(f"'_fitted_with' does not hold the parameters of {cls.__name__}")
+            raise ValueError(f"'_fit_params' does not hold the parameters of {cls.__name__}")
         schema.check_parameters(cls, used)
         fitted = object.__new__(cls)
         fitted.__dict__ = {**state, **used, "n_components": state["n_components_"]}

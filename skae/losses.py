@@ -68,7 +68,7 @@ class Loss:
         """Return the error of each cell, given the decoder's output."""
         raise NotImplementedError
 
-    def surprise(self, output: Tensor, x: Tensor) -> Tensor:
+    def nll(self, output: Tensor, x: Tensor) -> Tensor:
         """Return minus the log probability of each cell; not for a Gaussian, see there."""
         return self.cell(output, x)
 
@@ -163,7 +163,7 @@ class Poisson(Loss):
         x = x.clamp_min(0)  # conditioning and its inverse may leave -1e-9 of a zero
         return torch.exp(output) - x * output + torch.xlogy(x, x) - x
 
-    def surprise(self, output: Tensor, x: Tensor) -> Tensor:
+    def nll(self, output: Tensor, x: Tensor) -> Tensor:
         x = x.clamp_min(0)
         return torch.exp(output) - x * output + torch.lgamma(x + 1)
 
@@ -179,7 +179,7 @@ class CrossEntropy(Loss):
 
     Parameters
     ----------
-    leader : Tensor of shape (d,)
+    group_start : Tensor of shape (d,)
         The first column of the group that each column belongs to.
     """
 
@@ -187,8 +187,8 @@ class CrossEntropy(Loss):
     power = 0
     pca = False
 
-    def __init__(self, leader: Tensor):
-        self.leader = leader
+    def __init__(self, group_start: Tensor):
+        self.group_start = group_start
 
     def link(self, output: Tensor) -> Tensor:
         return self._log(output).exp()
@@ -200,11 +200,11 @@ class CrossEntropy(Loss):
         return np.log(np.maximum(mean, 1e-12))
 
     def _log(self, output: Tensor) -> Tensor:
-        index = self.leader.expand_as(output)
+        index = self.group_start.expand_as(output)
         largest = output.detach().scatter_reduce(1, index, output.detach(), "amax")
-        away = output - largest[:, self.leader]
-        total = torch.zeros_like(away).index_add(1, self.leader, away.exp())
-        return away - total[:, self.leader].log()
+        away = output - largest[:, self.group_start]
+        total = torch.zeros_like(away).index_add(1, self.group_start, away.exp())
+        return away - total[:, self.group_start].log()
 
 
 LOSSES: dict[str, Loss] = {

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skae._numeric_input import numbers
-from skae._validation import below_one, check_array, exponents, weights
+from skae._numeric_input import as_numeric
+from skae._validation import binary_exponents, check_array, check_sample_weight, rescale_weights
 
 __all__ = ["explained_variance", "neg_reconstruction_error"]
 
@@ -130,11 +130,11 @@ def explained_variance(
 
 def _table(X: ArrayLike, sample_weight: ArrayLike | None) -> tuple[NDArray, NDArray]:
     """Return X in float64 and the weight of each cell, 0 where nothing is observed."""
-    x = check_array(numbers(X), dtype=np.float64, ensure_all_finite="allow-nan", input_name="X")
-    weight = weights(sample_weight, len(x))[:, None] * ~np.isnan(x)
+    x = check_array(as_numeric(X), dtype=np.float64, ensure_all_finite="allow-nan", input_name="X")
+    weight = check_sample_weight(sample_weight, len(x))[:, None] * ~np.isnan(x)
     if not weight.any():
         raise ValueError("No cell of X is observed in a row of positive weight; pass other rows.")
-    return x, below_one(weight)
+    return x, rescale_weights(weight)
 
 
 def _error(estimator: Any, X: ArrayLike, x: NDArray) -> NDArray:
@@ -157,7 +157,7 @@ def _deviation(x: NDArray, weight: NDArray) -> NDArray:
     """Return the difference of each observed cell from its column's mean, 0 elsewhere."""
     # Differences from a value of the column are exactly 0 where the column is constant.
     away = np.where(weight > 0, _difference(x, x[weight.argmax(axis=0), np.arange(x.shape[1])]), 0)
-    power = exponents(away)
+    power = binary_exponents(away)
     total = weight.sum(axis=0)
     means = (weight * np.ldexp(away, -power)).sum(axis=0) / np.where(total > 0, total, 1)
     return np.where(weight > 0, away - np.ldexp(means, power), 0)
@@ -177,5 +177,5 @@ def _difference(a: NDArray, b: NDArray) -> NDArray:
 
 def _mean_square(values: NDArray, weight: NDArray) -> tuple[Any, NDArray]:
     """Return m and p so that the weighted mean square is m * 4**p, which may overflow."""
-    power = exponents(values)
+    power = binary_exponents(values)
     return np.average(np.ldexp(values, -power) ** 2, weights=weight), power

@@ -13,7 +13,8 @@ import pytest
 import sympy  # noqa: F401  torch.testing imports it when first used, which adds a warnings filter
 import torch
 
-from skae.tasks import _draws, _neighbors, _outlier
+from skae.impute import _nearest_rows, _residuals
+from skae.outlier import _detector
 from skae.training import _interrupts
 
 
@@ -87,10 +88,10 @@ def sheet(rng):
 
 
 QUICK = {
-    (_neighbors, "STEPS"): 5,
-    (_draws, "MOST"): 5,
-    (_outlier, "STEPS"): 40,
-    (_outlier, "EPOCHS"): (1, 3),
+    (_nearest_rows, "STEPS"): 5,
+    (_residuals, "MOST"): 5,
+    (_detector, "STEPS"): 40,
+    (_detector, "EPOCHS"): (1, 3),
 }
 
 

@@ -33,10 +33,10 @@ def with_cell(X, value, dtype=None):
 
 def refused(model, X, match, error=ValueError):
     """Assert that fit refuses X with one sentence, and leaves neither new nor former fit hurt."""
-    fresh = clone(model)
+    start_fit = clone(model)
     with pytest.raises(error, match=match) as caught:
-        fresh.fit(X)
-    assert not [name for name in vars(fresh) if name.endswith("_")], "half-fitted"
+        start_fit.fit(X)
+    assert not [name for name in vars(start_fit) if name.endswith("_")], "half-fitted"
     assert "\n" not in str(caught.value)
 
 

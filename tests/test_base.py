@@ -76,9 +76,9 @@ def test_stays_pca_where_nothing_else_is_to_learn(rng):
     with pytest.warns(AutoencoderWarning, match="No epoch of Autoencoder .* the fit is PCA"):
         stayed = Autoencoder(4, random_state=0, max_iter=30).fit(X)
     assert stayed.best_epoch_ == 0
-    fresh = rng.normal(size=(1000, 5))
-    assert explained_variance(stayed, fresh) == pytest.approx(
-        explained_variance(PCA(4).fit(X), fresh)
+    start_fit = rng.normal(size=(1000, 5))
+    assert explained_variance(stayed, start_fit) == pytest.approx(
+        explained_variance(PCA(4).fit(X), start_fit)
     )
 
 

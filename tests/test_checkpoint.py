@@ -18,9 +18,9 @@ from skorch.callbacks import Callback
 from torch import nn
 
 import skae
-from skae import MLP, Autoencoder, Networks
+from skae import MLP, Autoencoder, FunctionArchitecture
 from skae._encoding import Decoder
-from skae._files import _parts, write
+from skae._file_format import _parts, write
 from skae.training import _checkpoint
 
 FIT = """
@@ -165,7 +165,7 @@ class Counting(Callback):
 def test_what_does_not_make_another_fit(sheet, tmp_path, random_state):
     """Neither a generator, which the file remembers, nor callbacks, nor how a recipe is given."""
     factory = partial(network, width=3)
-    networks = Networks(encoder=factory, decoder=factory)
+    networks = FunctionArchitecture(encoder=factory, decoder=factory)
     model = Autoencoder(2, architecture=networks, **SHORT | {"random_state": random_state})
     model.set_params(checkpoint=tmp_path / "c", net_params={"callbacks": [Counting()]})
     codes = model.fit_transform(sheet)

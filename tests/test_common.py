@@ -44,7 +44,7 @@ ESTIMATORS = [
     skae.ContractiveAutoencoder(max_iter=3),
     skae.VariationalAutoencoder(max_iter=3),
     skae.VariationalAutoencoder(
-        init="random", objective="iwae", n_draws=2, n_importance=5, max_iter=3
+        init="random", objective="iwae", n_draws=2, n_importance_draws=5, max_iter=3
     ),
     skae.AutoencoderImputer(max_iter=3),
     skae.AutoencoderImputer(skae.LinearAutoencoder(1, max_iter=3), add_indicator=True),

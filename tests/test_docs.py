@@ -16,7 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skae
-from skae.tasks import _filler, _outlier
+from skae.impute import _network
+from skae.outlier import _detector
 from skae.training import _budget, seeded
 
 ROOT = Path(__file__).parent.parent
@@ -26,8 +27,8 @@ PUBLIC = [getattr(skae, name) for name in skae.__all__]
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name, monkeypatch):
-    monkeypatch.setattr(_filler, "STEPS", 200)
-    monkeypatch.setattr(_outlier, "STEPS", 200)
+    monkeypatch.setattr(_network, "STEPS", 200)
+    monkeypatch.setattr(_detector, "STEPS", 200)
     module = importlib.import_module(name)
     with seeded(0):  # a recipe that is called by itself draws weights from torch's generator
         results = doctest.testmod(module)
@@ -47,12 +48,12 @@ def test_public_classes_and_methods_are_documented(thing):
             assert f"\n{section}\n{'-' * len(section)}\n" in doc
     for name, method in inspect.getmembers(thing, inspect.isfunction):
         if method.__module__.startswith("skae") and not name.startswith("_"):
-            described = inspect.getdoc(method)
+            fingerprint = inspect.getdoc(method)
             for parameter in list(inspect.signature(method).parameters)[1:]:
                 assert re.search(
-                    rf"(^|[ ,*]){parameter}(, \w+)* : |, {parameter} : ", described, re.M
+                    rf"(^|[ ,*]){parameter}(, \w+)* : |, {parameter} : ", fingerprint, re.M
                 )
-            assert "Returns\n-------" in described
+            assert "Returns\n-------" in fingerprint
 
 
 def blocks(page):
@@ -72,8 +73,8 @@ def test_pages_with_python_are_found():
 @pytest.mark.parametrize("page", sorted(PAGES))
 def test_python_in_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.setattr(_budget, "STEPS", 400)
-    monkeypatch.setattr(_filler, "STEPS", 100)
-    monkeypatch.setattr(_outlier, "STEPS", 200)
+    monkeypatch.setattr(_network, "STEPS", 100)
+    monkeypatch.setattr(_detector, "STEPS", 200)
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}
     for block in blocks(page):

@@ -17,7 +17,7 @@ from safetensors.numpy import load, save
 
 import skae
 from skae import MLP, Autoencoder, AutoencoderImputer, AutoencoderOutlierDetector
-from skae._files import _digest, _without_arrays
+from skae._file_format import _digest, _without_arrays
 
 MUTATIONS = int(os.environ.get("SKAE_MUTATIONS", "300"))
 SHORT = {"max_iter": 2, "early_stopping": False, "random_state": 0}

@@ -28,7 +28,7 @@ from skae import (
     AutoencoderWarning,
     PooledEstimator,
 )
-from skae.training import Net, _interrupts
+from skae.training import Trainer, _interrupts
 
 INTERRUPTS = int(os.environ.get("SKAE_INTERRUPTS", "6"))
 
@@ -48,7 +48,7 @@ class Press(Callback):
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch):
+def start_fit(monkeypatch):
     monkeypatch.setattr(Press, "pressed", 0)
 
 
@@ -130,7 +130,7 @@ def test_pretraining_of_a_layer_is_stopped_with_the_whole(sheet, monkeypatch):
     def press(self, *_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Net, "run_single_epoch", press)
+    monkeypatch.setattr(Trainer, "run_single_epoch", press)
     model = Autoencoder(2, architecture=MLP((5, 4), pretraining_epochs=4), max_iter=8)
     before = state(model)
     with pytest.raises(KeyboardInterrupt):

@@ -15,7 +15,7 @@ from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
 import skae
-from skae import _params
+from skae import hyperparameters
 
 ROOT = Path(__file__).parent.parent
 ESTIMATORS = [c for n in skae.__all__ if hasattr(c := getattr(skae, n), "get_params")]
@@ -50,12 +50,16 @@ def test_unknown_attributes_are_refused_as_by_any_module():
 def test_html_links_to_the_documentation_once_it_has_a_url(cls, monkeypatch):
     estimator = cls.__new__(cls)
     assert estimator._get_doc_link() == ""
-    monkeypatch.setattr(_params, "DOCUMENTATION_URL", "https://docs.test/{estimator_name}.html")
+    monkeypatch.setattr(
+        hyperparameters, "DOCUMENTATION_URL", "https://docs.test/{estimator_name}.html"
+    )
     assert estimator._get_doc_link() == f"https://docs.test/{cls.__name__}.html"
 
 
 def test_html_of_estimators_defined_elsewhere_does_not_link(monkeypatch):
-    monkeypatch.setattr(_params, "DOCUMENTATION_URL", "https://docs.test/{estimator_name}.html")
+    monkeypatch.setattr(
+        hyperparameters, "DOCUMENTATION_URL", "https://docs.test/{estimator_name}.html"
+    )
 
     class Own(skae.Autoencoder):
         pass

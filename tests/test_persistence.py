@@ -13,14 +13,8 @@ from sklearn.decomposition import PCA
 from sklearn.utils.metadata_routing import get_routing_for_object
 
 import skae
-from skae import (
-    MLP,
-    Autoencoder,
-    AutoencoderImputer,
-    AutoencoderOutlierDetector,
-    LinearAutoencoder,
-)
-from skae._files import _digest
+from skae import MLP, Autoencoder, AutoencoderImputer, AutoencoderOutlierDetector, LinearAutoencoder
+from skae._file_format import _digest
 from skae.training import seeded
 
 

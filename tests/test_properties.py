@@ -27,7 +27,7 @@ from skae import (
     PooledEstimator,
     SparseAutoencoder,
     VariationalAutoencoder,
-    make_holes,
+    make_missing,
     pool_estimates,
 )
 from skae.base import BaseAutoencoder
@@ -102,7 +102,7 @@ VARIANTS = {
             "likelihood": ["gaussian", "bernoulli", "poisson"],
             "variance": ["shared", "feature", 1.0],
             "free_bits": [0.0, 0.1],
-            "n_importance": [None, 3],
+            "n_importance_draws": [None, 3],
         },
     ),
 }
@@ -402,7 +402,7 @@ def test_pooled_intervals_are_finite(data):
 def test_holes_leave_the_rest_of_the_table(X, mechanism, data):
     fraction = data.draw(st.sampled_from([1e-300, 0.3, 0.9, 0.999, 1.0, 0.0, np.nan, np.inf]))
     X = dense(X)
-    asked = attempt(lambda: [make_holes(X, mechanism, fraction, random_state=0)])
+    asked = attempt(lambda: [make_missing(X, mechanism, fraction, random_state=0)])
     if asked is not None:
         left = ~np.isnan(asked[0])
         np.testing.assert_array_equal(asked[0][left], X[left].astype(asked[0].dtype))
@@ -423,8 +423,8 @@ def test_parameters_that_are_none_are_refused(rng, value):
         lambda: vae.interpolate(X[0], X[1], method=value),
         lambda: vae.interpolate(value, X[1]),
         lambda: tangent_basis(vae, X, value),
-        lambda: make_holes(X, fraction=value),
-        lambda: make_holes(X, mechanism=value),
+        lambda: make_missing(X, fraction=value),
+        lambda: make_missing(X, mechanism=value),
         lambda: pool_estimates([1, 2], [1, 1], coverage=value),
         lambda: pool_estimates([1, 2, 3], value),
     ):
@@ -451,7 +451,7 @@ def test_numpys_numbers_are_numbers(rng):
         lambda: tangent_basis(denoising, X, two),
         lambda: denoising.project(X, two),
         lambda: denoising.score_field(X, np.float32(0.3)),
-        lambda: [make_holes(X, fraction=np.float32(0.3), random_state=two)],
+        lambda: [make_missing(X, fraction=np.float32(0.3), random_state=two)],
         lambda: pool_estimates([1, 2], [1, 1], two, np.float32(0.5)),
     ):
         assert attempt(answer) is not None

@@ -9,7 +9,7 @@ import torch
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 
-from skae import MLP, Autoencoder, LinearAutoencoder, Networks
+from skae import MLP, Autoencoder, FunctionArchitecture, LinearAutoencoder
 from tests.conftest import curve
 
 PLAIN = {"schedule": "constant", "early_stopping": False, "random_state": 0}
@@ -196,7 +196,7 @@ def test_training_dtype_is_kept(sheet):
         ("architecture__hidden_layer_sizes", {"hidden_layer_sizes": (5,)}),
         ("architecture__activation", {"activation": "tanh"}),
         ("architecture__activation", {"architecture": MLP(activation="tanh")}),
-        ("architecture", {"architecture": Networks()}),
+        ("architecture", {"architecture": FunctionArchitecture()}),
     ],
 )
 def test_what_the_module_was_built_for_cannot_change(sheet, name, changed):

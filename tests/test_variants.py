@@ -19,7 +19,7 @@ VARIANTS = [
     skae.ContractiveAutoencoder(3, **SHORT),
     skae.VariationalAutoencoder(2, variance="feature", warm_up=0.2, **SHORT),
     skae.VariationalAutoencoder(
-        2, variance=0.5, objective="iwae", n_draws=2, n_importance=3, **SHORT
+        2, variance=0.5, objective="iwae", n_draws=2, n_importance_draws=3, **SHORT
     ),
 ]
 every = pytest.mark.parametrize("model", VARIANTS, ids=lambda m: type(m).__name__)
@@ -78,7 +78,7 @@ def test_what_is_set_after_the_fit_waits_for_the_next(model, sheet):
     fitted = clone(model).fit(sheet)
     before = answers(fitted, sheet)
     other = type(model)().get_params(deep=False)
-    fitted.set_params(**{name: other[name] for name in fitted._fitted_with})
+    fitted.set_params(**{name: other[name] for name in fitted._fit_params})
     for was, now in zip(before, answers(fitted, sheet), strict=True):
         assert np.array_equal(was, now)
 

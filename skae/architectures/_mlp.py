@@ -6,69 +6,21 @@ from itertools import pairwise
 from numbers import Integral
 from typing import Any
 
-import torch
-import torch.nn.functional as F  # noqa: N812
-from torch import Tensor, nn
+from torch import nn
 
-from skae._params import POSITIVE_INT, hyperparameters, one_of, param
 from skae._schema import persistent
 from skae._sklearn import Interval
-from skae.architectures._recipe import Recipe
-
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "elu": nn.ELU,
-    "gelu": nn.GELU,
-    "identity": nn.Identity,
-    "leaky_relu": nn.LeakyReLU,
-    "logistic": nn.Sigmoid,
-    "relu": nn.ReLU,
-    "selu": nn.SELU,
-    "silu": nn.SiLU,
-    "softplus": nn.Softplus,
-    "tanh": nn.Tanh,
-}
+from skae.architectures._base import Architecture
+from skae.architectures._layers import ACTIVATIONS, Transposed, UnitLinear
+from skae.hyperparameters import POSITIVE_INT, hyperparameters, one_of, param
 
 HIDDEN_LAYER_SIZES = ("array-like", POSITIVE_INT)
 ACTIVATION = one_of(*ACTIVATIONS)
 
 
-class Transposed(nn.Module):
-    """A linear layer with the weights of another, transposed, and a bias of its own."""
-
-    borrows_weights = True
-
-    def __init__(self, layer: nn.Linear):
-        super().__init__()
-        self.layer = (layer,)  # in a tuple, so that it is not registered a second time
-        self.bias = nn.Parameter(torch.zeros(layer.in_features))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x times the other's weights, plus the bias."""
-        return F.linear(x, self.layer[0].weight.T, self.bias)
-
-
-class UnitLinear(nn.Linear):
-    """A linear layer whose columns have one length, whatever is learned."""
-
-    starts_at_zero = False
-
-    def __init__(self, n_in: int, n_out: int, length: float):
-        super().__init__(n_in, n_out)
-        self.length = length
-
-    @property
-    def columns(self) -> Tensor:
-        """The weights that are used, (n_out, n_in)."""
-        return self.weight * (self.length * self.weight.square().sum(0).rsqrt())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x times the columns, plus the bias."""
-        return F.linear(x, self.columns, self.bias)
-
-
 @persistent
 @hyperparameters
-class MLP(Recipe):
+class MLP(Architecture):
     r"""Dense encoder and decoder, the decoder mirroring the encoder.
 
     With the encoder's layers of widths :math:`n_1, \dots, n_L`, the encoder is
@@ -84,7 +36,7 @@ class MLP(Recipe):
 
     See Also
     --------
-    Networks : From functions.
+    FunctionArchitecture : From functions.
     Autoencoder : Takes a recipe as its ``architecture``.
 
     References
@@ -109,7 +61,7 @@ class MLP(Recipe):
     hidden_layer_sizes: Sequence[int] | int = param(
         *HIDDEN_LAYER_SIZES,
         default=(128, 64),
-        positional=True,
+        kw_only=False,
         doc="""
         Width of each hidden layer of the encoder, from the input on; the decoder mirrors them.
         ``()`` makes both linear.""",
@@ -151,7 +103,7 @@ class MLP(Recipe):
     def build(
         self, n_inputs: int, n_code: int, n_components: int, n_outputs: int
     ) -> tuple[nn.Module, nn.Module]:
-        widths = self._widths("hidden_layer_sizes")
+        widths = self._layer_sizes("hidden_layer_sizes")
         encoder = self._stack([n_inputs, *widths, n_code])
         if self.tied:
             if self.unit_norm is not None or self.decoder_hidden_layer_sizes is not None:
@@ -167,17 +119,17 @@ class MLP(Recipe):
             return encoder, self._mirror(encoder)
         back = widths[::-1]
         if self.decoder_hidden_layer_sizes is not None:
-            back = self._widths("decoder_hidden_layer_sizes")
+            back = self._layer_sizes("decoder_hidden_layer_sizes")
         return encoder, self._stack([n_components, *back, n_outputs], self._decoder_layer)
 
     def _n_layers(self) -> int:
         """Return how many layers with weights are built, at least."""
-        n = len(self._widths("hidden_layer_sizes"))
+        n = len(self._layer_sizes("hidden_layer_sizes"))
         if self.decoder_hidden_layer_sizes is None:
             return 2 * (n + 1)
-        return n + len(self._widths("decoder_hidden_layer_sizes")) + 2
+        return n + len(self._layer_sizes("decoder_hidden_layer_sizes")) + 2
 
-    def _widths(self, name: str) -> list[int]:
+    def _layer_sizes(self, name: str) -> list[int]:
         sizes: Any = getattr(self, name)
         one = isinstance(sizes, Integral) or getattr(sizes, "ndim", 1) == 0
         widths = [sizes] if one else list(sizes)

@@ -1,7 +1,8 @@
 """The variants: one file each."""
 
+from skae.autoencoders._autoencoder import Autoencoder
 from skae.autoencoders._contractive import ContractiveAutoencoder
-from skae.autoencoders._deep import Autoencoder
+from skae.autoencoders._deep import DeepAutoencoder
 from skae.autoencoders._denoising import DenoisingAutoencoder
 from skae.autoencoders._k_sparse import KSparseAutoencoder
 from skae.autoencoders._linear import LinearAutoencoder
@@ -11,6 +12,7 @@ from skae.autoencoders._variational import VariationalAutoencoder
 __all__ = [
     "Autoencoder",
     "ContractiveAutoencoder",
+    "DeepAutoencoder",
     "DenoisingAutoencoder",
     "KSparseAutoencoder",
     "LinearAutoencoder",

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
-from skae._params import NON_NEGATIVE, hyperparameters, param
 from skae._schema import persistent
 from skae.architectures import MLP
-from skae.autoencoders._deep import Autoencoder, warn_of_growth
-from skae.training import AutoencoderModule, Batch, Random, Rows
+from skae.autoencoders._autoencoder import Autoencoder
+from skae.autoencoders._deep import warn_free_scale
+from skae.data import Batch, Random, RowDataset
+from skae.hyperparameters import NON_NEGATIVE, hyperparameters, param
+from skae.training import AutoencoderModule
 
 EXACT_UP_TO = 4  # columns or rows of the Jacobian
 
@@ -124,15 +126,15 @@ class ContractiveAutoencoder(Autoencoder):
         and of the default architecture. One that is given has its own ``tied``.""",
     )
 
-    def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
-        self._go_on(module)
+    def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
+        self._before_resume(module)
         own = [p for n, p in module.named_parameters() if n.startswith("decoder") and p.ndim > 1]
         if self.alpha > 0 and own:
-            warn_of_growth("tied=True, also in an architecture of yours")
+            warn_free_scale("tied=True, also in an architecture of yours")
         if self.alpha == 0:
-            super()._setup(module, rows)
+            super()._before_fit(module, rows)
 
-    def _go_on(self, module: AutoencoderModule) -> None:
+    def _before_resume(self, module: AutoencoderModule) -> None:
         with warnings.catch_warnings():  # torch's forward mode warns of itself when first used
             warnings.simplefilter("ignore")
             jvp(torch.sin, (module.scale,), (module.scale,))
@@ -140,7 +142,7 @@ class ContractiveAutoencoder(Autoencoder):
     def _tied(self) -> bool:
         return self.tied and self.linear_shortcut
 
-    def _recipe(self, **flat: Any) -> Any:
+    def _default_architecture(self, **flat: Any) -> Any:
         return MLP(tied=self.tied, **flat)
 
     def _objective(self, module: AutoencoderModule, batch: Batch) -> Tensor:

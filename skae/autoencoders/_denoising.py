@@ -10,21 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skae._params import NON_NEGATIVE, hyperparameters, one_of, param
 from skae._schema import persistent
 from skae._training_parameters import N_COMPONENTS, N_COMPONENTS_DOC
-from skae._validation import check_count, finite
-from skae.autoencoders._deep import Autoencoder
-from skae.autoencoders._noise import NOISES, Columns, best_linear
-from skae.training import (
-    EXACT_UP_TO,
-    AutoencoderModule,
-    Batch,
-    Rows,
-    Widths,
-    covariance_of,
-    statistics_of,
-)
+from skae._validation import check_count, check_finite_result
+from skae.autoencoders._autoencoder import Autoencoder
+from skae.autoencoders._corruption import NOISES, Columns
+from skae.autoencoders._linear_denoiser import best_linear
+from skae.data import EXACT_UP_TO, Batch, RowDataset, covariance_of, statistics_of
+from skae.hyperparameters import NON_NEGATIVE, hyperparameters, one_of, param
+from skae.training import AutoencoderModule, LayerSizes
 
 
 @persistent
@@ -94,7 +88,7 @@ class DenoisingAutoencoder(Autoencoder):
         *N_COMPONENTS,
         one_of("auto"),
         default="auto",
-        positional=True,
+        kw_only=False,
         doc=f"{N_COMPONENTS_DOC}\n'auto' is the number of features: noise, not a narrow code, is "
         "what keeps the rows from being\ncopied.",
     )
@@ -118,8 +112,8 @@ class DenoisingAutoencoder(Autoencoder):
         the units of X.""",
     )
 
-    _start = "the best linear denoiser"
-    _fixed = ("per_feature",)
+    _init_name = "the best linear denoiser"
+    _frozen_params = ("per_feature",)
 
     def _levels(self) -> tuple[float, float]:
         """Return the ends of the range of noise levels."""
@@ -140,21 +134,21 @@ class DenoisingAutoencoder(Autoencoder):
             )
         return float(ends[0]), float(ends[1])
 
-    def _is_told(self) -> bool:
+    def _sees_level(self) -> bool:
         low, high = self._levels()
         return low < high
 
     def _auto_n_components(self, n_features: int) -> int:
         return n_features
 
-    def _widths(self, n_features: int) -> Widths:
-        n_inputs = n_features + self._is_told()
-        return Widths({**super()._widths(n_features), "n_inputs": n_inputs})
+    def _layer_sizes(self, n_features: int) -> LayerSizes:
+        n_inputs = n_features + self._sees_level()
+        return LayerSizes({**super()._layer_sizes(n_features), "n_inputs": n_inputs})
 
-    def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
+    def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         low, high = self._levels()
         if high == 0:
-            super()._setup(module, rows)
+            super()._before_fit(module, rows)
         variance, least, largest = statistics_of(rows)
         std = variance.sqrt()
         if not self.per_feature:
@@ -178,7 +172,7 @@ class DenoisingAutoencoder(Autoencoder):
             module.output_axes[:, :rank] = decoder.to(module.shift)
             module.output_bias.add_(bias.to(module.shift))
 
-    def _added_tensors(self, widths: Widths) -> dict[str, Tensor]:
+    def _added_tensors(self, widths: LayerSizes) -> dict[str, Tensor]:
         each = torch.empty(widths["n_outputs"], device="meta")
         return {f"column_{name}": each for name in Columns._fields}
 
@@ -236,7 +230,7 @@ class DenoisingAutoencoder(Autoencoder):
         data-generating distribution". Journal of Machine Learning Research 15, 3743-3773.
         """
         check_is_fitted(self)
-        fitted = self._as_fitted()
+        fitted = self._with_fit_params()
         low, high = fitted._levels()
         level = low if noise_level is None and low == high else noise_level
         if fitted.noise != "gaussian" or fitted.loss != "squared_error":
@@ -258,7 +252,7 @@ class DenoisingAutoencoder(Autoencoder):
             away = away if batch.observed is None else away * batch.observed
             return torch.where(sigma > 0, away / sigma / sigma, 0) / module.scale
 
-        return finite(self._map(self._fitted_table(X), gradient), "X")
+        return check_finite_result(self._map(self._fitted_table(X), gradient), "X")
 
     def project(self, X: ArrayLike, n_steps: int = 10) -> NDArray:
         """Walk from rows to where rows are dense, by reconstructing again and again.
@@ -282,7 +276,7 @@ class DenoisingAutoencoder(Autoencoder):
         """
         check_count(n_steps, "n_steps")
         table = self._fitted_table(X)
-        fitted = self._as_fitted()
+        fitted = self._with_fit_params()
 
         def walk(module: AutoencoderModule, batch: Batch) -> Tensor:
             for _ in range(n_steps):
@@ -292,4 +286,4 @@ class DenoisingAutoencoder(Autoencoder):
                 batch = batch._replace(x=x_hat, observed=None)
             return x_hat if module.loss.power else x_hat * module.scale + module.shift
 
-        return finite(self._in_units(self._map(table, walk)), "X")
+        return check_finite_result(self._in_units(self._map(table, walk)), "X")

@@ -6,13 +6,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from skae._params import hyperparameters, one_of, param
 from skae._sklearn import Interval
 from skae._training_parameters import N_COMPONENTS, N_COMPONENTS_DOC
 from skae.architectures import MLP
-from skae.architectures._mlp import UnitLinear
-from skae.autoencoders._deep import Autoencoder
-from skae.training import AutoencoderModule, Batch, Rows
+from skae.architectures._layers import UnitLinear
+from skae.autoencoders._autoencoder import Autoencoder
+from skae.data import Batch, RowDataset
+from skae.hyperparameters import hyperparameters, one_of, param
+from skae.training import AutoencoderModule
 
 
 def layers_of(network: Any) -> list[Any]:
@@ -33,7 +34,7 @@ class DictionaryAutoencoder(Autoencoder):
         *N_COMPONENTS,
         one_of("auto"),
         default="auto",
-        positional=True,
+        kw_only=False,
         doc=f"{N_COMPONENTS_DOC}\n'auto' is twice the number of features.",
     )
     architecture: Any = param(
@@ -57,7 +58,7 @@ class DictionaryAutoencoder(Autoencoder):
         doc="Whether a linear map runs beside the encoder, and another beside the decoder.",
     )
 
-    masking_level: float = param(
+    mask_ratio: float = param(
         Interval(Real, 0, 1, closed="left"),
         default=0.0,
         doc="""
@@ -68,7 +69,7 @@ class DictionaryAutoencoder(Autoencoder):
 
     _linear_code = False
 
-    def _recipe(self, **flat: Any) -> Any:
+    def _default_architecture(self, **flat: Any) -> Any:
         flat = {"hidden_layer_sizes": (), "unit_norm": "l2"} | flat
         return MLP(decoder_hidden_layer_sizes=(), **flat)
 
@@ -76,12 +77,12 @@ class DictionaryAutoencoder(Autoencoder):
         return 2 * n_features
 
     def _corrupt(self, module: AutoencoderModule, batch: Batch) -> Batch:
-        if not self.masking_level:
+        if not self.mask_ratio:
             return batch
-        seen = batch.random.uniform(*batch.x.shape) >= self.masking_level
+        seen = batch.random.uniform(*batch.x.shape) >= self.mask_ratio
         return batch._replace(x=batch.x * seen)
 
-    def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
+    def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         """Let each unit of a single layer look for the pattern that it writes."""
         layers = layers_of(module.encoder), layers_of(module.decoder)
         if any(len(network) > 1 for network in layers):

@@ -3,10 +3,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from skae._params import POSITIVE_INT, hyperparameters, one_of, param
 from skae._schema import persistent
 from skae.autoencoders._dictionary import DictionaryAutoencoder
-from skae.training import AutoencoderModule, Batch, Rows, Widths
+from skae.data import Batch, RowDataset
+from skae.hyperparameters import POSITIVE_INT, hyperparameters, one_of, param
+from skae.training import AutoencoderModule, LayerSizes
 
 REVIVAL = 1 / 32  # weight of the auxiliary loss (Gao et al. 2024)
 BINS, LOOKS = 1024, 3  # of the sizes of all entries, to find a threshold among them
@@ -107,8 +108,8 @@ class KSparseAutoencoder(DictionaryAutoencoder):
         doc="Whether so many are kept in each row, or on average over a batch.",
     )
 
-    def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
-        super()._setup(module, rows)
+    def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
+        super()._before_fit(module, rows)
         self._n_kept(rows.n_features, self.n_components_)
 
     def _n_kept(self, n_features: int, n_components: int) -> int:
@@ -149,21 +150,21 @@ class KSparseAutoencoder(DictionaryAutoencoder):
         revival = module.reconstruction_loss(output.detach() + more - nothing, batch)
         return module.reconstruction_loss(output, batch) + REVIVAL * revival
 
-    def _added_tensors(self, widths: Widths) -> dict[str, Tensor]:
+    def _added_tensors(self, widths: LayerSizes) -> dict[str, Tensor]:
         return {"threshold": torch.empty((), device="meta")} if self.selection == "batch" else {}
 
-    def _finish(self, module: AutoencoderModule, rows: Rows) -> None:
+    def _after_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         weight = (rows.weight / rows.weight.sum()).double()
         if self.selection == "batch":
             self.threshold_ = self._threshold(module, rows, weight)
             module.register_buffer("threshold", torch.tensor(self.threshold_).to(module.scale))
         frequency = torch.zeros(self.n_components_, dtype=torch.float64)
-        for piece, h in self._encoded(module, rows):
-            frequency += weight[piece] @ (self._code(module, h) != 0).double()
+        for chunk, h in self._encoded(module, rows):
+            frequency += weight[chunk] @ (self._code(module, h) != 0).double()
         self.activation_frequency_ = frequency.numpy()
         self.n_dead_ = int((frequency == 0).sum())
 
-    def _threshold(self, module: AutoencoderModule, rows: Rows, weight: Tensor) -> float:
+    def _threshold(self, module: AutoencoderModule, rows: RowDataset, weight: Tensor) -> float:
         """Return from which absolute value on k entries a row are kept, on average over all rows.
 
         Found between ever closer bounds, since the entries of all rows are too many to sort.
@@ -175,9 +176,9 @@ class KSparseAutoencoder(DictionaryAutoencoder):
         for _ in range(LOOKS if high else 0):
             ends = torch.linspace(low, high, BINS + 1, dtype=torch.float64)
             counts = torch.zeros(BINS, dtype=torch.float64)
-            for piece, h in self._encoded(module, rows):
+            for chunk, h in self._encoded(module, rows):
                 size = self._of_signs(h).abs().double()
-                share = weight[piece, None].expand_as(size).contiguous()
+                share = weight[chunk, None].expand_as(size).contiguous()
                 counts += torch.histogram(size, ends, weight=share).hist
             reached = above + counts.flip(0).cumsum(0)
             i = min(int((reached < k * (1 - 1e-9)).sum()), BINS - 1)  # bins from the top

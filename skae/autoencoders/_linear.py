@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from sklearn.utils.extmath import svd_flip
 from torch import Tensor
 
-from skae._params import POSITIVE, POSITIVE_INT, hyperparameters, one_of, param
 from skae._schema import Check, array, either, persistent, sequence
 from skae._training_parameters import N_COMPONENTS, N_COMPONENTS_DOC
 from skae.base import BaseAutoencoder
-from skae.training import AutoencoderModule, Rows
+from skae.data import RowDataset
+from skae.hyperparameters import POSITIVE, POSITIVE_INT, hyperparameters, one_of, param
+from skae.training import AutoencoderModule
 
 
 @persistent
@@ -83,7 +84,7 @@ class LinearAutoencoder(BaseAutoencoder):
         *N_COMPONENTS,
         one_of("mle"),
         default=2,
-        positional=True,
+        kw_only=False,
         doc=f"{N_COMPONENTS_DOC}\n'mle' is Minka's estimate, as in PCA.",
     )
     init: str = param(
@@ -125,9 +126,9 @@ class LinearAutoencoder(BaseAutoencoder):
     def _starts_from_pca(self) -> bool:
         return self.init == "pca"
 
-    def _n_epochs(self, rows: Rows, steps_per_epoch: int, at_pca: bool) -> int:
-        at_optimum = at_pca and rows.complete
-        return 0 if at_optimum else super()._n_epochs(rows, steps_per_epoch, at_pca)
+    def _n_epochs(self, rows: RowDataset, steps_per_epoch: int, starts_at_pca: bool) -> int:
+        at_optimum = starts_at_pca and rows.complete
+        return 0 if at_optimum else super()._n_epochs(rows, steps_per_epoch, starts_at_pca)
 
     def _training_dtype(self, dtype: np.dtype) -> torch.dtype:
         default = torch.get_default_dtype()
@@ -135,7 +136,7 @@ class LinearAutoencoder(BaseAutoencoder):
             return default
         return torch.promote_types(default, getattr(torch, dtype.name))
 
-    def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
+    def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         k, n_features = self.n_components_, rows.n_features
         if k > n_features:
             raise ValueError(
@@ -149,7 +150,7 @@ class LinearAutoencoder(BaseAutoencoder):
                 module.output_axes.copy_(axes)
                 module.input_axes.copy_(axes.T)
 
-    def _finish(self, module: AutoencoderModule, rows: Rows) -> None:
+    def _after_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         encoder, decoder = module.input_axes, module.output_axes
         basis = torch.linalg.qr(decoder.double()).Q  # (d, k)
         n, left_out, covariance = self._squares(rows, basis)
@@ -164,15 +165,15 @@ class LinearAutoencoder(BaseAutoencoder):
         self._seen = n, left_out, squares.flip(0).clamp_min(0).numpy()
         self._report(axes)
 
-    def _squares(self, rows: Rows, basis: Tensor) -> tuple[int, float, Tensor]:
+    def _squares(self, rows: RowDataset, basis: Tensor) -> tuple[int, float, Tensor]:
         """Return number and sums of squares of all rows so far: beside a basis, and along it."""
         n, left_out, squares = self._seen_before(basis)
         weight = rows.weight.double() / rows.weight.double().mean()
-        for piece in rows.pieces():
-            x = rows.values(piece)[0].double()
+        for chunk in rows.gen_chunks():
+            x = rows.values(chunk)[0].double()
             along = x @ basis
-            left_out += float(weight[piece] @ (x - along @ basis.T).square().sum(1))
-            squares += (along * weight[piece, None]).T @ along
+            left_out += float(weight[chunk] @ (x - along @ basis.T).square().sum(1))
+            squares += (along * weight[chunk, None]).T @ along
         return n + len(rows), left_out, squares
 
     def _seen_before(self, basis: Tensor) -> tuple[int, float, Tensor]:
@@ -200,7 +201,7 @@ class LinearAutoencoder(BaseAutoencoder):
         n_left_out = min(n, axes.shape[1]) - len(axes)
         self.noise_variance_ = real(left_out * unit / n_left_out if n_left_out > 0 else 0.0)
 
-    def _go_on(self, module: AutoencoderModule) -> None:
+    def _before_resume(self, module: AutoencoderModule) -> None:
         encoder, decoder = map(torch.tensor, self._trained)
         module.input_axes.copy_(encoder)
         module.output_axes.copy_(decoder)

@@ -6,12 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skae._params import NON_NEGATIVE, POSITIVE, hyperparameters, one_of, param
 from skae._schema import persistent
-from skae.architectures._mlp import UnitLinear
-from skae.autoencoders._deep import Autoencoder, warn_of_growth
+from skae.architectures._layers import UnitLinear
+from skae.autoencoders._autoencoder import Autoencoder
+from skae.autoencoders._deep import warn_free_scale
 from skae.autoencoders._dictionary import DictionaryAutoencoder, layers_of
-from skae.training import AutoencoderModule, Batch, Rows
+from skae.data import Batch, RowDataset
+from skae.hyperparameters import NON_NEGATIVE, POSITIVE, hyperparameters, one_of, param
+from skae.training import AutoencoderModule
 
 KL_TARGET = 0.05
 
@@ -106,8 +108,10 @@ class SparseAutoencoder(DictionaryAutoencoder):
         penalises the activations themselves.""",
     )
 
-    def _recipe(self, **flat: Any) -> Any:
-        return super()._recipe(unit_norm="rms" if self.penalty == "kl" else "l2", **flat)
+    def _default_architecture(self, **flat: Any) -> Any:
+        return super()._default_architecture(
+            unit_norm="rms" if self.penalty == "kl" else "l2", **flat
+        )
 
     def _target(self) -> float | None:
         if self.penalty != "kl":
@@ -120,10 +124,10 @@ class SparseAutoencoder(DictionaryAutoencoder):
             )
         return target
 
-    def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
-        super()._setup(module, rows)
+    def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
+        super()._before_fit(module, rows)
         if self.alpha == 0:
-            Autoencoder._setup(self, module, rows)
+            Autoencoder._before_fit(self, module, rows)
         target = self._target()
         last = layers_of(module.encoder)[-1]
         if self.penalty == "kl" and isinstance(last, nn.Linear) and target is not None:
@@ -131,7 +135,7 @@ class SparseAutoencoder(DictionaryAutoencoder):
                 last.bias.fill_(math.log(target / (1 - target)))
         held = isinstance(layers_of(module.decoder)[-1], UnitLinear)
         if self.alpha > 0 and not (held and module.decoder_shortcut is None):
-            warn_of_growth(
+            warn_free_scale(
                 "an architecture that holds it, such as MLP(unit_norm='l2'), and "
                 "linear_shortcut=False"
             )

@@ -13,33 +13,32 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from skae import _schema as schema
-from skae._numeric_input import numbers
-from skae._params import NON_NEGATIVE, POSITIVE, POSITIVE_INT, hyperparameters, one_of, param
+from skae._numeric_input import as_numeric
 from skae._sklearn import Interval
-from skae._validation import check_array, check_count, check_fits, finite
-from skae.autoencoders._conditional import Conditional
-from skae.autoencoders._deep import DeepAutoencoder
-from skae.autoencoders._normal import (
-    FLOOR,
-    N_DRAWS,
-    arc,
-    input_gain,
-    kl_from_normal,
-    standard_draws,
-    start_at_ppca,
-)
-from skae.exceptions import AutoencoderWarning
-from skae.losses import LIKELIHOODS, Loss
-from skae.training import (
-    CELLS,
-    FLOATS,
-    AutoencoderModule,
-    Batch,
-    Rows,
-    Table,
-    Widths,
+from skae._validation import (
+    check_array,
+    check_count,
+    check_finite_result,
+    check_fits,
     random_state_of,
 )
+from skae.autoencoders._conditional_imputation import Conditional
+from skae.autoencoders._deep import DeepAutoencoder
+from skae.autoencoders._gaussian import N_DRAWS, kl_from_normal, standard_draws
+from skae.autoencoders._interpolation import arc
+from skae.autoencoders._ppca import FLOOR, input_gain, start_at_ppca
+from skae.data import FLOATS, MAX_CHUNK_SIZE, Batch, DataSource, RowDataset
+from skae.exceptions import AutoencoderWarning
+from skae.hyperparameters import (
+    NON_NEGATIVE,
+    POSITIVE,
+    POSITIVE_INT,
+    hyperparameters,
+    one_of,
+    param,
+)
+from skae.losses import LIKELIHOODS, Loss
+from skae.training import AutoencoderModule, LayerSizes
 
 LOG_VARIANCES = (-30.0, 10.0)  # of the posterior: far-away rows must not overflow
 ACTIVE = 0.01  # nats: a component whose posterior says less than this says nothing
@@ -165,7 +164,7 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
         doc="Draws per row and step, L; at least 2 for 'iwae', which weighs them by importance.",
     )
     objective: str = param(one_of("elbo", "iwae"), default="elbo", doc="What training maximises.")
-    n_importance: int | None = param(
+    n_importance_draws: int | None = param(
         POSITIVE_INT,
         None,
         default=None,
@@ -174,9 +173,9 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
         evidence lower bound, by 64 draws in opposite pairs.""",
     )
 
-    _start = "probabilistic PCA"
+    _init_name = "probabilistic PCA"
     _loss_parameter = "likelihood"
-    _fixed = ("variance",)
+    _frozen_params = ("variance",)
 
     # ---------------------------------------------------------------------------- the model
 
@@ -189,9 +188,9 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
     def _inputs(self, batch: Batch) -> Tensor:
         return batch.x * input_gain(batch.x.shape[1])
 
-    def _widths(self, n_features: int) -> Widths:
-        widths = super()._widths(n_features)
-        return Widths({**widths, "n_code": 2 * widths["n_components"]})
+    def _layer_sizes(self, n_features: int) -> LayerSizes:
+        widths = super()._layer_sizes(n_features)
+        return LayerSizes({**widths, "n_code": 2 * widths["n_components"]})
 
     def _check(self) -> None:
         if self.objective == "iwae" and (self.beta != 1 or self.free_bits or self.warm_up):
@@ -206,7 +205,7 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
                 f"(50, say); got n_draws={self.n_draws}."
             )
 
-    def _setup(self, module: AutoencoderModule, rows: Rows) -> None:
+    def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         noise: Tensor | None = None
         if self.likelihood == "gaussian" and not isinstance(self.variance, str):
             noise = torch.tensor(self.variance, dtype=torch.float64) / module.scale.double() ** 2
@@ -227,7 +226,7 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
             n = rows.n_features if self.variance == "feature" else 1
             module.log_noise = nn.Parameter(learned.log().to(module.shift).repeat(n))
 
-    def _added_tensors(self, widths: Widths) -> dict[str, Tensor]:
+    def _added_tensors(self, widths: LayerSizes) -> dict[str, Tensor]:
         bias = nn.Parameter(torch.empty(widths["n_components"], device="meta"))
         added: dict[str, Tensor] = {"posterior_bias": bias}
         if self.likelihood != "gaussian":
@@ -240,7 +239,7 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
     @classmethod
     def _check_state(cls, state: Mapping[str, Any]) -> None:
         super()._check_state(state)
-        if "_weights" in state and state["_fitted_with"]["likelihood"] == "gaussian":
+        if "_weights" in state and state["_fit_params"]["likelihood"] == "gaussian":
             noise = schema.either(schema.positive, schema.array("f", "n_features_in_"))
             schema.check_values("a fitted Gaussian", {"noise_variance_": noise}, state)
 
@@ -259,7 +258,7 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
     def _code(self, module: AutoencoderModule, h: Tensor) -> Tensor:
         return h[:, : h.shape[1] // 2]
 
-    def _surprise(self, module: AutoencoderModule, z: Tensor, batch: Batch) -> Tensor:
+    def _nll(self, module: AutoencoderModule, z: Tensor, batch: Batch) -> Tensor:
         """Return -log p(x | z) of each row over its observed cells, (..., n), for z (..., n, k)."""
         output = module.decode(z)
         if self.likelihood == "gaussian":
@@ -268,7 +267,7 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
             cell = 0.5 * (error / noise + noise.log() + LOG_2_PI)
         else:
             x = torch.addcmul(module.shift, batch.x, module.scale)
-            cell = module.loss.surprise(output, x.expand_as(output))
+            cell = module.loss.nll(output, x.expand_as(output))
         return (cell if batch.observed is None else cell * batch.observed).sum(-1)
 
     # ------------------------------------------------------------------------------- training
@@ -287,8 +286,8 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
         beta: float | Tensor = self.beta
         if self.warm_up:
             beta = beta * (batch.progress / self.warm_up).clamp_max(1)
-        surprise = self._surprise(module, z, batch).mean(0)
-        return (surprise + beta * kl.sum(1)) / batch.x.shape[1]
+        nll = self._nll(module, z, batch).mean(0)
+        return (nll + beta * kl.sum(1)) / batch.x.shape[1]
 
     def _importance_bound(
         self,
@@ -301,12 +300,12 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
         """Return log of the sum over draws of p(x, z) / q(z | x), (n,), for epsilon (L, ..., k)."""
         z = mean + (0.5 * log_variance).exp() * epsilon
         prior_to_posterior = 0.5 * (epsilon.square() - z.square() + log_variance).sum(-1)
-        return (prior_to_posterior - self._surprise(module, z, batch)).logsumexp(0)
+        return (prior_to_posterior - self._nll(module, z, batch)).logsumexp(0)
 
-    def _finish(self, module: AutoencoderModule, rows: Rows) -> None:
+    def _after_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         kl = torch.zeros(self.n_components_, dtype=torch.float64)
-        for piece, h in self._encoded(module, rows):
-            kl += rows.weight[piece].double() @ kl_from_normal(*self._posterior(module, h)).double()
+        for chunk, h in self._encoded(module, rows):
+            kl += rows.weight[chunk].double() @ kl_from_normal(*self._posterior(module, h)).double()
         self.kl_ = (kl / rows.weight.double().sum()).numpy()
         self.n_active_ = int((self.kl_ > ACTIVE).sum())
         if self.likelihood == "gaussian":
@@ -336,22 +335,22 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
             Bound on log p(x) in nats, of the observed cells of each row together, for x in its own
             units (a density, with a Gaussian likelihood); 0 for a row with nothing observed. By
             the same draws for every row: the evidence lower bound, or the importance-weighted one
-            of ``n_importance`` draws.
+            of ``n_importance_draws`` draws.
         """
         return super().score_samples(X)
 
     def _score(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         mean, log_variance = self._posterior(module, module.encode(self._inputs(batch)))
-        paired = self.n_importance is None
-        draws = standard_draws(self.n_importance or N_DRAWS, mean, paired=paired)
-        at_once = max(1, CELLS // batch.x.numel())
+        paired = self.n_importance_draws is None
+        draws = standard_draws(self.n_importance_draws or N_DRAWS, mean, paired=paired)
+        at_once = max(1, MAX_CHUNK_SIZE // batch.x.numel())
         if paired:
             std = (0.5 * log_variance).exp()
-            surprise = sum(
-                self._surprise(module, mean + std * epsilon, batch).sum(0)
+            nll = sum(
+                self._nll(module, mean + std * epsilon, batch).sum(0)
                 for epsilon in draws.split(at_once)
             ) / len(draws)
-            bound = -surprise - kl_from_normal(mean, log_variance).sum(1)
+            bound = -nll - kl_from_normal(mean, log_variance).sum(1)
         else:
             parts = [
                 self._importance_bound(module, batch, mean, log_variance, epsilon)
@@ -379,14 +378,16 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
             Standard deviation of each component.
         """
         check_is_fitted(self)
-        fitted = self._as_fitted()
+        fitted = self._with_fit_params()
 
         def both(module: AutoencoderModule, batch: Batch) -> Tensor:
             h = module.encode(fitted._inputs(batch))
             mean, log_variance = fitted._posterior(module, h)
             return torch.cat([mean, (0.5 * log_variance).exp()], dim=1)
 
-        mean, std = np.split(finite(self._map(self._fitted_table(X), both), "X"), 2, axis=1)
+        mean, std = np.split(
+            check_finite_result(self._map(self._fitted_table(X), both), "X"), 2, axis=1
+        )
         return mean, std
 
     def sample(
@@ -419,11 +420,11 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
         check_fits((n_samples, max(self.n_features_in_, self.n_components_)), "n_samples")
         rng = random_state_of(random_state)
         mean = self.inverse_transform(rng.normal(size=(n_samples, self.n_components_)))
-        return finite(self._with_noise(mean, rng), "the draws") if noise else mean
+        return check_finite_result(self._with_noise(mean, rng), "the draws") if noise else mean
 
     def _with_noise(self, mean: NDArray, rng: np.random.RandomState) -> NDArray:
         """Draw rows given their means."""
-        likelihood = self._fitted_with["likelihood"]
+        likelihood = self._fit_params["likelihood"]
         if likelihood == "bernoulli":
             return (rng.uniform(size=mean.shape) < mean).astype(mean.dtype)
         if likelihood == "poisson":
@@ -465,7 +466,7 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
         check_is_fitted(self)
         first, last = (
             check_array(
-                numbers(np.ma.asanyarray(row), name),
+                as_numeric(np.ma.asanyarray(row), name),
                 dtype=FLOATS,
                 ensure_all_finite="allow-nan",
                 ensure_2d=False,
@@ -487,10 +488,12 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
         check_fits((n, max(self.n_features_in_, self.n_components_)), "n")
         if not (isinstance(method, str) and method in ("linear", "spherical")):
             raise ValueError(f"method must be 'linear' or 'spherical'; got {method!r}.")
-        start, end = finite(self._map(Table(ends), self._as_fitted()._encode), "a and b")
+        start, end = check_finite_result(
+            self._map(DataSource(ends), self._with_fit_params()._encode), "a and b"
+        )
         t = np.linspace(0, 1, n, dtype=ends.dtype)[:, None]
         if method == "linear":
             path = (1 - t) * start + t * end
         else:
-            path = finite(arc(start, end, t), "the arc")
+            path = check_finite_result(arc(start, end, t), "the arc")
         return self.inverse_transform(path)

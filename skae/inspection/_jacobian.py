@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.func import jacrev, vmap
 
-from skae._validation import check_count, finite
+from skae._validation import check_count, check_finite_result
 from skae.base import BaseAutoencoder
-from skae.training import AutoencoderModule, Batch
+from skae.data import Batch
+from skae.training import AutoencoderModule
 
 CELLS = 2**24  # of the Jacobians that are computed together
 
@@ -53,7 +54,7 @@ def jacobian(estimator: BaseAutoencoder, X: ArrayLike) -> NDArray:
     """
     J = _map(estimator, X, lambda J: J)
     with np.errstate(over="ignore"):
-        return finite(J / estimator.scale_, "X")
+        return check_finite_result(J / estimator.scale_, "X")
 
 
 def tangent_basis(estimator: BaseAutoencoder, X: ArrayLike, n_directions: int) -> NDArray:
@@ -183,7 +184,7 @@ def _map(
         )
 
     def at(module: AutoencoderModule, batch: Batch) -> Tensor:
-        fitted: Any = estimator._as_fitted()
+        fitted: Any = estimator._with_fit_params()
 
         def encode(x: Tensor) -> Tensor:
             row = batch._replace(x=x[None], observed=None)
@@ -206,7 +207,7 @@ def _map(
             answers.append(_of_finite(answer, jacobians))
         return torch.cat(answers)
 
-    return finite(estimator._map(estimator._fitted_table(X), at), "X")
+    return check_finite_result(estimator._map(estimator._fitted_table(X), at), "X")
 
 
 def _of_finite(answer: Callable[..., Tensor], jacobians: list[Tensor]) -> Tensor:

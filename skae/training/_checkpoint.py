@@ -14,15 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from skae import _schema as schema
-from skae._files import check_place, read, write
-from skae._params import described
+from skae._file_format import check_place, read, write
+from skae.hyperparameters import fingerprint
+from skae.training._module_state import moments_fit, state_of
 from skae.training._optimizer import load_optimizer, state_of_optimizer
-from skae.training._state import moments_fit, state_of
 
 if TYPE_CHECKING:
     from skae.base import BaseAutoencoder
-    from skae.training._net import Net
-    from skae.training._table import Table
+    from skae.data._source import DataSource
+    from skae.training._trainer import Trainer
 
 INTERVAL = 1.0  # seconds between two writes, at least
 FREE = ("checkpoint", "verbose")
@@ -68,7 +68,7 @@ class Checkpoint:
             random_state.set_state(self.began)
         return random_state
 
-    def resume(self, net: Net, order: torch.Generator) -> None:
+    def resume(self, net: Trainer, order: torch.Generator) -> None:
         """Bring a net, about to run its first epoch, to where the file says it was."""
         if self.state is None:
             return
@@ -87,7 +87,7 @@ class Checkpoint:
         order.set_state(torch.tensor(state["order"]))
         net.random_.generator.set_state(torch.tensor(state["noise"]))
 
-    def _check_fits(self, net: Net, state: dict[str, Any]) -> None:
+    def _check_fits(self, net: Trainer, state: dict[str, Any]) -> None:
         """Raise ValueError where a file's arrays are not those of a net."""
         shapes = {name: tuple(t.shape) for name, t in net.module_.state_dict().items()}
         best = state["best"]
@@ -103,7 +103,7 @@ class Checkpoint:
                 "damaged."
             )
 
-    def note(self, net: Net, order: torch.Generator) -> None:
+    def note(self, net: Trainer, order: torch.Generator) -> None:
         """Write where a net is after an epoch, unless it was written just now."""
         if time.monotonic() - self.written < INTERVAL:
             return
@@ -176,7 +176,7 @@ def _is_state(value: Any) -> bool:
     return _state(value, {})
 
 
-def identity(estimator: BaseAutoencoder, table: Table, weight: NDArray, resume: bool) -> str:
+def identity(estimator: BaseAutoencoder, table: DataSource, weight: NDArray, resume: bool) -> str:
     """Return a text that no other fit has: of parameters, rows and what it goes on from."""
     parameters = {k: v for k, v in estimator.get_params(deep=False).items() if k not in FREE}
     if not isinstance(parameters["random_state"], Integral):
@@ -185,10 +185,10 @@ def identity(estimator: BaseAutoencoder, table: Table, weight: NDArray, resume: 
     further = (parameters["net_params"] or {}).items()
     parameters["net_params"] = {k: v for k, v in further if k.split("__")[0] != "callbacks"}
     digest = hashlib.sha256(
-        json.dumps([described(type(estimator)), described(parameters)]).encode()
+        json.dumps([fingerprint(type(estimator)), fingerprint(parameters)]).encode()
     )
-    for piece in table.pieces():
-        digest.update(table[piece].tobytes())
+    for chunk in table.gen_chunks():
+        digest.update(table[chunk].tobytes())
     digest.update(weight.tobytes())
     if resume:
         fitted = [estimator.mean_, np.float64(estimator.scale_), np.int64(estimator._n_steps)]

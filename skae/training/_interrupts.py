@@ -11,7 +11,10 @@ import torch
 
 AGAIN = 2.0  # seconds within which a second Ctrl-C stops everything
 # Packages that train several networks, or one after another, and parts of them that do not.
-COMPOSITES = ("skae.tasks", "skae.training._pretrain", "sklearn", "joblib")
+COMPOSITES = (
+    *("skae.outlier", "skae.impute", "skae.multiple_imputation", "skae.training._pretraining"),
+    *("sklearn", "joblib"),
+)
 TRANSPARENT = (
     "joblib.memory",
     "sklearn.base",

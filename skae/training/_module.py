@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skae.architectures._layers import Dropout
+from skae.data import Batch, Conditioning
 from skae.losses import LOSSES, Loss
-from skae.training._rows import Batch, Conditioning
 
 
-class Widths(TypedDict):
+class LayerSizes(TypedDict):
     """Widths of a module's tensors: x, h, z and o, see `AutoencoderModule`."""
 
     n_inputs: int
@@ -161,9 +161,9 @@ class AutoencoderModule(nn.Module):
             return
         for network in (self.encoder, self.decoder):
             if network is not None:
-                for parameter in _silencing(network):
+                for parameter in _zero_init_parameters(network):
                     parameter.zero_()
-        self._check_silent()
+        self._check_outputs_zero()
         rank, d = axes.shape
         nn.init.normal_(self.input_axes, std=NEW_CODE_STD / math.sqrt(d))
         if not self.tied:
@@ -173,7 +173,7 @@ class AutoencoderModule(nn.Module):
         self.input_axes[:rank, :d] = torch.as_tensor(axes).to(self.output_bias)
         self.output_axes[:, :rank] = torch.as_tensor(axes.T).to(self.output_bias)
 
-    def _check_silent(self) -> None:
+    def _check_outputs_zero(self) -> None:
         """Raise ValueError if a network that should answer zero does not."""
         for name, network, axes in (
             ("encoder", self.encoder, self.input_axes),
@@ -195,7 +195,7 @@ def build(
     conditioning: Conditioning,
     *,
     loss: str,
-    widths: Widths,
+    widths: LayerSizes,
     linear_shortcut: bool,
     tied: bool,
 ) -> AutoencoderModule:
@@ -251,7 +251,7 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _silencing(network: nn.Module) -> list[nn.Parameter]:
+def _zero_init_parameters(network: nn.Module) -> list[nn.Parameter]:
     """Return the parameters of a recipe's network that are zero for it to answer zero."""
     last = network[-1] if isinstance(network, nn.Sequential) else None
     parameters = [] if last is None else list(last.parameters())
@@ -261,7 +261,7 @@ def _silencing(network: nn.Module) -> list[nn.Parameter]:
             "build two nn.Sequential that end in a layer with weights, such as nn.Linear; got "
             f"{type(network).__name__}. Change it, or use init='random'."
         )
-    if not getattr(last, "starts_at_zero", True):
+    if not getattr(last, "zero_init", True):
         raise ValueError(
             "A start at PCA sets the last layers to zero, which unit_norm forbids; set "
             "unit_norm=None or use init='random'."

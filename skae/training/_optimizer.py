@@ -11,7 +11,7 @@ import torch
 
 if TYPE_CHECKING:
     from skae.base import BaseAutoencoder
-    from skae.training._net import Net
+    from skae.training._trainer import Trainer
 
 FREE = ("params", "lr", "weight_decay")  # what may change while the moments go on
 
@@ -39,7 +39,7 @@ def with_optimizer(params: dict[str, Any], estimator: BaseAutoencoder) -> dict[s
     return params | {"optimizer": optimizer}
 
 
-def options_of(net: Net) -> dict[str, str]:
+def options_of(net: Trainer) -> dict[str, str]:
     """Return, by the name of each weight, a digest of what its moments are made with."""
     kind, names = type(net.optimizer_), _names(net)
     options: dict[str, str] = {}
@@ -51,7 +51,7 @@ def options_of(net: Net) -> dict[str, str]:
     return options
 
 
-def state_of_optimizer(net: Net) -> dict[str, Any]:
+def state_of_optimizer(net: Trainer) -> dict[str, Any]:
     """Return an optimiser's moments as arrays, by the name of the weight they belong to."""
     names = _names(net)
     state = net.optimizer_.state.items()
@@ -59,7 +59,7 @@ def state_of_optimizer(net: Net) -> dict[str, Any]:
     return {"options": net.options_, "moments": moments}
 
 
-def load_optimizer(net: Net, state: dict[str, Any]) -> None:
+def load_optimizer(net: Trainer, state: dict[str, Any]) -> None:
     """Give an optimiser the moments of a former one; another one, or other options, start anew."""
     if state["options"] != net.options_:
         return
@@ -72,7 +72,7 @@ def load_optimizer(net: Net, state: dict[str, Any]) -> None:
     net.optimizer_.load_state_dict(whole)
 
 
-def _names(net: Net) -> dict[int, str]:
+def _names(net: Trainer) -> dict[int, str]:
     return {id(weight): name for name, weight in net.get_all_learnable_params()}
 
 

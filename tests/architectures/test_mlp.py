@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from skae import MLP
-from skae.architectures._mlp import ACTIVATIONS
+from skae.architectures._layers import ACTIVATIONS
 from skae.training import seeded
 
 

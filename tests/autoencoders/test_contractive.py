@@ -7,9 +7,10 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.autograd.functional import jacobian
 
-from skae import MLP, Autoencoder, AutoencoderWarning, ContractiveAutoencoder, Networks
+from skae import MLP, Autoencoder, AutoencoderWarning, ContractiveAutoencoder, FunctionArchitecture
 from skae.autoencoders._contractive import EXACT_UP_TO, with_squared_jacobian
-from skae.training import Batch, Random, seeded
+from skae.data import Batch, Random
+from skae.training import seeded
 from tests.conftest import curve
 
 PLAIN = {"early_stopping": False, "random_state": 0, "max_iter": 5}
@@ -140,7 +141,7 @@ def test_codes_move_less_than_the_plain_ones_at_equal_error(rng):
 @pytest.mark.parametrize("k", [2, 6])
 def test_layers_that_draw(sheet, k):
     """Where the penalty is exact and where it is estimated."""
-    recipe = Networks(encoder=with_dropout, decoder=partial(nn.Linear, bias=False))
+    recipe = FunctionArchitecture(encoder=with_dropout, decoder=partial(nn.Linear, bias=False))
     model = ContractiveAutoencoder(k, architecture=recipe, init="random", **PLAIN)
     with pytest.warns(AutoencoderWarning, match="free to grow"):
         assert np.isfinite(model.fit(sheet).score(sheet))

@@ -5,8 +5,9 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LinearRegression
 
 from skae import MLP, Autoencoder, DenoisingAutoencoder
-from skae.autoencoders._noise import NOISES, Columns, best_linear
-from skae.training import Batch, Random
+from skae.autoencoders._corruption import NOISES, Columns
+from skae.autoencoders._linear_denoiser import best_linear
+from skae.data import Batch, Random
 from tests.conftest import curve
 
 PLAIN = {"early_stopping": False, "random_state": 0, "max_iter": 5}

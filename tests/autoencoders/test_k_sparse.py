@@ -5,7 +5,7 @@ from sklearn.datasets import load_digits
 
 from skae import KSparseAutoencoder, SparseAutoencoder
 from skae.autoencoders._k_sparse import top, weighted_top
-from skae.training import Batch, Random
+from skae.data import Batch, Random
 
 PLAIN = {"early_stopping": False, "random_state": 0}
 
@@ -117,14 +117,14 @@ def test_units_that_are_told_by_a_part(digits, kind):
     hidden = np.random.default_rng(0).random(digits.shape) < 0.3
     errors = []
     for level in (0.0, 0.3):
-        model = kind(masking_level=level, **PLAIN | {"max_iter": 30}).fit(digits)
+        model = kind(mask_ratio=level, **PLAIN | {"max_iter": 30}).fit(digits)
         partly = model.reconstruct(np.where(hidden, model.mean_, digits))
         errors.append(((partly - digits) ** 2).mean())
     assert errors[1] < 0.9 * errors[0]
 
 
 def test_masking_hides_that_share_from_the_encoder(digits):
-    model = KSparseAutoencoder(masking_level=0.3, max_iter=1, **PLAIN).fit(digits)
+    model = KSparseAutoencoder(mask_ratio=0.3, max_iter=1, **PLAIN).fit(digits)
     x = torch.randn(500, 64, generator=torch.Generator().manual_seed(0))
     batch = Batch(x, None, torch.ones(500), torch.ones(()), random=Random(0, x))
     seen = model._corrupt(model.module_, batch).x
@@ -160,8 +160,8 @@ def test_weights_are_repetitions_in_a_batch(digits, selection):
 class Sleepers(KSparseAutoencoder):
     """Half of whose units start too quiet to be heard."""
 
-    def _setup(self, module, rows):
-        super()._setup(module, rows)
+    def _before_fit(self, module, rows):
+        super()._before_fit(module, rows)
         with torch.no_grad():
             module.encoder[0].weight[::2] *= 1e-3
 

@@ -5,10 +5,10 @@ from scipy.special import rel_entr
 from sklearn.datasets import load_digits
 
 from skae import MLP, Autoencoder, AutoencoderWarning, SparseAutoencoder
-from skae._params import hyperparameters
 from skae.autoencoders._dictionary import DictionaryAutoencoder
 from skae.autoencoders._sparse import bernoulli_kl
-from skae.training import Batch
+from skae.data import Batch
+from skae.hyperparameters import hyperparameters
 
 PLAIN = {"early_stopping": False, "random_state": 0, "max_iter": 5}
 
@@ -32,11 +32,11 @@ class Rectified(DictionaryAutoencoder):
 
 
 class Logistic(Rectified):
-    def _setup(self, module, rows):
+    def _before_fit(self, module, rows):
         torch.nn.init.constant_(module.encoder[0].bias, np.log(0.05 / 0.95))
 
-    def _recipe(self, **flat):
-        return super()._recipe(unit_norm="rms", **flat)
+    def _default_architecture(self, **flat):
+        return super()._default_architecture(unit_norm="rms", **flat)
 
     def _code(self, module, h):
         return torch.sigmoid(h)

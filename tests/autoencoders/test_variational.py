@@ -9,8 +9,9 @@ from sklearn.decomposition import PCA
 from torch.distributions import Normal, kl_divergence
 
 from skae import MLP, AutoencoderWarning, VariationalAutoencoder
-from skae.autoencoders._normal import arc, kl_from_normal, log_mixture, standard_draws
-from skae.training import Batch, Random
+from skae.autoencoders._gaussian import kl_from_normal, log_mixture, standard_draws
+from skae.autoencoders._interpolation import arc
+from skae.data import Batch, Random
 
 PLAIN = {"early_stopping": False, "random_state": 0, "max_iter": 5}
 STILL = PLAIN | {"max_iter": 1, "learning_rate": 1e-12}
@@ -97,7 +98,7 @@ def test_bounds_rise_with_the_draws_and_stay_under_the_exact_value(digits):
     exact = exact_score(vae, digits)
     bounds = [vae.score_samples(digits)]
     for n in (1, 10, 100, 1000):
-        vae = VariationalAutoencoder(4, **hasty, n_importance=n).fit(digits)
+        vae = VariationalAutoencoder(4, **hasty, n_importance_draws=n).fit(digits)
         bounds.append(vae.score_samples(digits))
     means = [b.mean() for b in bounds]
     assert means[1] < means[2] < means[3] < means[4]
@@ -109,7 +110,7 @@ def test_bounds_rise_with_the_draws_and_stay_under_the_exact_value(digits):
 
 
 def test_at_probabilistic_pca_both_bounds_are_tight(digits):
-    for parameters in ({}, {"n_importance": 50}):
+    for parameters in ({}, {"n_importance_draws": 50}):
         vae = VariationalAutoencoder(4, **STILL, **parameters).fit(digits)
         assert vae.score(digits) == pytest.approx(exact_score(vae, digits).mean(), abs=0.05)
 
@@ -128,7 +129,7 @@ def test_objective_is_minus_the_bound_per_feature(digits):
 
 @pytest.mark.parametrize("n_draws", [2, 5])
 def test_importance_objective(digits, n_draws):
-    parameters = {"n_draws": n_draws, "n_importance": n_draws}
+    parameters = {"n_draws": n_draws, "n_importance_draws": n_draws}
     vae = VariationalAutoencoder(3, objective="iwae", **parameters, **PLAIN).fit(digits)
     module = vae._module_in(np.dtype(np.float64))
     x = torch.from_numpy((digits - vae.mean_) / vae.scale_)

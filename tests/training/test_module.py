@@ -2,8 +2,9 @@ import numpy as np
 import torch
 
 from skae import MLP
+from skae.data import Batch, Conditioning
 from skae.losses import LOSSES
-from skae.training import AutoencoderModule, Batch, Conditioning, seeded
+from skae.training import AutoencoderModule, seeded
 
 
 def build(loss="squared_error", shortcut=True, architecture=True, d=5, k=2, shift=0.0, scale=1.0):

@@ -1,0 +1,43 @@
+"""Normal distributions: their divergence, fixed draws, and probabilistic principal components."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+N_DRAWS = 64  # where no number is given
+
+
+def kl_from_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    r"""Return :math:`\tfrac12 (\mu^2 + \sigma^2 - 1 - \log \sigma^2)`, elementwise.
+
+    The divergence of :math:`N(\mu, \sigma^2)` from :math:`N(0, 1)`.
+    """
+    return 0.5 * (mean.square() + log_variance.expm1() - log_variance)
+
+
+def standard_draws(n: int, like: Tensor, *, paired: bool = False) -> Tensor:
+    """Return n draws from N(0, I), (n, 1, k), the same at each call.
+
+    Paired, they are in opposite pairs, each component with variance 1 exactly.
+    """
+    generator = torch.Generator().manual_seed(0)
+    k = like.shape[1]
+    draws = torch.randn(n // 2 if paired else n, k, generator=generator, dtype=torch.float64)
+    if paired:
+        draws /= draws.square().mean(0).sqrt()
+        draws = torch.cat([draws, -draws])
+    return draws[:, None].to(like)
+
+
+def log_mixture(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Return the log of a sum of normal densities at points of each row, (L, n), in float64.
+
+    But for a constant. Points, means and log variances are (L, n, k): as many normal distributions
+    as points. Squares are of products, (n, L, L), not of differences, (n, L, L, k).
+    """
+    z, mean, log_variance = (t.double().transpose(0, 1) for t in (z, mean, log_variance))
+    precision = (-log_variance).exp()
+    squared = z.square() @ precision.mT - 2 * z @ (mean * precision).mT
+    constant = (mean.square() * precision + log_variance).sum(-1)
+    return (-0.5 * (squared + constant[:, None])).logsumexp(-1).T

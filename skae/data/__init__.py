@@ -1,0 +1,45 @@
+"""The table: where it is, how it is conditioned, what is known of it, and batches of it."""
+
+from skae.data._batch import Batch
+from skae.data._chunks import (
+    MAX_CHUNK_ROWS,
+    MAX_CHUNK_SIZE,
+    concatenate_chunks,
+    gen_chunks,
+    gen_slices,
+    subsample_evenly,
+)
+from skae.data._conditioning import Conditioning
+from skae.data._dataset import Batches, InMemoryDataset, LazyDataset, RowDataset
+from skae.data._moments import Moments, covariance_of, statistics_of
+from skae.data._n_components import resolve_n_components
+from skae.data._principal_axes import EXACT_UP_TO, principal_axes
+from skae.data._random import Random
+from skae.data._source import FLOATS, DataSource, check_n_samples, drop_empty_rows, read_source
+
+__all__ = [
+    "EXACT_UP_TO",
+    "FLOATS",
+    "MAX_CHUNK_ROWS",
+    "MAX_CHUNK_SIZE",
+    "Batch",
+    "Batches",
+    "Conditioning",
+    "DataSource",
+    "InMemoryDataset",
+    "LazyDataset",
+    "Moments",
+    "Random",
+    "RowDataset",
+    "check_n_samples",
+    "concatenate_chunks",
+    "covariance_of",
+    "drop_empty_rows",
+    "gen_chunks",
+    "gen_slices",
+    "principal_axes",
+    "read_source",
+    "resolve_n_components",
+    "statistics_of",
+    "subsample_evenly",
+]

@@ -1,0 +1,198 @@
+"""Rows as tensors, indexed a whole batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from skae.data._batch import NO_RANDOM, Batch
+from skae.data._chunks import gen_chunks, gen_slices
+from skae.data._conditioning import Conditioning
+from skae.data._random import Random
+from skae.data._source import DataSource
+
+
+class RowDataset(Dataset):
+    """Conditioned rows that are indexed a whole batch at a time.
+
+    Attributes
+    ----------
+    n_features : int
+    weight : Tensor of shape (n,)
+    dtype : torch.dtype
+    complete : bool
+        Whether no value is missing.
+    """
+
+    n_features: int
+    weight: Tensor
+    dtype: torch.dtype
+    complete: bool
+
+    @staticmethod
+    def of(
+        table: DataSource,
+        weight: NDArray,
+        conditioning: Conditioning,
+        dtype: torch.dtype,
+        complete: bool,
+    ) -> RowDataset:
+        """Condition a table that is in memory; leave any other to be read batch by batch."""
+        weights = torch.tensor(weight, dtype=dtype)
+        if table.out_of_core:
+            return LazyDataset(table, weights, conditioning, dtype, complete)
+        x = torch.empty(table.shape, dtype=dtype)
+        observed = None if complete else torch.ones_like(x)
+        for chunk in table.gen_chunks():
+            x[chunk], seen = conditioning.apply(table[chunk], dtype)
+            if observed is not None and seen is not None:
+                observed[chunk] = seen
+        return InMemoryDataset(x, observed, weights)
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    def values(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
+        """Return x and observed of some of the rows."""
+        raise NotImplementedError
+
+    def take(self, index: Tensor) -> RowDataset:
+        """Return some of the rows, as rows."""
+        raise NotImplementedError
+
+    def to(self, device: torch.device | str) -> RowDataset:
+        """Return the rows for use on a device."""
+        raise NotImplementedError
+
+    def __getitem__(self, index: Tensor | slice) -> Batch:
+        return self.batch(index, torch.zeros((), dtype=self.dtype))
+
+    def batch(self, index: Tensor | slice, progress: Tensor, random: Random = NO_RANDOM) -> Batch:
+        """Return some of the rows, as a batch."""
+        return Batch(*self.values(index), self.weight[index], progress, random=random)
+
+    def gen_chunks(self) -> Iterator[slice]:
+        """Cut the rows into pieces of a few million cells."""
+        return gen_chunks(len(self), self.n_features)
+
+
+class InMemoryDataset(RowDataset):
+    """Rows whose conditioned values are in memory, on the device."""
+
+    def __init__(self, x: Tensor, observed: Tensor | None, weight: Tensor):
+        self.x = x
+        self.observed = observed
+        self.weight = weight
+        self.n_features = x.shape[1]
+        self.dtype = x.dtype
+        self.complete = observed is None
+
+    def values(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
+        return self.x[index], None if self.observed is None else self.observed[index]
+
+    def take(self, index: Tensor) -> RowDataset:
+        return InMemoryDataset(*self.values(index), self.weight[index])
+
+    def to(self, device: torch.device | str) -> RowDataset:
+        observed = None if self.observed is None else self.observed.to(device)
+        return InMemoryDataset(self.x.to(device), observed, self.weight.to(device))
+
+
+class LazyDataset(RowDataset):
+    """Rows that are read from their table, and conditioned, each time they are asked for."""
+
+    def __init__(
+        self,
+        table: DataSource,
+        weight: Tensor,
+        conditioning: Conditioning,
+        dtype: torch.dtype,
+        complete: bool,
+    ):
+        self.table = table
+        self.weight = weight
+        self.conditioning = conditioning
+        self.n_features = table.shape[1]
+        self.dtype = dtype
+        self.complete = complete
+
+    def values(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
+        which = index if isinstance(index, slice) else index.cpu().numpy()
+        x, observed = self.conditioning.apply(self.table[which], self.dtype)
+        device = self.weight.device
+        return x.to(device), None if observed is None else observed.to(device)
+
+    def take(self, index: Tensor) -> RowDataset:
+        return LazyDataset(
+            self.table.take(index.cpu().numpy()),
+            self.weight[index],
+            self.conditioning,
+            self.dtype,
+            self.complete,
+        )
+
+    def to(self, device: torch.device | str) -> RowDataset:
+        return LazyDataset(
+            self.table, self.weight.to(device), self.conditioning, self.dtype, self.complete
+        )
+
+
+class Batches:
+    """All rows once, in batches; in a new order each time if there is a generator.
+
+    Parameters
+    ----------
+    rows : RowDataset
+    batch_size : int
+    generator : torch.Generator or None
+    **loading : object
+        Arguments of torch's DataLoader, such as ``num_workers``, which then reads the batches
+        from rows that stay in the memory where they are.
+    """
+
+    def __init__(
+        self,
+        rows: RowDataset,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+        **loading: Any,
+    ):
+        self.rows = rows
+        self.loading = loading
+        self.batch_size = batch_size
+        self.generator = generator
+        self.device: torch.device | str = rows.weight.device
+        self.progress = torch.zeros((), dtype=rows.dtype, device=self.device)
+        self.random = NO_RANDOM  # what the batches are given to draw from
+
+    def to(self, device: torch.device | str) -> Batches:
+        """Give batches on a device."""
+        self.device, self.progress = device, self.progress.to(device)
+        if not self.loading:
+            self.rows = self.rows.to(device)
+        return self
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        which = list(self._indices())
+        if self.loading:
+            loading = {"generator": torch.Generator(), **self.loading}  # for seeds of its workers
+            for batch in DataLoader(self.rows, batch_size=None, sampler=which, **loading):
+                batch = batch.to(self.device)
+                yield batch._replace(progress=self.progress, random=self.random)
+        else:
+            for index in which:
+                yield self.rows.batch(index, self.progress, self.random)
+
+    def _indices(self) -> Iterator[Tensor | slice]:
+        if self.generator is None:
+            return gen_slices(len(self.rows), self.batch_size)
+        order = torch.randperm(len(self.rows), generator=self.generator)
+        return iter(order.to(self.rows.weight.device).split(self.batch_size))

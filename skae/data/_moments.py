@@ -1,0 +1,153 @@
+"""What the table tells before training: ranges, centre, scale and principal axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
+
+from skae._validation import column_name
+from skae.data._conditioning import Conditioning
+from skae.data._dataset import RowDataset
+from skae.data._source import DataSource
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Weighted moments of the observed cells of each column, in float64."""
+
+    low: NDArray  # (d,), NaN where nothing is observed
+    high: NDArray
+    mean: NDArray  # (d,), 0 where nothing is observed
+    variance: NDArray  # (d,), 0 where nothing is observed
+    complete: bool  # whether no value is missing
+
+    @classmethod
+    @np.errstate(over="ignore", under="ignore", invalid="ignore")
+    def of(cls, table: DataSource, weight: NDArray) -> Moments:
+        """Compute them in one pass, centred on the first rows against cancellation."""
+        if table.sparse:
+            return cls._of_sparse(table, weight)
+        n_features = table.shape[1]
+        low = np.full(n_features, np.inf)
+        high = np.full(n_features, -np.inf)
+        total, first, second = np.zeros((3, n_features))
+        anchor, complete = None, True
+        for chunk in table.gen_chunks():
+            x = table[chunk].astype(np.float64, copy=False)
+            known = ~np.isnan(x)
+            if anchor is None:
+                anchor = np.where(known, x, 0).sum(0) / np.maximum(known.sum(0), 1)
+            complete = complete and bool(known.all())
+            low = np.minimum(low, np.where(known, x, np.inf).min(0))
+            high = np.maximum(high, np.where(known, x, -np.inf).max(0))
+            w = weight[chunk, None] * known
+            centred = np.where(known, x - anchor, 0)
+            total += w.sum(0)
+            first += (w * centred).sum(0)
+            second += (w * centred**2).sum(0)
+        seen = total > 0
+        total = np.where(seen, total, 1)
+        shift = first / total
+        return cls._checked(low, high, anchor + shift, second / total - shift**2, seen, complete)
+
+    @classmethod
+    def _of_sparse(cls, table: DataSource, weight: NDArray) -> Moments:
+        X = table.matrix().astype(np.float64)
+        mean, variance, total = mean_variance_axis(
+            X, axis=0, weights=weight, return_sum_weights=True
+        )
+        low, high = min_max_axis(X, axis=0, ignore_nan=True)
+        return cls._checked(low, high, mean, variance, total > 0, not table.has_missing())
+
+    @classmethod
+    def _checked(
+        cls,
+        low: NDArray,
+        high: NDArray,
+        mean: NDArray,
+        variance: NDArray,
+        seen: NDArray,
+        complete: bool,
+    ) -> Moments:
+        # Rounding must not make a constant column vary.
+        varies = seen & (high > low)
+        return cls(
+            low=np.where(seen, low, np.nan),
+            high=np.where(seen, high, np.nan),
+            mean=np.where(varies, mean, np.where(seen, low, 0.0)),
+            variance=np.where(varies, np.maximum(variance, 0), 0.0),
+            complete=complete,
+        )
+
+    def check_magnitude(self, dtype: np.dtype, names: NDArray | None) -> None:
+        """Raise ValueError where nothing varies, or squares leave the range of X's dtype."""
+        info = np.finfo(dtype)
+        reach = np.fmax(np.abs(self.low), np.abs(self.high))
+        j = int(np.nanargmax(reach))
+        too_large, too_small = 1e-3 * np.sqrt(float(info.max)), 1e3 * np.sqrt(float(info.tiny))
+        if reach[j] > too_large:
+            raise ValueError(
+                f"Column {column_name(j, names)} of X reaches {reach[j]:.3g}, so large that its "
+                f"squares overflow {dtype}; divide X by a constant first."
+            )
+        spread = np.nanmax(self.high - self.low)
+        if spread == 0:
+            raise ValueError(
+                "X is constant: no column has two different values, so there is nothing to encode; "
+                "pass rows that vary."
+            )
+        if spread < too_small:
+            raise ValueError(
+                f"The values of X differ by {spread:.3g} at most, so little that their squares "
+                f"vanish in {dtype}; multiply X by a constant first."
+            )
+
+        if self.variance.max() < 100 * np.finfo(np.float64).eps * spread**2:  # rounding
+            raise ValueError(
+                "sample_weight leaves X constant: the rows that differ have next to no weight; "
+                "pass weights that are closer to each other."
+            )
+
+    def conditioning(self) -> Conditioning:
+        """Return the shift and the scale."""
+        seen = ~np.isnan(self.low)
+        return Conditioning(self.mean, float(np.sqrt(self.variance[seen].mean())))
+
+
+def covariance_of(rows: RowDataset) -> torch.Tensor:
+    """Return the weighted covariance of conditioned rows, holes at the mean, in float64."""
+    weight = rows.weight.double() / rows.weight.double().sum()
+    covariance = torch.zeros((rows.n_features,) * 2, dtype=torch.float64)
+    for chunk in rows.gen_chunks():
+        x = rows.values(chunk)[0].double()
+        covariance += (x * weight[chunk, None]).T @ x
+    return covariance
+
+
+def statistics_of(rows: RowDataset) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return variance, least and largest value of each column of conditioned rows, in float64.
+
+    Holes do not count; a column of nothing else has 0 for all three.
+    """
+    total, square = torch.zeros((2, rows.n_features), dtype=torch.float64)
+    low = torch.full_like(total, torch.inf)
+    high = -low
+    for chunk in rows.gen_chunks():
+        x, observed = rows.values(chunk)
+        known = torch.ones_like(x) if observed is None else observed
+        weight = (rows.weight[chunk, None] * known).double()
+        total += weight.sum(0)
+        square += (weight * x.double() ** 2).sum(0)
+        low = torch.minimum(low, torch.where(known > 0, x, torch.inf).amin(0).double())
+        high = torch.maximum(high, torch.where(known > 0, x, -torch.inf).amax(0).double())
+    seen = total > 0
+    zero = torch.zeros_like(total)
+    return (
+        torch.where(seen, square / torch.where(seen, total, 1), zero),
+        torch.where(seen, low, zero),
+        torch.where(seen, high, zero),
+    )

@@ -1,0 +1,104 @@
+"""Leading principal axes of conditioned rows."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import linalg
+from scipy.sparse.linalg import LinearOperator, svds
+from sklearn.utils.extmath import randomized_svd, svd_flip
+
+from skae.data._chunks import concatenate_chunks
+from skae.data._dataset import InMemoryDataset, LazyDataset, RowDataset
+from skae.data._moments import covariance_of
+
+EXACT_UP_TO = 2048  # rows or columns; beyond, leading axes come from a truncated decomposition
+
+
+def principal_axes(
+    rows: RowDataset, n_components: int, random_state: np.random.RandomState
+) -> NDArray:
+    """Return leading principal axes of conditioned rows, holes at the mean.
+
+    Parameters
+    ----------
+    rows : RowDataset
+        Centred, up to rounding.
+    n_components : int
+    random_state : RandomState
+        Used by the truncated decomposition alone.
+
+    Returns
+    -------
+    axes : ndarray of shape (k, d)
+        Orthonormal, by decreasing variance, the largest entry positive; k is `n_components` or
+        the rank, if that is less.
+    """
+    n, d = len(rows), rows.n_features
+    n_components = min(n_components, n, d)
+    if d <= EXACT_UP_TO:
+        covariance = covariance_of(rows).numpy()
+        variances, axes = linalg.eigh(covariance, subset_by_index=[d - n_components, d - 1])
+        variances, axes = variances[::-1], axes.T[::-1]
+        noise = variances[0] * np.finfo(variances.dtype).eps * d
+    else:
+        s, axes = truncated_svd(rows, n_components, random_state)
+        variances = s.astype(np.float64) ** 2
+        # The error of a singular value is a small multiple of the largest one's rounding.
+        noise = variances[0] * (8 * torch.finfo(rows.dtype).eps) ** 2
+    _, axes = svd_flip(None, axes[variances > noise], u_based_decision=False)
+    return axes.astype(np.float64)
+
+
+def truncated_svd(
+    rows: RowDataset, n_components: int, random_state: np.random.RandomState
+) -> tuple[NDArray, NDArray]:
+    """Return the leading singular values and right singular vectors of weighted rows."""
+    n, d = len(rows), rows.n_features
+    root = (rows.weight / rows.weight.mean()).sqrt()
+    if isinstance(rows, InMemoryDataset):
+        x = (rows.x * root[:, None]).numpy()
+        if n <= EXACT_UP_TO:
+            _, s, axes = linalg.svd(x, full_matrices=False)
+        else:
+            _, s, axes = randomized_svd(x, n_components, n_iter=7, random_state=random_state)
+        return s[:n_components], axes[:n_components]
+    if n_components >= min(n, d):
+        raise ValueError(
+            f"A start at PCA needs n_components below {min(n, d)}, the smaller side of X, where X "
+            f"is sparse or in a file and has more than {EXACT_UP_TO} columns; got {n_components}."
+        )
+    operator = _operator(cast(LazyDataset, rows), root.double().numpy())
+    start = random_state.uniform(-1, 1, size=min(n, d))
+    _, s, axes = svds(operator, k=n_components, v0=start)
+    return s[::-1], axes[::-1]
+
+
+def _operator(rows: LazyDataset, root: NDArray) -> LinearOperator:
+    """Return the product with weighted rows, which are never there all at once."""
+    table, conditioning = rows.table, rows.conditioning
+    shape = (len(rows), rows.n_features)
+    if table.sparse and rows.complete:
+        # The shift would fill the zeros, so it is applied to the product.
+        X, shift, scale = table.matrix(), conditioning.shift, conditioning.scale
+        return LinearOperator(
+            shape,
+            matvec=lambda v: root * (X @ v.ravel() - shift @ v.ravel()) / scale,
+            rmatvec=lambda u: (X.T @ (root * u.ravel()) - shift * (root @ u.ravel())) / scale,
+            dtype=np.float64,
+        )
+
+    def piece_of(chunk: slice) -> NDArray:
+        return rows.values(chunk)[0].double().numpy() * root[chunk, None]
+
+    return LinearOperator(
+        shape,
+        matvec=lambda v: concatenate_chunks(
+            len(rows), (piece_of(p) @ v.ravel() for p in rows.gen_chunks())
+        ),
+        rmatvec=lambda u: sum(piece_of(p).T @ u.ravel()[p] for p in rows.gen_chunks()),
+        dtype=np.float64,
+    )

@@ -1,0 +1,57 @@
+"""The random numbers of a fit, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Random:
+    """The random numbers of one fit.
+
+    Parameters
+    ----------
+    seed : int
+    like : Tensor
+        Has the dtype and the device of what is drawn.
+    """
+
+    def __init__(self, seed: int, like: Tensor):
+        self.dtype, self.device = like.dtype, like.device
+        # Nothing is drawn on torch's meta device, which has no generator.
+        device = "cpu" if self.device.type == "meta" else self.device
+        self.generator = torch.Generator(device).manual_seed(seed)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Draw from [0, 1)."""
+        return self._drawn(torch.rand, shape)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Draw from N(0, 1)."""
+        return self._drawn(torch.randn, shape)
+
+    def signs(self, *shape: int) -> Tensor:
+        """Draw from -1 and 1."""
+        return self.integers(2, *shape).to(self.dtype) * 2 - 1
+
+    def integers(self, high: int, *shape: int) -> Tensor:
+        """Draw integers of at least 0 and less than `high`."""
+        return self._drawn(partial(torch.randint, high), shape, torch.int64)
+
+    def choices(self, weight: Tensor, n: int) -> Tensor:
+        """Draw n indices with replacement, by their weight."""
+        upto = weight.double().cumsum(0)
+        index = torch.searchsorted(upto, self.uniform(n).double() * upto[-1], right=True)
+        return index.clamp_max(len(weight) - 1)
+
+    def _drawn(
+        self, draw: Callable[..., Tensor], shape: tuple[int, ...], dtype: torch.dtype | None = None
+    ) -> Tensor:
+        options: dict[str, Any] = {"dtype": dtype or self.dtype, "device": self.device}
+        if self.device.type != "meta":
+            options["generator"] = self.generator
+        return draw(shape, **options)

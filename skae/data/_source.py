@@ -1,0 +1,159 @@
+"""The user's rows, wherever they are: in memory, in a file, or sparse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from sklearn.base import BaseEstimator
+from sklearn.utils.sparsefuncs import min_max_axis
+from sklearn.utils.validation import validate_data
+
+from skae._numeric_input import as_numeric, check_names, infinity_in
+from skae._validation import rescale_weights
+from skae.data._chunks import concatenate_chunks, gen_chunks
+
+FLOATS = [np.float64, np.float32]
+
+
+class DataSource:
+    """Rows that are read as dense arrays, when they are asked for.
+
+    Parameters
+    ----------
+    X : ndarray or csr_array of shape (n, d)
+        Validated; a memory map stays in its file, whatever its dtype.
+    in_file : bool
+        Whether X is a memory map.
+    index : ndarray of int or None
+        Rows of X that the table has; None is all.
+    """
+
+    def __init__(self, X: Any, in_file: bool = False, index: NDArray | None = None):
+        if sparse.issparse(X) and not X.has_canonical_format:
+            X = X.copy()  # the user's stays as it is
+            X.sum_duplicates()
+        self.X = X
+        self.in_file = in_file
+        self.index = index
+        self.shape = (X.shape[0] if index is None else len(index), X.shape[1])
+        self.dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def sparse(self) -> bool:
+        """Whether X is sparse."""
+        return sparse.issparse(self.X)
+
+    @property
+    def out_of_core(self) -> bool:
+        """Whether rows stay where they are, to be read a batch at a time."""
+        return self.in_file or self.sparse
+
+    def gen_chunks(self) -> Iterator[slice]:
+        """Cut the rows into pieces of a few million cells."""
+        return gen_chunks(*self.shape)
+
+    def __getitem__(self, which: slice | NDArray) -> NDArray:
+        """Return rows, dense, in the table's dtype."""
+        rows = self.X[which if self.index is None else self.index[which]]
+        return np.asarray(rows.toarray() if self.sparse else rows, dtype=self.dtype)
+
+    def columns(self, which: slice) -> NDArray:
+        """Return columns, dense, in the table's dtype."""
+        columns = self.X[:, which] if self.index is None else self.X[self.index, which]
+        return np.asarray(columns.toarray() if self.sparse else columns, dtype=self.dtype)
+
+    def has_missing(self) -> bool:
+        """Tell whether a value is missing."""
+        if self.sparse:
+            return bool(np.isnan(self.matrix().data).any())
+        return any(np.isnan(self[chunk]).any() for chunk in self.gen_chunks())
+
+    def empty_rows(self) -> NDArray:
+        """Tell for each row whether all its values are missing."""
+        if self.sparse and not self.has_missing():
+            return np.zeros(len(self), dtype=bool)
+        return concatenate_chunks(
+            len(self), (np.isnan(self[chunk]).all(axis=1) for chunk in self.gen_chunks())
+        )
+
+    def ranges(self) -> tuple[NDArray, NDArray]:
+        """Return the least and the largest value of each column, NaN where there is none."""
+        if self.sparse:
+            return min_max_axis(self.matrix(), axis=0, ignore_nan=True)
+        bounds = [
+            (np.fmin.reduce(x), np.fmax.reduce(x)) for x in map(self.__getitem__, self.gen_chunks())
+        ]
+        lows, highs = zip(*bounds, strict=True)
+        return np.fmin.reduce(lows), np.fmax.reduce(highs)
+
+    def matrix(self) -> Any:
+        """Return the rows of a sparse table, sparse."""
+        return self.X if self.index is None else self.X[self.index]
+
+    def take(self, which: NDArray) -> DataSource:
+        """Return a table of some of the rows; of those in memory, a copy."""
+        if self.out_of_core:
+            index = which if self.index is None else self.index[which]
+            return DataSource(self.X, self.in_file, index)
+        return DataSource(self.X[which])
+
+
+def check_n_samples(n_rows: int, at_least: int = 2) -> None:
+    """Raise ValueError where too few rows can be learned from."""
+    if n_rows < at_least:
+        raise ValueError(
+            f"X has n_samples = {n_rows} with a weight above 0 and an observed value, while a "
+            f"minimum of {at_least} is required; pass more rows."
+        )
+
+
+def drop_empty_rows(
+    table: DataSource, weight: NDArray, at_least: int = 2
+) -> tuple[DataSource, NDArray]:
+    """Drop rows of weight 0 or with nothing observed, and bring weights into (0, 1)."""
+    weight = rescale_weights(weight)
+    # Beside the largest, less than this is nothing in the precision of training.
+    keep = np.flatnonzero((weight > np.finfo(np.float32).tiny) & ~table.empty_rows())
+    check_n_samples(len(keep), at_least)
+    if len(keep) < len(table):
+        table, weight = table.take(keep), weight[keep]
+    return table, rescale_weights(weight)
+
+
+@np.errstate(invalid="ignore")  # scikit-learn sums what it checks, infinities of both signs, too
+def read_source(
+    estimator: BaseEstimator,
+    X: ArrayLike,
+    *,
+    reset: bool,
+    at_least: int = 1,
+    sparse_too: bool = True,
+) -> DataSource:
+    """Validate a user's rows for an estimator, with sentences about what is wrong with them."""
+    X = as_numeric(X)
+    # A conversion would copy a whole file; rows of one are converted when they are read.
+    in_file = isinstance(X, np.memmap) and X.dtype.kind in "biuf"
+    try:
+        validated = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            accept_sparse="csr" if sparse_too else False,
+            dtype=None if in_file else FLOATS,
+            order=None if in_file else "C",
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=at_least,
+        )
+    except ValueError as error:
+        if sentence := infinity_in(X):
+            raise ValueError(sentence) from error
+        check_names(X)
+        raise
+    return DataSource(validated, in_file)

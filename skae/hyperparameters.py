@@ -1,0 +1,146 @@
+"""Hyperparameters declared once: default, constraint and documentation.
+
+``@hyperparameters`` turns the declarations in a class body into the explicit keyword ``__init__``
+that scikit-learn introspects, into ``_parameter_constraints``, and into the *Parameters* section
+of the docstring, inherited declarations included::
+
+    @hyperparameters
+    class Ridge(BaseEstimator):
+        \"\"\"Least squares with a penalty.
+
+Parameters
+----------
+        {parameters}
+        \"\"\"
+
+        alpha: float = param(NON_NEGATIVE, default=1.0, doc="Weight of the penalty.")
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from functools import partial
+from numbers import Integral, Real
+from typing import Any, TypeVar, dataclass_transform
+
+import numpy as np
+
+from skae._sklearn import Interval, StrOptions, make_constraint
+
+# Where HTML representations link to: the URL of a class's page in the documentation, with
+# ``{estimator_name}`` for the name of the class. Empty, there are no links.
+DOCUMENTATION_URL = ""
+
+C = TypeVar("C", bound=type)
+
+
+class IntegerInterval(Interval):
+    """An interval of integers without the booleans, which Python counts among them."""
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        return not isinstance(val, bool) and super().is_satisfied_by(val)
+
+
+POSITIVE_INT = IntegerInterval(Integral, 1, None, closed="left")
+POSITIVE = Interval(Real, 0, None, closed="neither")
+NON_NEGATIVE = Interval(Real, 0, None, closed="left")
+FRACTION = Interval(Real, 0, 1, closed="neither")
+
+
+def one_of(*names: str) -> StrOptions:
+    """Return the constraint that a parameter is one of these strings."""
+    return StrOptions(set(names))
+
+
+def param(*constraints: Any, default: Any = MISSING, doc: str, kw_only: bool = True) -> Any:
+    """Declare a hyperparameter inside a class decorated by `hyperparameters`.
+
+    Parameters
+    ----------
+    *constraints : object
+        Alternatives, each as in scikit-learn's ``_parameter_constraints``.
+    default : object
+        An immutable default; by name, for type checkers to see that there is one. Without one, the
+        parameter must be given.
+    doc : str
+        What the parameter does, as it stands in the docstring.
+    kw_only : bool, default=True
+        Whether it must be given by its name.
+    """
+    return field(
+        default=default,
+        kw_only=kw_only,
+        metadata={"constraints": list(constraints), "doc": textwrap.dedent(doc).strip()},
+    )
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(param,))
+def hyperparameters(cls: C) -> C:
+    """Derive ``__init__``, ``_parameter_constraints``, docstring and link to the documentation."""
+    made: Any = dataclass(eq=False, repr=False, match_args=False)(cls)
+    declared = sorted(fields(made), key=lambda f: bool(f.kw_only))
+    made._parameter_constraints = {f.name: f.metadata["constraints"] for f in declared}
+    made._doc_link_module = "skae"
+    made._doc_link_template = property(lambda self: DOCUMENTATION_URL)
+    if made.__doc__:
+        parts = getattr(made, "_doc_parts", {})
+        made.__doc__ = splice(made.__doc__, parameters="\n".join(map(_entry, declared)), **parts)
+    return made
+
+
+def splice(doc: str, **parts: str) -> str:
+    """Replace each line that is only ``{name}`` by the part of that name, at its indentation."""
+    lines = []
+    for line in doc.splitlines():
+        part = parts.get(line.strip()[1:-1]) if line.strip().startswith("{") else None
+        if part is None:
+            lines.append(line)
+        else:
+            lines.append(textwrap.indent(part, line[: len(line) - len(line.lstrip())]))
+    return "\n".join(lines)
+
+
+def fingerprint(value: Any) -> Any:
+    """Return what JSON can write and what is the same, in any process, for equal parameters."""
+    if isinstance(value, Mapping):
+        return {str(k): fingerprint(value[k]) for k in sorted(value, key=str)}
+    if isinstance(value, (list, tuple)):
+        return [fingerprint(v) for v in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return fingerprint(value.tolist())
+    if isinstance(value, partial):
+        return ["partial", *map(fingerprint, (value.func, value.args, value.keywords))]
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}:{value.__qualname__}"
+    kind = f"{type(value).__module__}:{type(value).__qualname__}"
+    if hasattr(value, "get_params"):
+        return [kind, fingerprint(value.get_params(deep=False))]
+    # The representation that every object has is the address it has in this process.
+    return kind if type(value).__repr__ is object.__repr__ else f"{kind} {value!r}"
+
+
+def _entry(declared: Any) -> str:
+    kinds = ", ".join(_kind(c) for c in declared.metadata["constraints"])
+    text = textwrap.indent(declared.metadata["doc"], "    ")
+    default = "" if declared.default is MISSING else f", default={declared.default!r}"
+    return f"{declared.name} : {kinds}{default}\n{text}"
+
+
+def _kind(constraint: Any) -> str:
+    named = {
+        "boolean": "bool",
+        "random_state": "int, RandomState instance",
+        "verbose": "int",
+        None: "None",
+    }
+    if isinstance(constraint, (str, type(None))) and constraint in named:
+        return named[constraint]
+    if isinstance(constraint, type):
+        return constraint.__name__
+    if isinstance(constraint, StrOptions):
+        return "{" + ", ".join(f"'{name}'" for name in sorted(constraint.options)) + "}"
+    if isinstance(constraint, Interval):
+        return str(constraint).removeprefix("a").removeprefix("n").strip().replace(" the range", "")
+    return str(make_constraint(constraint))

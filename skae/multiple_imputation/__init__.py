@@ -1,0 +1,6 @@
+"""Any estimator on several imputed tables, and Rubin's rules."""
+
+from skae.multiple_imputation._pooled_estimator import PooledEstimator
+from skae.multiple_imputation._rubin import pool_estimates
+
+__all__ = ["PooledEstimator", "pool_estimates"]

@@ -1,0 +1,5 @@
+"""Outlier detection by any autoencoder."""
+
+from skae.outlier._detector import AutoencoderOutlierDetector
+
+__all__ = ["AutoencoderOutlierDetector"]

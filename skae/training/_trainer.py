@@ -1,0 +1,258 @@
+"""skorch's net, cut to whole batches and one synchronisation an epoch."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skorch import NeuralNet
+from skorch.callbacks import EpochTimer, LRScheduler, PrintLog
+from torch import Tensor, nn
+
+from skae.data import Random
+from skae.data._dataset import Batches, RowDataset
+from skae.exceptions import AutoencoderWarning, DivergenceError
+from skae.training._best_epoch import BestEpoch
+from skae.training._checkpoint import Checkpoint
+from skae.training._interrupts import keeps_best_epoch
+from skae.training._optimizer import options_of
+from skae.training._random import draws_by_itself, seeded
+from skae.training._schedules import SCHEDULES
+
+DIVERGED = 1e3  # times the loss of a reconstruction by the mean
+
+
+class WeightedMean(nn.Module):
+    """The loss of a batch: sum(w * loss) / (rows * mean training weight)."""
+
+    def __init__(self, mean_weight: float):
+        super().__init__()
+        self.mean_weight = mean_weight
+
+    def forward(self, losses: Tensor, weight: Tensor) -> Tensor:
+        return losses @ weight / (len(weight) * self.mean_weight)
+
+
+class HoldOut:
+    """Split rows once: the given ones are held out."""
+
+    def __init__(self, held_out: NDArray):
+        self.held_out = held_out
+
+    def __call__(self, rows: RowDataset) -> tuple[RowDataset, RowDataset]:
+        kept = np.setdiff1d(np.arange(len(rows)), self.held_out)
+        return rows.take(torch.from_numpy(kept)), rows.take(torch.from_numpy(self.held_out))
+
+
+class Trainer(NeuralNet):
+    """Train a module whose call gives the objective per row.
+
+    Parameters
+    ----------
+    schedule : str
+        Name of a learning-rate schedule.
+    precision : str
+        'full', or 'bf16' for autocast.
+    seed : int
+        Of what objectives draw in training.
+    validation_seed : int
+        Of what they draw whenever the held-out rows are evaluated: the same each time.
+    mean_loss : float
+        Loss of a reconstruction by the mean. A loss that is far above this, that of the first step
+        and that of the held-out rows at the start shows divergence.
+    endless : bool
+        Whether the rows are a chunk of a stream: what depends on how far training is, is as at
+        its end.
+    warm_up : float
+        Share of the training before which no epoch counts.
+    patience, tol, n_errors
+        See `BestEpoch`; used where rows are held out.
+    checkpoint : Checkpoint or None
+        Where to note progress, and to go on from.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        schedule: str = "constant",
+        precision: str = "full",
+        seed: int = 0,
+        validation_seed: int = 0,
+        mean_loss: float = 1.0,
+        endless: bool = False,
+        warm_up: float = 0.0,
+        patience: int = 10,
+        tol: float = 0.0,
+        n_errors: float = 3.0,
+        checkpoint: Checkpoint | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(*args, **kwargs)
+        self.schedule = schedule
+        self.precision = precision
+        self.seed = seed
+        self.validation_seed = validation_seed
+        self.mean_loss = mean_loss
+        self.endless = endless
+        self.warm_up = warm_up
+        self.patience = patience
+        self.tol = tol
+        self.n_errors = n_errors
+        self.checkpoint = checkpoint
+
+    @property
+    def _default_callbacks(self) -> list:
+        return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
+
+    def initialize_optimizer(self, *args: Any, **kwargs: Any) -> Trainer:
+        """Initialise the optimiser, and note what it is before schedules and callbacks act."""
+        super().initialize_optimizer(*args, **kwargs)
+        self.options_ = options_of(self)
+        self.rates_ = [group["lr"] for group in self.optimizer_.param_groups]
+        return self
+
+    def train(self, rows: RowDataset) -> None:
+        """Run the epochs, or as many as there is patience for, and restore the best one."""
+        self.n_steps_ = self.n_epochs_ = 0
+        self.first_loss_: float | None = None
+        self.stop_ = False
+        self.best_: BestEpoch | None = None
+        if self.schedule != "constant" and any(
+            isinstance(c, LRScheduler) for _, c in self.callbacks_
+        ):
+            raise ValueError(
+                f"Both schedule={self.schedule!r} and the LRScheduler in net_params set the "
+                "learning rate; set schedule='constant'."
+            )
+        try:
+            self.notify("on_train_begin", X=rows)
+            self.fit_loop(rows)
+        except KeyboardInterrupt:
+            if not keeps_best_epoch():
+                raise
+            del self.history[self.n_epochs_ :]
+            kept = "the weights as they are" if self.best_ is None else f"epoch {self.best_.epoch}"
+            warnings.warn(
+                f"Interrupted after {self.n_epochs_} of {self.max_epochs} epochs; keeping {kept}.",
+                AutoencoderWarning,
+                stacklevel=2,
+            )
+        if self.best_ is not None:
+            self.best_.restore()
+        self.notify("on_train_end", X=rows)
+
+    def fit_loop(
+        self, X: RowDataset, y: None = None, epochs: int | None = None, **_: Any
+    ) -> Trainer:
+        """Run the epochs."""
+        train, held_out = self.get_split_datasets(X)
+        batches = self.get_iterator(train, training=True).to(self.device)
+        batches.random = self.random_ = Random(self.seed, batches.progress)
+        self.draws_by_itself_ = draws_by_itself(self.module_)
+        epochs = self.max_epochs if epochs is None else epochs
+        self.n_steps_planned_ = max(1, epochs * len(batches))
+        if held_out is not None:
+            looks = self.get_iterator(held_out, training=False).to(self.device)
+            self.best_ = BestEpoch(
+                self.module_,
+                held_out.weight.to(self.device),
+                self._losses(looks),
+                patience=self.patience,
+                tol=self.tol,
+                n_errors=self.n_errors,
+            )
+        told = {"dataset_train": train, "dataset_valid": held_out}
+        if self.checkpoint is not None:
+            self.checkpoint.resume(self, batches.generator)
+        for epoch in range(self.n_epochs_ + 1, epochs + 1):
+            if self.stop_ or (self.best_ is not None and self.best_.exhausted):
+                break
+            self.notify("on_epoch_begin", **told)
+            self.run_single_epoch(batches, training=True, prefix="train", step_fn=self.train_step)
+            if self.best_ is not None:
+                counts = epoch > self.warm_up * epochs
+                loss = self.best_.update(epoch, self._losses(looks), counts=counts)
+                self._record("valid_loss", loss)
+                self.history.record("valid_loss_best", self.best_.epoch == epoch)
+            self.history[-1]["batches"].clear()
+            self.n_epochs_ = epoch
+            self.notify("on_epoch_end", **told)
+            if self.checkpoint is not None:  # after callbacks, which stop the fit or draw
+                self.checkpoint.note(self, batches.generator)
+        return self
+
+    def run_single_epoch(
+        self,
+        iterator: Batches,
+        training: bool,
+        prefix: str,
+        step_fn: Callable[..., dict[str, Tensor]],
+        **_: Any,
+    ) -> None:
+        """Take one step a batch and record the mean loss."""
+        anneal = SCHEDULES[self.schedule]
+        self._set_training(training)
+        total: Tensor | float = 0.0
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            progress = 1.0 if self.endless else self.n_steps_ / self.n_steps_planned_
+            iterator.progress.fill_(progress)
+            if self.schedule != "constant":
+                for group, rate in zip(self.optimizer_.param_groups, self.rates_, strict=True):
+                    group["lr"] = rate * anneal(progress)
+            step = step_fn(batch)
+            total = total + step["loss"].detach() * len(batch.x)
+            if self.first_loss_ is None:
+                self.first_loss_ = float(step["loss"].detach())
+            self.n_steps_ += 1
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+        self._record(f"{prefix}_loss", float(total) / len(iterator.rows))
+
+    def train_step_single(self, batch: Any, **_: Any) -> dict[str, Tensor]:
+        """Compute the loss of a batch and its gradient."""
+        with self._network_draws(self.seed + self.n_steps_), self._autocast():
+            losses = self.module_(batch)
+        loss = self.criterion_(losses, batch.weight)
+        loss.backward()
+        return {"loss": loss, "y_pred": losses}
+
+    def _losses(self, looks: Any) -> Tensor:
+        """Return the objective of each held-out row, with the same noise every time."""
+        self._set_training(False)
+        looks.progress.fill_(1.0)
+        looks.random = Random(self.validation_seed, looks.progress)
+        network_draws = self._network_draws(self.validation_seed)
+        with torch.no_grad(), network_draws, self._autocast():
+            losses = torch.empty_like(looks.rows.weight, device=self.device)
+            start = 0
+            for batch in looks:
+                losses[start : start + len(batch.x)] = self.module_(batch)
+                start += len(batch.x)
+        return losses
+
+    def _network_draws(self, seed: int) -> AbstractContextManager:
+        """Seed torch's generator for the layers that draw from it, if there are any."""
+        return seeded(seed, self.device) if self.draws_by_itself_ else nullcontext()
+
+    def _autocast(self) -> AbstractContextManager:
+        if self.precision == "full":
+            return nullcontext()
+        return torch.autocast(torch.device(self.device).type, dtype=torch.bfloat16)
+
+    def _record(self, name: str, loss: float) -> None:
+        self.history.record(name, loss)
+        first = cast(float, self.first_loss_)
+        start = 0.0 if self.best_ is None else float(self.best_.weight @ self.best_.start_losses)
+        usual = max(loss for loss in (self.mean_loss, first, start) if math.isfinite(loss))
+        if not loss <= DIVERGED * usual:
+            raise DivergenceError(
+                f"The fit diverged in epoch {len(self.history)}: {name} = {loss:.3g}, where the "
+                f"first step had {first:.3g} and a reconstruction by the mean has "
+                f"{self.mean_loss:.3g}; lower learning_rate (now {self.lr:g})."
+            )

@@ -1,0 +1,606 @@
+import copy
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_iris
+from sklearn.impute import MissingIndicator, SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+import skae
+from skae import (
+    Autoencoder,
+    AutoencoderImputer,
+    AutoencoderWarning,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
+    KSparseAutoencoder,
+    LinearAutoencoder,
+    SparseAutoencoder,
+    VariationalAutoencoder,
+    make_missing,
+)
+from skae.data import Batch, Random
+from skae.impute import _network
+from skae.impute._network import ImputationNetwork, bins
+from skae.impute._residuals import tensors
+from skae.training import _trainer
+
+LINEAR = LinearAutoencoder(1, max_iter=5)
+DENOISER = DenoisingAutoencoder(noise="masking", max_iter=3, early_stopping=False)
+
+DROPPED = pytest.mark.filterwarnings("ignore:Columns without any observed:skae.AutoencoderWarning")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_network, "STEPS", 60)
+        yield
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Two columns are free, one is linear in them, one is a product."""
+    z = np.random.default_rng(0).normal(size=(400, 2))
+    return np.c_[z, z[:, 0] - z[:, 1], z[:, 0] * z[:, 1]] * [1, 10, 100, 1] + [0, 5, 0, 1]
+
+
+@pytest.fixture(scope="module")
+def holed(table):
+    return make_missing(table, fraction=0.2, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def fitted(holed):
+    return AutoencoderImputer(random_state=0).fit(holed)
+
+
+def rmse(filled, table, holed):
+    holes = np.isnan(holed)
+    std = table.std(0)
+    return np.sqrt((((filled - table) / std)[holes] ** 2).mean())
+
+
+# ---------------------------------------------------------------------------------- mathematics
+
+
+def test_what_is_linear_is_filled_as_by_the_gaussian_and_products_better(table, monkeypatch):
+    monkeypatch.setattr(_network, "STEPS", 200)
+    holed = table.copy()
+    holed[:300:2, 3] = holed[1:300:2, 2] = np.nan
+    imputer = AutoencoderImputer(random_state=0).fit(holed[:300])
+    test = table[300:].copy()
+    test[::2, 3] = test[1::2, 2] = np.nan
+    for neighbors in (imputer._neighbors, None):
+        imputer._neighbors = neighbors
+        away = (imputer.transform(test) - table[300:]) / table.std(0)
+        assert np.sqrt((away[1::2, 2] ** 2).mean()) < 0.3
+        assert np.sqrt((away[::2, 3] ** 2).mean()) < 0.85
+
+
+def test_too_little_to_learn_from_is_left_to_the_gaussian(rng):
+    x = rng.normal(size=30)
+    X = np.c_[x, 2 * x + 1]
+    X[0, 1] = np.nan
+    for seed in range(10):
+        imputer = AutoencoderImputer(clip=False, random_state=seed).fit(X)
+        assert imputer.estimator_ is None
+        np.testing.assert_allclose(imputer.transform([[3, np.nan]]), [[3, 7]], rtol=1e-4)
+    one = AutoencoderImputer().fit([[1.0], [np.nan], [4.0]])
+    np.testing.assert_allclose(one.transform([[np.nan]]), [[2.5]])
+
+
+def test_training_that_brings_nothing_leaves_the_gaussian(rng):
+    X = rng.multivariate_normal(np.zeros(4), np.eye(4) / 2 + 0.5, size=200)
+    holed = make_missing(X, random_state=0)
+    imputer = AutoencoderImputer(random_state=0, clip=False).fit(holed)
+    if imputer.estimator_.best_epoch_ == 0:
+        gaussian = copy.copy(imputer)
+        gaussian.estimator_ = imputer._neighbors = None
+        np.testing.assert_allclose(imputer.transform(holed), gaussian.transform(holed), rtol=1e-6)
+    assert rmse(imputer.transform(holed), X, holed) < rmse(
+        SimpleImputer().fit_transform(holed), X, holed
+    )
+
+
+def test_only_hidden_cells_count_in_training(fitted):
+    model, module = fitted.estimator_, fitted.estimator_.module_
+    x = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+    known = (torch.rand(50, 4, generator=torch.Generator().manual_seed(1)) < 0.8).float()
+    batch = Batch(x * known, known, torch.ones(50), torch.ones(()))
+    seen = model._corrupt(module, batch._replace(random=Random(0, x)))
+    with torch.no_grad():
+        module.train()
+        module.encoder.eval()  # no dropout
+        losses = model._objective(module, batch._replace(random=Random(0, x)))
+        module.eval()
+    assert (seen.observed <= known).all()
+    assert (seen.x == x * seen.observed).all()
+    with torch.no_grad():
+        away = (model._reconstruct(module, seen) - x) * (known - seen.observed)
+    torch.testing.assert_close(losses, away.square().mean(1))
+
+
+def test_values_are_told_by_their_quantiles():
+    rows = skae.training.InMemoryDataset(torch.arange(13.0)[:, None], None, torch.ones(13))
+    low, width = bins(rows, 4)
+    np.testing.assert_allclose(low, [[0, 3, 6, 9]])
+    np.testing.assert_allclose(width, [[3, 3, 3, 3]])
+    same = skae.training.InMemoryDataset(torch.tensor([[1.0]] * 12 + [[2.0]]), None, torch.ones(13))
+    assert torch.isinf(bins(same, 4)[1]).sum() == 3
+
+
+# --------------------------------------------------------------------------------------- promises
+
+
+@pytest.mark.parametrize(
+    ("estimator", "dtype"),
+    [(None, np.float64), (None, np.float32), (LINEAR, np.float64), (DENOISER, np.float32)],
+)
+def test_observed_cells_come_back_and_holes_are_filled(table, holed, estimator, dtype):
+    X = holed.astype(dtype)
+    imputer = AutoencoderImputer(estimator, random_state=0).fit(X)
+    filled = imputer.transform(X)
+    assert filled.dtype == dtype
+    assert np.isfinite(filled).all()
+    np.testing.assert_array_equal(filled[~np.isnan(X)], X[~np.isnan(X)])
+    assert (filled >= np.nanmin(X, axis=0)).all()
+    assert (filled <= np.nanmax(X, axis=0)).all()
+    alone = [imputer.transform(row[None])[0] for row in X[:9]]
+    np.testing.assert_allclose(filled[:9], alone, rtol=1e-4, atol=1e-5)
+    if estimator is None:
+        means = SimpleImputer().fit_transform(X)
+        assert rmse(filled, table, X) < 0.95 * rmse(means, table, X)
+
+
+def test_complete_rows_and_columns_that_were_complete(table):
+    imputer = AutoencoderImputer(random_state=0).fit(table)
+    np.testing.assert_array_equal(imputer.transform(table), table)
+    holed = table.copy()
+    holed[:, 2] = np.nan
+    away = imputer.transform(holed)[:, 2] - table[:, 2]
+    assert np.abs(away).mean() < 0.3 * table[:, 2].std()
+
+
+def test_units_do_not_matter(holed, fitted):
+    one = fitted.transform(holed)
+    scaled = holed * [1, 1e-5, 1e6, 8] + [3, 0, 0, -4]
+    other = AutoencoderImputer(random_state=0).fit(scaled).transform(scaled)
+    np.testing.assert_allclose(other, one * [1, 1e-5, 1e6, 8] + [3, 0, 0, -4], rtol=1e-3)
+
+
+def test_rows_with_nothing_get_the_mean(holed, fitted):
+    X = np.r_[holed, np.full((5, 4), np.nan)]
+    imputer = AutoencoderImputer(random_state=0).fit(X)
+    np.testing.assert_allclose(
+        imputer.transform(X)[-5:], np.tile(np.nanmean(holed, axis=0), (5, 1)), atol=5
+    )
+    np.testing.assert_array_equal(imputer.transform(holed), fitted.transform(holed))
+
+
+@DROPPED
+def test_columns_with_nothing_are_dropped_or_zero(holed):
+    X = np.insert(holed, 1, np.nan, axis=1)
+    imputer = AutoencoderImputer(max_iter=1, random_state=0).fit(X)
+    assert imputer.transform(X).shape == holed.shape
+    assert imputer.get_feature_names_out().tolist() == ["x0", "x2", "x3", "x4"]
+    kept = clone(imputer).set_params(keep_empty_features=True).fit(X)
+    assert (kept.transform(X)[:, 1] == 0).all()
+    np.testing.assert_array_equal(kept.transform(X)[:, [0, 2, 3, 4]], imputer.transform(X))
+    assert AutoencoderImputer(keep_empty_features=True).fit_transform([[np.nan]] * 3).sum() == 0
+
+
+def test_sentinels_and_indicator(holed, fitted):
+    marked = np.where(np.isnan(holed), -1, holed)
+    imputer = AutoencoderImputer(missing_values=-1, add_indicator=True, random_state=0)
+    filled = imputer.fit_transform(marked)
+    np.testing.assert_array_equal(filled, np.c_[fitted.transform(holed), np.isnan(holed)])
+    simple = SimpleImputer(missing_values=-1, add_indicator=True).fit(marked)
+    assert imputer.get_feature_names_out().tolist() == simple.get_feature_names_out().tolist()
+
+
+def test_frames_come_back_as_frames(holed):
+    frame = pd.DataFrame(holed, columns=list("abcd"), index=range(7, 407))
+    imputer = AutoencoderImputer(max_iter=1, random_state=0).set_output(transform="pandas")
+    imputer.fit(frame)
+    filled = imputer.transform(frame)
+    assert filled.columns.tolist() == list("abcd")
+    assert filled.index.equals(frame.index)
+    assert not filled.isna().any().any()
+
+
+def test_weight_zero_is_absence(holed):
+    weight = np.repeat([1.0, 0], [300, 100])
+    imputer = AutoencoderImputer(max_iter=3, random_state=0)
+    one = clone(imputer).fit(holed, sample_weight=weight)
+    other = imputer.fit(holed[:300])
+    np.testing.assert_allclose(one.transform(holed), other.transform(holed), rtol=1e-6)
+    np.testing.assert_allclose(one.mean_, np.nanmean(holed[:300], axis=0))
+    np.testing.assert_allclose(one.scale_, np.nanstd(holed[:300], axis=0))
+
+
+def test_the_same_seed_is_the_same_imputer(holed, fitted):
+    np.testing.assert_array_equal(clone(fitted).fit_transform(holed), fitted.transform(holed))
+
+
+def test_files(holed, fitted, tmp_path):
+    linear = AutoencoderImputer(LINEAR, add_indicator=True, random_state=0).fit(holed)
+    for imputer in (fitted, linear):
+        skae.save(imputer, tmp_path / "imputer.skae")
+        for again in (pickle.loads(pickle.dumps(imputer)), skae.load(tmp_path / "imputer.skae")):
+            np.testing.assert_array_equal(again.transform(holed), imputer.transform(holed))
+
+
+def test_failed_fits_change_nothing(holed, fitted):
+    imputer = copy.deepcopy(fitted)
+    before = imputer.transform(holed)
+    with pytest.raises(ValueError, match="infinity"):
+        imputer.fit(np.where(holed > 0, np.inf, holed))
+    np.testing.assert_array_equal(imputer.transform(holed), before)
+
+
+def test_in_a_pipeline_and_a_grid():
+    X, y = load_iris(return_X_y=True)
+    X = make_missing(X, random_state=0)
+    pipeline = make_pipeline(
+        AutoencoderImputer(max_iter=2, random_state=0), LogisticRegression(max_iter=500)
+    )
+    grid = {"autoencoderimputer__estimator": [None, LINEAR]}
+    search = GridSearchCV(pipeline, grid, cv=2).fit(X, y)
+    assert search.best_score_ > 0.85
+    assert clone(search.best_estimator_).fit(X, y).score(X, y) > 0.85
+
+
+def test_infinity_and_text_are_refused(fitted):
+    with pytest.raises(ValueError, match="Column 1 of X holds infinity"):
+        fitted.transform([[0, np.inf, 0, 0]])
+    with pytest.raises(ValueError, match="Column 0 of X holds text"):
+        clone(fitted).fit([["a", 1.0], ["b", 2.0]])
+
+
+def test_the_private_autoencoder_is_not_public():
+    assert not hasattr(skae, ImputationNetwork.__name__)
+
+
+# ----------------------------------------------------------------------------------- uncertainty
+
+
+@pytest.fixture
+def normal(rng):
+    A = rng.normal(size=(5, 5))
+    return rng.multivariate_normal(np.arange(5.0), A @ A.T, size=1200)
+
+
+@pytest.mark.as_usual
+@pytest.mark.parametrize("fraction", [0.2, 0.5])
+def test_intervals_of_draws_cover(normal, fraction):
+    holed = make_missing(normal, fraction=fraction, random_state=0)
+    imputer = AutoencoderImputer(random_state=0).fit(holed[:600])
+    draws = imputer.sample(holed[600:], 100, random_state=0)
+    holes = np.isnan(holed[600:])
+    np.testing.assert_array_equal(draws[:, ~holes], np.tile(holed[600:][~holes], (100, 1)))
+    low, high = np.quantile(draws, [0.05, 0.95], axis=0)
+    inside = (low <= normal[600:]) & (normal[600:] <= high)
+    assert 0.85 < inside[holes].mean() < 0.94
+    filled = imputer.transform(holed[600:])
+    std = normal.std(0)
+    assert (np.abs(draws.mean(0) - filled) / std)[holes].mean() < 0.15
+
+
+def test_draws_of_a_row_belong_together(rng):
+    x = rng.normal(size=500)
+    X = np.c_[x + 0.05 * rng.normal(size=500), x, rng.normal(size=(500, 2))]
+    imputer = AutoencoderImputer(random_state=0).fit(make_missing(X, random_state=0))
+    both = np.tile([np.nan, np.nan, 0, 0], (300, 1))
+    drawn = imputer.sample(both, 1, random_state=0)[0]
+    assert np.corrcoef(drawn[:, 0], drawn[:, 1])[0, 1] > 0.9
+
+
+def test_a_variational_autoencoder_fills_and_draws_by_its_own_distribution(normal):
+    holed = make_missing(normal, fraction=0.3, random_state=0)
+    vae = VariationalAutoencoder(2, max_iter=5, early_stopping=False, random_state=0)
+    imputer = AutoencoderImputer(vae, clip=False).fit(holed[:600])
+    holed, normal = holed[600:], normal[600:]
+    Z = (holed - imputer.mean_) / imputer.scale_
+    expected = imputer.estimator_.conditional_mean(Z) * imputer.scale_ + imputer.mean_
+    np.testing.assert_allclose(imputer.transform(holed), expected, rtol=1e-5, atol=1e-5)
+    holes = np.isnan(holed)
+    low, high = np.quantile(imputer.sample(holed, 100, random_state=0), [0.05, 0.95], axis=0)
+    assert ((low <= normal) & (high >= normal))[holes].mean() == pytest.approx(0.9, abs=0.04)
+    report = imputer.over_impute(normal, random_state=0)
+    assert report["coverage"].mean() == pytest.approx(0.9, abs=0.04)
+
+
+def test_draws_follow_their_seed(holed, fitted):
+    one, other = (fitted.sample(holed, 2, random_state=4) for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+    assert one.shape == (2, *holed.shape)
+    with pytest.raises(ValueError, match="n_imputations must be a positive integer"):
+        fitted.sample(holed, 0)
+
+
+def test_over_impute_reports_what_hiding_by_hand_gives(table):
+    imputer = AutoencoderImputer(random_state=0).fit(table[:300])
+    report = imputer.over_impute(table[300:], 0.3, random_state=0)
+    own = np.random.RandomState(0).randint(2**31 - 1)
+    hidden = np.random.RandomState(own).uniform(size=(100, 4)) < 0.3
+    away = imputer.transform(np.where(hidden, np.nan, table[300:])) - table[300:]
+    expected = np.sqrt((away**2 * hidden).sum(0) / hidden.sum(0))
+    np.testing.assert_array_equal(report["n_cells"], hidden.sum(0))
+    np.testing.assert_allclose(report["rmse"], expected)
+    means = np.sqrt(((table[300:] - imputer.mean_) ** 2 * hidden).sum(0) / hidden.sum(0))
+    np.testing.assert_allclose(report["rmse_of_means"], means)
+    assert report["coverage"].between(0.6, 1).all()
+    with pytest.raises(ValueError, match="fraction must be between 0 and 1"):
+        imputer.over_impute(table, 1.0)
+
+
+def test_a_report_on_rows_that_were_holed_with_the_same_seed(table):
+    holed = make_missing(table, fraction=0.2, random_state=0)
+    imputer = AutoencoderImputer(max_iter=1, random_state=0).fit(holed)
+    n_cells = imputer.over_impute(holed, 0.1, random_state=0)["n_cells"]
+    assert n_cells.sum() == pytest.approx(0.1 * 0.8 * table.size, rel=0.3)
+
+
+@pytest.mark.parametrize("estimator", [None, LinearAutoencoder(1)])
+def test_tables_in_which_nothing_varies(estimator):
+    X = np.tile([1.0, 2.0, 3.0], (30, 1))
+    imputer = AutoencoderImputer(estimator, max_iter=1, random_state=0).fit(X)
+    assert imputer.transform([[np.nan, 2, np.nan]]).tolist() == [[1, 2, 3]]
+    drawn = imputer.sample([[np.nan, 2, np.nan]], 3, random_state=0)
+    np.testing.assert_allclose(drawn, np.tile([1, 2, 3], (3, 1, 1)))
+    assert imputer.over_impute(X, 0.5, random_state=0)["rmse"].tolist() == [0, 0, 0]
+    two = clone(imputer).fit_transform([[1, 2], [1, np.nan]])
+    assert two.tolist() == [[1, 2], [1, 2]]
+    weighed = clone(imputer).fit(np.arange(60.0).reshape(20, 3), sample_weight=np.eye(20)[4])
+    assert weighed.transform([[np.nan, 1, np.nan]]).tolist() == [[12, 1, 14]]
+
+
+def test_what_is_known_of_an_empty_column_stays(table):
+    X = np.insert(table, 1, np.nan, axis=1)
+    imputer = AutoencoderImputer(keep_empty_features=True, max_iter=1, random_state=0).fit(X)
+    row = np.array([[1.0, 5.0, np.nan, 2.0, 3.0], [1.0, np.nan, 1.0, 2.0, 3.0]])
+    assert imputer.transform(row)[:, 1].tolist() == [5, 0]
+    assert imputer.sample(row, 2, random_state=0)[:, :, 1].tolist() == [[5, 0], [5, 0]]
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        Autoencoder(2),
+        SparseAutoencoder(6),
+        KSparseAutoencoder(6, n_nonzero_coefs=2),
+        DenoisingAutoencoder(noise="masking"),
+        ContractiveAutoencoder(2),
+        VariationalAutoencoder(2),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_any_autoencoder_fills(holed, table, inner):
+    inner.set_params(max_iter=20, early_stopping=False)
+    imputer = AutoencoderImputer(inner, random_state=0).fit(holed)
+    holes = np.isnan(holed)
+    filled = imputer.transform(holed)
+    assert np.isfinite(filled).all()
+    np.testing.assert_array_equal(filled[~holes], holed[~holes])
+    by_mean = np.broadcast_to(np.nanmean(holed, axis=0), table.shape)
+    assert np.mean((filled - table)[holes] ** 2) < np.mean((by_mean - table)[holes] ** 2)
+
+
+@DROPPED
+def test_reports_name_columns_and_leave_out_empty_ones(holed):
+    frame = pd.DataFrame(np.insert(holed, 1, np.nan, axis=1), columns=list("abcde"))
+    imputer = AutoencoderImputer(max_iter=1, random_state=0).fit(frame)
+    assert imputer.over_impute(frame, random_state=0).index.tolist() == list("acde")
+    assert imputer.sample(frame, 2, random_state=0).shape == (2, 400, 4)
+
+
+def gaussian_imputer(**params):
+    return AutoencoderImputer(max_iter=1, random_state=0, **params)
+
+
+IDS = 2**60 + 1 + np.arange(20)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [IDS, IDS.astype("u8"), IDS.astype(object), np.ma.array(IDS, mask=IDS % 5 == 0), -IDS],
+    ids=["int64", "uint64", "objects", "masked", "negative"],
+)
+def test_integers_come_back_or_are_refused(ids):
+    X = np.ma.array([ids, ids]).T
+    X = X if np.ma.is_masked(X) else X.data
+    is_plain = X.dtype != object and not np.ma.is_masked(X)
+    for table in (X, X.tolist(), *([pd.DataFrame(X)] if is_plain else [])):
+        start_fit = gaussian_imputer()
+        with pytest.raises(ValueError, match="Column '?0'? of X holds -?11529.*'Int64'"):
+            start_fit.fit(table)
+        assert not [name for name in vars(start_fit) if name.endswith("_")]
+    held = (X - 1) // 2**30 * 2**30
+    gaussian_imputer().fit(held)
+    frame = pd.DataFrame(pd.array(ids.tolist(), dtype="Int64"), columns=["id"]).assign(x=range(20))
+    filled = gaussian_imputer().fit_transform(frame)["id"]
+    known = frame["id"].notna()
+    assert filled[known].equals(frame["id"][known])
+
+
+def test_what_stands_for_missing_need_not_be_held():
+    X = np.arange(40).reshape(20, 2)
+    X[3, 1] = np.iinfo(np.int64).max
+    filled = gaussian_imputer(missing_values=np.iinfo(np.int64).max).fit_transform(X)
+    assert filled[3, 1] <= 39
+    X[4, 1] = np.iinfo(np.int64).max - 1
+    with pytest.raises(ValueError, match="holds 9223372036854775806"):
+        gaussian_imputer(missing_values=np.iinfo(np.int64).max).fit(X)
+
+
+def test_text_of_arrays_is_for_frames():
+    """As the sentence says, and the advice works."""
+    X = np.array([["a", 1.0], [None, 2.0], ["b", 3.0]] * 20, dtype=object)
+    for table in (X, X.tolist(), X[:, 1:].astype(str)):
+        with pytest.raises(ValueError, match="Column 0 of X holds text, .* pandas DataFrame"):
+            gaussian_imputer().fit(table)
+    assert set(gaussian_imputer().fit_transform(pd.DataFrame(X))[0]) == {"a", "b"}
+
+
+def test_dropped_columns_are_named(holed):
+    X = pd.DataFrame(holed, columns=list("abcd")).assign(b=np.nan, d=np.nan)
+    for table, names in ((X, "'b', 'd'"), (X.to_numpy(), "1, 3")):
+        with pytest.warns(AutoencoderWarning, match=f"dropped: {names}. Set keep") as caught:
+            imputer = gaussian_imputer().fit(table)
+        assert len(caught) == 1
+        imputer.transform(table)
+        gaussian_imputer(keep_empty_features=True).fit(table)
+
+
+# ------------------------------------------------------------------------------ range, wild values
+
+
+def related(rng, n=200, noise=0.3):
+    return rng.normal(size=(n, 3)) @ rng.normal(size=(3, 6)) + noise * rng.normal(size=(n, 6))
+
+
+def test_what_others_determine_may_leave_the_range(rng):
+    table = np.tile(rng.normal(size=(100, 1)), (1, 10))
+    X = make_missing(table, fraction=0.25, random_state=0)
+    imputer = AutoencoderImputer(max_iter=5, random_state=0).fit(X[:50])
+    assert rmse(imputer.transform(X[50:]), table[50:], X[50:]) < 1e-3
+    # By the width of the range at most.
+    row = np.full((1, 10), 4 * table[:50].max())
+    row[0, 3] = np.nan
+    low, high = imputer.data_min_[3], imputer.data_max_[3]
+    np.testing.assert_allclose(imputer.transform(row)[0, 3], 2 * high - low, rtol=1e-3)
+
+
+def test_what_is_uncertain_stays_in_range(rng):
+    table = np.maximum(related(rng, noise=1.0), 0)
+    imputer = AutoencoderImputer(max_iter=5, random_state=0).fit(
+        make_missing(table[:100], fraction=0.2, random_state=0)
+    )
+    X = make_missing(table[100:], fraction=0.5, random_state=1)
+    filled = imputer.transform(X)
+    assert (filled >= 0).all()
+    assert (imputer.sample(X, 3, random_state=0) >= 0).all()
+    assert (imputer.set_params(clip=False).sample(X, 3, random_state=0) < 0).any()
+
+
+@pytest.mark.parametrize("factor", [1e3, 1e6, 1e12, 1e300])
+def test_a_wild_value_changes_nothing_but_is_kept(rng, factor):
+    X = make_missing(related(rng), fraction=0.15, random_state=0)
+    X[3] = [1.0, 1.0, np.nan, 1.0, np.nan, 1.0]
+    wild, without = X.copy(), X.copy()
+    wild[3, 1], without[3, 1] = factor, np.nan
+    imputer = AutoencoderImputer(max_iter=5, random_state=0).fit(wild)
+    expected = AutoencoderImputer(max_iter=5, random_state=0).fit(without)
+    filled, other = imputer.transform(wild), expected.transform(without)
+    assert filled[3, 1] == factor
+    other[3, 1] = factor
+    np.testing.assert_array_equal(filled, other)
+    assert imputer.data_max_[1] == expected.data_max_[1] < 100
+    report = imputer.over_impute(wild, random_state=0)
+    assert np.isfinite(report.to_numpy()).all()
+    assert np.isfinite(imputer.sample(wild, 2, random_state=0)).all()
+
+
+def test_several_wild_values_of_a_column_are_found(rng):
+    X = related(rng)
+    without = X.copy()
+    X[[1, 20, 33, 50], 2], without[[1, 20, 33, 50], 2] = [1e5, -1e5, 1e9, 2e5], np.nan
+    imputer = AutoencoderImputer(max_iter=1, random_state=0).fit(X)
+    expected = AutoencoderImputer(max_iter=1, random_state=0).fit(without)
+    np.testing.assert_array_equal(imputer.data_max_, expected.data_max_)
+    np.testing.assert_array_equal(imputer.mean_, expected.mean_)
+
+
+def test_long_tails_are_not_wild(rng):
+    X = np.c_[np.exp(rng.normal(size=(5000, 2))), rng.random(size=(5000, 1)) < 1e-3]
+    imputer = AutoencoderImputer(max_iter=1, random_state=0).fit(X)
+    np.testing.assert_array_equal(imputer.data_max_, X.max(axis=0))
+
+
+def test_a_network_that_diverges_leaves_the_gaussian(holed, monkeypatch):
+    monkeypatch.setattr(_trainer, "DIVERGED", 0.0)
+    with pytest.warns(skae.AutoencoderWarning, match="stays at its start") as caught:
+        imputer = AutoencoderImputer(random_state=0).fit(holed)
+    assert "learning_rate" not in str(caught[0].message)
+    Z = imputer._standardized(holed, np.isnan(holed))
+    np.testing.assert_allclose(
+        imputer.estimator_.reconstruct(Z), imputer._gaussian.fill(*tensors(Z)), rtol=1e-4, atol=1e-5
+    )
+    assert np.isfinite(imputer.transform(holed)).all()
+
+
+# ------------------------------------------------------------------------------- rows of no weight
+
+
+def test_rows_of_weight_zero_are_absent(rng):
+    table = related(rng)
+    X = make_missing(table, fraction=0.2, random_state=0)
+    X[::4, 1], X[1::4, 1] = np.nan, table[1::4, 1]
+    X[2::4, 1], X[3::4, 1] = table[2::4, 1], table[3::4, 1]
+    X[::4] *= 100
+    weight = rng.uniform(0.1, 1, size=200)
+    weight[::4] = 0
+    kept = weight > 0
+    everything, some = (
+        AutoencoderImputer(max_iter=2, random_state=0, add_indicator=True).fit(*rows)
+        for rows in ((X, None, weight), (X[kept], None, weight[kept]))
+    )
+    assert 1 not in everything.indicator_.features_
+    for name in ("mean_", "scale_", "data_min_", "data_max_"):
+        np.testing.assert_array_equal(getattr(everything, name), getattr(some, name))
+    np.testing.assert_array_equal(everything.transform(X), some.transform(X))
+    drawn = (i.sample(X, 2, random_state=0) for i in (everything, some))
+    np.testing.assert_array_equal(*drawn)
+
+
+def test_categories_of_rows_of_weight_zero_are_absent(rng):
+    frame = pd.DataFrame(related(rng)[:, :2], columns=["a", "b"])
+    frame["c"] = np.where(frame["a"] > 0, "high", "low").astype(object)
+    frame.loc[0, "c"] = "never"
+    frame.loc[1, "b"] = None
+    frame.loc[2, "c"] = None
+    weight = np.r_[0.0, 0.0, np.ones(198)]
+    imputer = AutoencoderImputer(max_iter=1, random_state=0, add_indicator=True)
+    everything = clone(imputer).fit(frame, sample_weight=weight)
+    some = clone(imputer).fit(frame[2:])
+    assert everything.indicator_.features_.tolist() == [2]
+    pd.testing.assert_frame_equal(everything.transform(frame[1:]), some.transform(frame[1:]))
+    with pytest.raises(ValueError, match="'never', a category that fit did not see"):
+        everything.transform(frame)
+
+
+# --------------------------------------------------------------------------------------- indicator
+
+
+@pytest.mark.parametrize("sentinel", [np.nan, -1, 0])
+def test_the_indicator_is_that_of_scikit_learn(rng, sentinel, tmp_path):
+    X = make_missing(related(rng)[:, :3], fraction=0.2, random_state=0)
+    X[:, 1] = np.arange(1.0, 201)
+    X = np.where(np.isnan(X), sentinel, X)
+    imputer = AutoencoderImputer(
+        max_iter=1, random_state=0, add_indicator=True, missing_values=sentinel
+    ).fit(X)
+    expected = MissingIndicator(missing_values=sentinel, error_on_new=False).fit(X)
+    np.testing.assert_array_equal(imputer.indicator_.features_, expected.features_)
+    np.testing.assert_array_equal(imputer.transform(X)[:, 3:], expected.transform(X))
+    np.testing.assert_array_equal(imputer.indicator_.transform(X), expected.transform(X))
+    skae.save(imputer, tmp_path / "imputer.skae")
+    loaded = skae.load(tmp_path / "imputer.skae")
+    np.testing.assert_array_equal(loaded.indicator_.features_, expected.features_)
+    assert clone(imputer).set_params(add_indicator=False).fit(X).indicator_ is None
+    complete = clone(imputer).fit(np.arange(1.0, 61).reshape(20, 3))
+    assert complete.indicator_.features_.tolist() == []
+
+
+@pytest.mark.parametrize("ends", [(-1.7e308, 1.7e307), (-1.7e308, 1.7e308), (1e-320, 2e-320)])
+def test_columns_as_wide_as_floats_are_described(ends):
+    imputer = AutoencoderImputer().fit(np.array(ends)[:, None])
+    np.testing.assert_allclose(imputer.mean_, np.mean(np.array(ends) / 2) * 2)
+    np.testing.assert_allclose(imputer.scale_, np.diff(np.array(ends) / 2))

@@ -1,0 +1,778 @@
+import copy
+import pickle
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from pandas.testing import assert_frame_equal
+from sklearn.base import clone
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.impute import KNNImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from skops.io import dumps, get_untrusted_types, loads
+from tables import passengers
+
+import skae
+from skae import (
+    Autoencoder,
+    AutoencoderImputer,
+    LinearAutoencoder,
+    PooledEstimator,
+    VariationalAutoencoder,
+    make_missing,
+)
+from skae.data import Batch, Random
+from skae.impute import _network, _table_encoder
+from skae.impute._conditional_gaussian import probabilities
+from skae.impute._network import cell_errors
+from skae.impute._residuals import hide, pick, tensors
+from skae.impute._table_encoder import Columns, is_mixed
+from skae.losses import CrossEntropy
+
+BRIEF = AutoencoderImputer(max_iter=1, random_state=0)
+ALL = {
+    "float64": [0.5, 2.0, -1.0, 3.25],
+    "float32": [0.5, 2.0, -1.0, 3.25],
+    "int64": [3, 1, 2, 1],
+    "uint8": [0, 255, 2, 1],
+    "bool": [True, False, False, True],
+    "Float64": [0.5, 2.0, -1.0, 3.25],
+    "Int16": [-3, 1, 2, 1],
+    "boolean": [True, False, False, True],
+    "string": ["u", "v", "u", "w"],
+    "category": ["u", "v", "u", "w"],
+}
+OBJECTS = {
+    "text": ["u", "v", "u", "w"],
+    "truths": [True, False, False, True],
+    "whole": [3, 1, 2, 1],
+    "numbers": [0.5, 2, -1, 3.25],
+}
+CATEGORIES = {
+    "sizes": pd.Categorical(["m", "s", "m", "l"], ["s", "m", "l", "xl"], ordered=True),
+    "codes": pd.Categorical([3, 1, 3, 2]),
+    "bins": pd.cut([1.0, 2.0, 3.0, 9.0], [0, 2, 5, 10]),
+    "truths": pd.Categorical([True, False, True, False]),
+}
+
+
+KINDS = (
+    {dtype: pd.Series(values, dtype=dtype) for dtype, values in ALL.items()}
+    | {"inferred": pd.Series(["u", "v", "u", "w"])}
+    | {f"object-{name}": pd.Series(values, dtype=object) for name, values in OBJECTS.items()}
+    | {f"category-{name}": pd.Series(values) for name, values in CATEGORIES.items()}
+)
+
+DROPPED = pytest.mark.filterwarnings("ignore:Columns without any observed:skae.AutoencoderWarning")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_network, "STEPS", 60)
+        yield
+
+
+def mixed(n=400, seed=0):
+    """Two columns are free; the others depend on them."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(2, n))
+    quarter = np.where(a > 0, np.where(b > 0, "NE", "SE"), np.where(b > 0, "NW", "SW"))
+    return pd.DataFrame(
+        {
+            "a": a,
+            "b": b.astype(np.float32),
+            "count": pd.array(np.rint(3 + a), dtype="Int64"),
+            "quarter": pd.Categorical(quarter),
+            "size": pd.cut(b, [-9, -1, 0, 1, 9], labels=["xs", "s", "m", "l"]),
+            "sign": np.where(a > 0, "plus", "minus"),
+            "up": pd.array(b > 0, dtype="boolean"),
+            "fair": pd.Series(rng.random(n) < 0.5, dtype=object),
+        },
+        index=pd.RangeIndex(7, 7 + n, name="row"),
+    )
+
+
+def with_holes(frame, fraction=0.2, seed=0):
+    return make_missing(frame, fraction=fraction, random_state=seed).astype(frame.dtypes)
+
+
+@pytest.fixture(scope="module")
+def table():
+    return mixed()
+
+
+@pytest.fixture(scope="module")
+def holed(table):
+    return with_holes(table)
+
+
+@pytest.fixture(scope="module")
+def fitted(holed):
+    return AutoencoderImputer(random_state=0).fit(holed)
+
+
+@pytest.fixture(scope="module")
+def few(holed):
+    return holed[:100]
+
+
+@pytest.fixture(scope="module")
+def brief(few):
+    return clone(BRIEF).fit(few)
+
+
+# ---------------------------------------------------------------------------------- dtypes
+
+
+@pytest.mark.parametrize("column", KINDS.values(), ids=KINDS)
+def test_what_is_encoded_comes_back(column):
+    frame = column.to_frame("x")
+    encoder = Columns().fit(frame, np.ones(4), np.nan)
+    encoded = encoder.encode(frame, np.nan)
+    holes = np.zeros(encoded.shape, dtype=bool)
+    holes[1:3] = True
+    # NaN is what pandas takes for a missing value where the dtype has no room for one.
+    for holed in (frame.mask([[False], [True], [True], [False]]), frame):
+        back = encoder.decode(holed, encoded, holes, np.array([True]))
+        assert back["x"].tolist() == column.tolist()
+        assert back["x"].dtype == holed["x"].dtype
+    again = encoder.encode(frame.mask([[False], [True], [True], [False]]), np.nan)
+    np.testing.assert_array_equal(np.isnan(again), holes)
+    np.testing.assert_array_equal(again[~holes], encoded[~holes])
+
+
+def test_every_dtype_is_filled():
+    frame = pd.DataFrame(
+        {name: pd.concat([c] * 15, ignore_index=True) for name, c in KINDS.items()}
+    )
+    holed = frame.assign(text="one")
+    for j, (name, column) in enumerate(KINDS.items()):
+        if column.dtype not in (np.dtype("int64"), np.dtype("uint8"), np.dtype(bool)):
+            holed.loc[j % 5 :: 5, name] = None
+    filled = AutoencoderImputer(random_state=0).fit(holed).transform(holed)
+    assert not filled.isna().any().any()
+    for name, column in KINDS.items():
+        assert filled[name].dtype == column.dtype, name
+        known = holed[name].notna()
+        assert filled[name][known].tolist() == frame[name][known].tolist(), name
+        if pd.api.types.infer_dtype(column) in ("categorical", "string", "boolean"):
+            assert (filled[name] == frame[name]).mean() > 0.9, name
+
+
+def test_frames_of_numbers_are_arrays_as_before(rng):
+    X = make_missing(rng.normal(size=(60, 3)), random_state=0)
+    frame = pd.DataFrame(X, columns=list("abc"))
+    assert not is_mixed(frame)
+    assert is_mixed(frame.astype("Float64"))
+    imputer = clone(BRIEF).fit(frame)
+    filled = imputer.transform(frame)
+    assert isinstance(filled, np.ndarray)
+    np.testing.assert_array_equal(filled, clone(BRIEF).fit_transform(X))
+    assert imputer.over_impute(frame, random_state=0).columns.tolist() == [
+        "n_cells",
+        "rmse",
+        "rmse_of_means",
+        "coverage",
+    ]
+    nullable = clone(BRIEF).fit_transform(frame.astype("Float64"))
+    assert (nullable.dtypes == "Float64").all()
+    np.testing.assert_allclose(nullable.to_numpy(float), filled)
+
+
+def test_what_stands_for_missing_beside_text():
+    text = ["a", "b"] * 10
+    small = pd.Series([-9.9, 1, 2, 3] * 5, dtype="float32")
+    filled = AutoencoderImputer(missing_values=-9.9, max_iter=1, random_state=0).fit_transform(
+        pd.DataFrame({"x": small, "text": text})
+    )
+    assert filled["x"].min() >= 1
+    truths = pd.Series([True, False] * 10, dtype=object)
+    frame = pd.DataFrame({"truths": truths, "kinds": truths.astype("category"), "n": [0, 3] * 10})
+    filled = AutoencoderImputer(missing_values=0, max_iter=1, random_state=0).fit_transform(frame)
+    assert_frame_equal(filled[["truths", "kinds"]], frame[["truths", "kinds"]])
+    assert (filled["n"] == 3).all()
+
+
+# ------------------------------------------------------------------------------- mathematics
+
+
+def test_columns_of_a_category_are_hidden_together(rng):
+    group_start = np.array([0, 1, 1, 1, 4])
+    Z = rng.normal(size=(200, 5))
+    hidden = hide(Z, 0.3, group_start, np.random.RandomState(0))
+    assert (hidden[:, 1:4] == hidden[:, 1:2]).all()
+    assert (hidden[:, 0] != hidden[:, 1]).any()
+    np.testing.assert_allclose(hidden.mean(0), 0.3, atol=0.12)
+
+
+def test_training_hides_categories_whole_and_counts_twice_their_cross_entropy(fitted):
+    model, module = fitted.estimator_, fitted.estimator_.module_
+    group_start, grouped = module.group_start, module.grouped
+    assert group_start.tolist() == [0, 1, 2, *[3] * 4, *[7] * 4, *[11] * 2, *[13] * 2, *[15] * 2]
+    d = len(group_start)
+    x = torch.randn(50, d, generator=torch.Generator().manual_seed(0))
+    batch = Batch(x, None, torch.ones(50), torch.ones(()), random=Random(0, x))
+    seen = model._corrupt(module, batch)
+    assert (seen.observed == seen.observed[:, group_start]).all()
+    assert 0.1 < 1 - seen.observed.mean() < 0.6
+    largest = torch.full_like(x, -9).scatter_reduce(1, group_start.expand_as(x), x, "amax")
+    onehot = x == largest[:, group_start]
+    conditioned = torch.where(grouped, (onehot.float() - module.shift) / module.scale, x)
+    output = torch.randn(50, d, generator=torch.Generator().manual_seed(1))
+    errors = cell_errors(module, output, conditioned)
+    for a, b in ((3, 7), (7, 11), (13, 15)):
+        p = torch.log_softmax(output[:, a:b], 1)
+        expected = -2 * p[onehot[:, a:b]]
+        torch.testing.assert_close(errors[:, a:b].sum(1), expected, rtol=1e-4, atol=1e-4)
+    squared = ((output - x) * module.scale) ** 2
+    torch.testing.assert_close(errors[:, :3], squared[:, :3])
+
+
+def test_cross_entropy_is_the_softmax_of_groups():
+    loss = CrossEntropy(torch.tensor([0, 0, 0, 3, 3]))
+    mean = np.array([0.2, 0.3, 0.5, 0.9, 0.1])
+    output = torch.tensor(loss.bias(mean)) + torch.tensor([5, 5, 5, 99, 99])
+    np.testing.assert_allclose(loss.link(output[None])[0], mean)
+    x = torch.tensor([[0.0, 1, 0, 0, 1]], dtype=torch.float64)
+    np.testing.assert_allclose(loss.cell(output[None], x).sum(), -np.log(0.3 * 0.1))
+
+
+def test_the_start_is_what_the_gaussian_says(holed, fitted):
+    imputer = copy.deepcopy(fitted)
+    imputer._neighbors = None
+    module = imputer.estimator_.module_
+    with torch.no_grad():
+        for parameter in (*module.decoder.parameters(), module.output_bias):
+            parameter.zero_()
+    Z = imputer._standardized(*imputer._read(holed, reset=False))
+    said = imputer._gaussian.fill(*tensors(Z))
+    expected = probabilities(said, module.shift.double(), module.group_start)
+    expected = torch.where(module.grouped, expected, said).numpy()
+    filled = imputer._fill(Z)
+    np.testing.assert_allclose(filled[np.isnan(Z)], expected[np.isnan(Z)], atol=1e-5)
+    assert (filled[:, 3:] >= 0).all()
+    np.testing.assert_allclose(filled[:, 3:7].sum(1), 1)
+
+
+def test_chances_are_exact_whatever_they_are_drawn_with(rng):
+    n = 40_000
+    p = np.tile([0.1, 0.25, 0.6, 0.05], (n, 1))
+    A = rng.normal(size=(4, 4))
+    covariance = A @ A.T
+    scale = np.sqrt(np.diag(covariance))
+    normal = torch.from_numpy(rng.normal(size=(n, 4)) @ (A / scale[:, None]).T)
+    correlation = torch.from_numpy(covariance / np.outer(scale, scale))
+    drawn = pick(p, normal, correlation.expand(n, 4, 4))
+    assert (drawn.sum(1) == 1).all()
+    assert (np.abs(drawn.mean(0) - p[0]) < 4 * np.sqrt(p[0] * (1 - p[0]) / n)).all()
+    # The larger its number, the rather a category is drawn.
+    assert all(np.corrcoef(drawn[:, k], normal[:, k])[0, 1] > 0.2 for k in range(3))
+
+
+def test_drawn_categories_are_as_frequent_as_they_are(rng):
+    n = 1000
+    group = rng.integers(0, 2, n)
+    tall = rng.random(n) < np.where(group, 0.7, 0.2)
+    frame = pd.DataFrame({"group": np.where(group, "one", "other"), "tall": tall})
+    holed = with_holes(frame.astype({"tall": "boolean"}))
+    imputer = AutoencoderImputer(random_state=0).fit(holed)
+    new = pd.DataFrame({"group": ["one", "other"] * 2000, "tall": pd.array([None] * 4000)})
+    drawn = imputer.sample(new.astype({"tall": "boolean"}), 1, random_state=0)[0]
+    for name in ("one", "other"):
+        # Of what the training rows tell, which has an error of its own.
+        truth = holed["tall"][holed["group"] == name].mean()
+        error = np.sqrt(truth * (1 - truth) / 2000)
+        assert abs(drawn["tall"][drawn["group"] == name].mean() - truth) < 4 * error
+
+
+def test_a_variational_autoencoder_draws_categories_by_its_chances():
+    frame = mixed(300)
+    holed = with_holes(frame)
+    vae = VariationalAutoencoder(3, max_iter=5, early_stopping=False, random_state=0)
+    imputer = AutoencoderImputer(vae).fit(holed)
+    draws = imputer.sample(holed, 20, random_state=0)
+    for name in frame.select_dtypes(exclude="number"):
+        hidden = holed[name].isna().to_numpy()
+        drawn = pd.concat([table[name][hidden] for table in draws])
+        known = holed[name].dropna()
+        assert drawn.dtype == frame[name].dtype
+        assert set(drawn) <= set(known)
+        shares = pd.concat([drawn.value_counts(normalize=True), known.value_counts(True)], axis=1)
+        assert (shares.iloc[:, 0] - shares.iloc[:, 1]).abs().max() < 0.15
+
+
+def test_drawn_categories_of_a_row_belong_together(rng):
+    one = rng.random(600) < 0.5
+    frame = pd.DataFrame({"one": one, "other": one ^ (rng.random(600) < 0.02), "x": 1.0 * one})
+    frame["x"] += 0.1 * rng.normal(size=600)
+    imputer = AutoencoderImputer(random_state=0).fit(with_holes(frame.astype(object)))
+    nothing = pd.DataFrame(None, index=range(400), columns=["one", "other", "x"], dtype=object)
+    drawn = imputer.sample(nothing, 1, random_state=0)[0]
+    assert drawn["one"].mean() == pytest.approx(0.5, abs=0.15)
+    assert (drawn["one"] == drawn["other"]).mean() > 0.75
+    assert np.corrcoef(drawn["one"].astype(float), drawn["x"].astype(float))[0, 1] > 0.6
+
+
+def test_a_category_that_numbers_decide_is_filled_by_them(monkeypatch):
+    monkeypatch.setattr(_network, "STEPS", 150)
+    frame = mixed(900)[["a", "b", "quarter"]]
+    imputer = AutoencoderImputer(random_state=0).fit(with_holes(frame[:600], 0.1))
+    test = frame[600:].copy()
+    test["quarter"] = None
+    assert (imputer.transform(test)["quarter"] == frame["quarter"][600:]).mean() > 0.93
+
+
+def test_a_number_is_told_by_a_category(rng):
+    kind = rng.choice(list("uvw"), 400)
+    x = pd.Series(kind).map({"u": 0.0, "v": 10.0, "w": 3.0}).to_numpy() + rng.normal(size=400)
+    frame = pd.DataFrame({"x": x, "y": rng.normal(size=400), "kind": kind})
+    holed = frame.copy()
+    holed.loc[::4, "x"] = np.nan
+    away = {}
+    for names in (["x", "y"], ["x", "y", "kind"]):
+        filled = AutoencoderImputer(random_state=0).fit_transform(holed[names])
+        away[len(names)] = np.sqrt(((np.asarray(filled)[::4, 0] - x[::4]) ** 2).mean())
+    assert away[3] < 1.3
+    assert away[2] > 3
+
+
+# --------------------------------------------------------------------------------------- promises
+
+
+def test_a_table_comes_back_whole(table, holed, fitted):
+    filled = fitted.transform(holed)
+    assert filled.dtypes.equals(holed.dtypes)
+    assert filled.columns.equals(holed.columns)
+    assert filled.index.equals(holed.index)
+    assert filled.index.name == "row"
+    assert not filled.isna().any().any()
+    assert_frame_equal(filled.mask(holed.isna()).astype(holed.dtypes), holed)
+    assert filled["count"].between(holed["count"].min(), holed["count"].max()).all()
+    right = {
+        name: (filled[name] == table[name])[holed[name].isna()].mean()
+        for name in ("quarter", "size", "sign", "up")
+    }
+    assert min(right.values()) > 0.6
+    alone = pd.concat([fitted.transform(holed[i : i + 1]) for i in range(9)])
+    assert_frame_equal(alone, filled[:9], rtol=1e-4)
+    assert_frame_equal(holed, with_holes(table))
+
+
+def test_attributes_are_those_of_the_users_columns(holed, fitted):
+    assert fitted.n_features_in_ == 8
+    assert fitted.feature_names_in_.tolist() == holed.columns.tolist()
+    assert fitted.get_feature_names_out().tolist() == holed.columns.tolist()
+    np.testing.assert_allclose(fitted.mean_[:3], holed.iloc[:, :3].mean().astype(float))
+    np.testing.assert_allclose(fitted.data_min_[:3], holed.iloc[:, :3].min().astype(float))
+    for values in (fitted.mean_, fitted.scale_, fitted.data_min_, fitted.data_max_):
+        assert np.isnan(values[3:]).all()
+        assert values.shape == (8,)
+
+
+def test_integers_stay_in_range_and_are_whole(rng):
+    x = rng.integers(0, 4, 200)
+    frame = pd.DataFrame({"x": pd.array(x, dtype="UInt8"), "y": x + 0.3 * rng.normal(size=200)})
+    frame.loc[::3, "x"] = pd.NA
+    new = pd.DataFrame({"x": [np.nan, None, np.nan], "y": [-50.0, 1.9, 50.0]})
+    for clip, expected in ((True, [0, 2, 3]), (False, [0, 2, None])):
+        imputer = clone(BRIEF).set_params(clip=clip).fit(frame)
+        filled = imputer.transform(new.astype({"x": "UInt8"}))["x"]
+        assert filled.dtype == "UInt8"
+        assert filled[:2].tolist() == expected[:2]
+        assert (filled[2] == 3) == clip
+        # Holes make floats of a column of integers.
+        floats = imputer.transform(new.astype({"x": float}))["x"]
+        assert floats.dtype == float
+        assert floats[1] == 2
+        assert (floats == floats.round()).all()
+
+
+def test_exact_integers_beyond_floats_are_kept(rng):
+    large = pd.array([2**62 + 1, None, 2**62 + 3] * 20, dtype="Int64")
+    frame = pd.DataFrame({"large": large, "y": rng.normal(size=60)})
+    filled = clone(BRIEF).fit_transform(frame)
+    assert filled["large"][0] == 2**62 + 1
+    assert filled["large"].notna().all()
+
+
+def test_rows_with_nothing_get_means_and_modes(holed, fitted):
+    nothing = pd.DataFrame(None, index=[1], columns=holed.columns, dtype=object)
+    filled = fitted.transform(nothing.astype(holed.dtypes)).iloc[0]
+    assert abs(filled["a"] - holed["a"].mean()) < 0.1
+    assert filled["size"] == holed["size"].mode()[0]
+    # Where a column came without its dtype, it goes with the dtype that fit saw.
+    assert fitted.transform(nothing).dtypes.equals(holed.dtypes)
+
+
+@DROPPED
+def test_columns_with_nothing_are_dropped_or_kept(few, brief):
+    frame = few.copy()
+    frame.insert(1, "number", np.nan)
+    frame.insert(2, "Number", pd.array([None] * len(frame), dtype="Int64"))
+    frame["object"] = pd.Series([None] * len(frame), dtype=object, index=frame.index)
+    frame["category"] = pd.Categorical([None] * len(frame), ["u", "v"])
+    imputer = clone(brief).fit(frame)
+    expected = brief.transform(few)
+    assert_frame_equal(imputer.transform(frame), expected)
+    assert imputer.get_feature_names_out().tolist() == few.columns.tolist()
+    kept = clone(brief).set_params(keep_empty_features=True).fit(frame)
+    filled = kept.transform(frame)
+    assert filled.dtypes.equals(frame.dtypes)
+    assert (filled[["number", "Number"]] == 0).all().all()
+    assert filled[["object", "category"]].isna().all().all()
+    assert_frame_equal(filled[few.columns], expected)
+    nothing = frame[["object"]]
+    only = AutoencoderImputer().fit(nothing)
+    assert only.transform(nothing).shape == (len(frame), 0)
+    assert only.sample(nothing, 2)[1].shape == (len(frame), 0)
+    assert len(only.over_impute(nothing)) == 0
+
+
+def test_categories_that_only_the_dtype_declares_are_known_and_rare_ones_count_little(monkeypatch):
+    monkeypatch.setattr(_table_encoder, "MOST", 2)
+    colours = ["red"] * 30 + ["blue"] * 20 + ["green"] * 2
+    frame = pd.DataFrame({"x": np.arange(52.0), "colour": pd.Categorical(colours)})
+    frame["colour"] = frame["colour"].cat.add_categories(["violet"])
+    imputer = clone(BRIEF).fit(frame)
+    assert len(imputer._mean) == 3
+    new = frame[-4:].copy()
+    new["colour"] = ["violet", "green", None, "blue"]
+    new["colour"] = new["colour"].astype(frame["colour"].dtype)
+    filled = imputer.transform(new)
+    assert filled["colour"].tolist()[:2] == ["violet", "green"]
+    assert filled["colour"].iloc[2] in ("red", "blue")
+    assert filled["colour"].dtype == frame["colour"].dtype
+
+
+def test_categories_that_come_in_another_dtype(holed, fitted):
+    text = holed.astype({"quarter": object, "up": object, "sign": "category", "count": float})
+    assert_frame_equal(
+        fitted.transform(text).astype(holed.dtypes), fitted.transform(holed), check_dtype=False
+    )
+    assert fitted.transform(text)["count"].dtype == float
+    few = holed[:2].astype({"quarter": object, "up": float})
+    few["quarter"], few["up"] = pd.Categorical([None, "NE"]), [1.0, np.nan]
+    filled = fitted.transform(few)
+    assert filled["quarter"].dtype == holed["quarter"].dtype
+    assert filled["up"].dtype == holed["up"].dtype
+    assert filled["up"].iloc[0]
+
+
+def test_sentinels_and_indicator(few, brief):
+    marked = few.copy()
+    marked["sign"] = marked["sign"].fillna("?")
+    marked["quarter"] = marked["quarter"].cat.add_categories(["?"]).fillna("?")
+    imputer = clone(brief).set_params(missing_values="?", add_indicator=True)
+    filled, expected = imputer.fit_transform(marked), brief.transform(few)
+    names = [f"missingindicator_{name}" for name in few]
+    assert filled.columns.tolist() == [*few.columns, *names]
+    assert imputer.get_feature_names_out().tolist() == filled.columns.tolist()
+    np.testing.assert_array_equal(filled[names], few.isna())
+    assert_frame_equal(filled[["a", "sign"]], expected[["a", "sign"]])
+    assert "?" not in set(filled["quarter"])
+    numbers = pd.DataFrame({"x": [1, -1, 3, 4] * 10, "flag": [True, False, False, True] * 10})
+    filled = clone(brief).set_params(missing_values=-1).fit_transform(numbers)
+    assert filled["x"].between(1, 4).all()
+    assert filled["x"].dtype == np.int64
+    for missing in (pd.NA, None):
+        again = clone(brief).set_params(missing_values=missing).fit_transform(few)
+        assert_frame_equal(again, expected)
+
+
+def test_output_follows_set_output(few, brief):
+    imputer = clone(brief).set_output(transform="pandas").fit(few)
+    assert_frame_equal(imputer.transform(few), brief.transform(few))
+    numbers = few[["a", "b"]].astype(np.float32)
+    filled = clone(imputer).fit_transform(numbers)
+    assert filled.dtypes.equals(numbers.dtypes)
+
+
+def test_names_and_indices_of_any_kind(few, brief):
+    frame = few.set_axis(range(8), axis=1)
+    frame.index = [5] * len(frame)
+    filled = clone(brief).fit_transform(frame)
+    assert filled.columns.tolist() == list(range(8))
+    assert filled.index.equals(frame.index)
+    np.testing.assert_array_equal(filled, brief.transform(few))
+
+
+def test_weight_zero_is_absence(holed):
+    frame = holed.astype({"sign": object})
+    frame.loc[frame.index[-1], "sign"] = "neither"
+    weight = np.repeat([1.0, 0], [300, 100])
+    one = clone(BRIEF).fit(frame, sample_weight=weight)
+    other = clone(BRIEF).fit(frame[:300])
+    known = frame[:-1]
+    assert_frame_equal(one.transform(known), other.transform(known))
+
+
+def test_draws_are_tables(holed, fitted):
+    one, other = (fitted.sample(holed, 3, random_state=1) for _ in range(2))
+    assert len(one) == 3
+    for a, b in zip(one, other, strict=True):
+        assert_frame_equal(a, b)
+        assert a.dtypes.equals(holed.dtypes)
+        assert not a.isna().any().any()
+        assert_frame_equal(a.mask(holed.isna()).astype(holed.dtypes), holed)
+    assert not one[0].equals(one[1])
+
+
+def test_reports_have_a_row_per_column(table, fitted):
+    report = fitted.over_impute(table, 0.3, random_state=0)
+    assert report.index.tolist() == table.columns.tolist()
+    numbers, labels = table.columns[:3], table.columns[3:]
+    errors, shares = ["rmse", "rmse_of_means", "coverage"], ["accuracy", "accuracy_of_modes"]
+    assert report.loc[labels, errors].isna().all().all()
+    assert report.loc[numbers, shares].isna().all().all()
+    assert not report.loc[numbers, errors].isna().any().any()
+    group_start = fitted._group_start
+    own = np.random.RandomState(np.random.RandomState(0).randint(2**31 - 1))
+    hidden = (own.uniform(size=(400, len(group_start))) < 0.3)[
+        :, np.unique(group_start)
+    ] & table.notna().to_numpy()
+    filled = fitted.transform(table.astype(object).mask(hidden).astype(table.dtypes))
+    np.testing.assert_array_equal(report["n_cells"], hidden.sum(0))
+    for j, name in enumerate(table):
+        cells = hidden[:, j]
+        if name in numbers:
+            away = (filled[name] - table[name])[cells].astype(float)
+            assert report.loc[name, "rmse"] == pytest.approx(np.sqrt((away**2).mean()), rel=1e-4)
+        else:
+            right = (filled[name] == table[name])[cells].mean()
+            assert report.loc[name, "accuracy"] == pytest.approx(right)
+
+
+def test_modes_are_those_of_the_training_rows():
+    frame = pd.DataFrame({"x": list("aaabbc") * 10, "y": np.arange(60.0)})
+    imputer = clone(BRIEF).fit(frame)
+    report = imputer.over_impute(frame, 0.9, random_state=0)
+    assert report.loc["x", "accuracy_of_modes"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_other_autoencoders_fill_too(holed):
+    imputer = AutoencoderImputer(LinearAutoencoder(3, max_iter=2), random_state=0).fit(holed)
+    filled = imputer.transform(holed)
+    assert filled.dtypes.equals(holed.dtypes)
+    assert not filled.isna().any().any()
+    assert not imputer.sample(holed, 1, random_state=0)[0].isna().any().any()
+
+
+def test_too_little_to_learn_from_is_left_to_the_gaussian():
+    frame = pd.DataFrame({"x": ["a", None, "a", "b"], "flag": [True, False, True, False]})
+    imputer = AutoencoderImputer().fit(frame)
+    assert imputer.estimator_ is None
+    assert imputer.transform(frame)["x"].tolist() == ["a", "b", "a", "b"]
+    one = AutoencoderImputer().fit(frame[["x"]][[True] * 4].loc[np.repeat(range(4), 20)])
+    assert one.estimator_ is None
+    assert one.transform(frame[["x"]])["x"].tolist() == ["a", "a", "a", "b"]
+    assert one.sample(frame[["x"]], 2, random_state=0)[0].notna().all().all()
+    assert imputer.over_impute(frame, 0.5, random_state=0).shape == (2, 6)
+
+
+# ------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("values", "holds"),
+    [
+        (pd.to_datetime(["2020-01-01", "2020-01-02"]), "datetime64"),
+        ([date(2020, 1, 1), None], "date"),
+        ([[1], [2, 3]], "list"),
+        (["u", 1], "int and str"),
+        ([b"u", b"v"], "bytes"),
+        (np.array([1j, 2]), "complex128"),
+        (pd.arrays.SparseArray([0.0, 1.0]), "Sparse"),
+    ],
+)
+def test_what_cannot_be_filled_is_refused(values, holds):
+    frame = pd.DataFrame({"text": ["u", "v"], "odd": values})
+    with pytest.raises(TypeError, match=f"Column 'odd' of X holds {holds}.*convert it"):
+        AutoencoderImputer().fit(frame)
+
+
+def test_tables_unlike_those_of_fit_are_refused(holed, fitted):
+    with pytest.raises(ValueError, match="Column 'sign' of X holds 'nought', a category that fit"):
+        fitted.transform(holed.assign(sign="nought"))
+    with pytest.raises(TypeError, match="Column 'a' of X holds str, but held numbers in fit"):
+        fitted.transform(holed.assign(a="text"))
+    with pytest.raises(TypeError, match="Column 'a' of X holds bool, but held numbers in fit"):
+        fitted.transform(holed.assign(a=True))
+    with pytest.raises(ValueError, match="Column 'sign' of X holds 1.5, a category"):
+        fitted.transform(holed.assign(sign=1.5))
+    with pytest.raises(TypeError, match="Column 'sign' of X holds datetime64"):
+        fitted.transform(holed.assign(sign=pd.Timestamp("2020-01-01")))
+    with pytest.raises(ValueError, match="feature names should match"):
+        fitted.transform(holed[holed.columns[::-1]])
+    with pytest.raises(ValueError, match="feature names should match"):
+        fitted.transform(holed.drop(columns="a"))
+    with pytest.raises(TypeError, match="fitted to a DataFrame of mixed columns, but got ndarray"):
+        fitted.transform(holed.to_numpy())
+    with pytest.raises(ValueError, match="0 sample"):
+        fitted.transform(holed[:0])
+    with pytest.raises(ValueError, match="0 sample"):
+        AutoencoderImputer().fit(holed[:0])
+    infinite = holed.copy()
+    infinite.iloc[3, 0] = np.inf
+    for call in (fitted.transform, AutoencoderImputer().fit):
+        with pytest.raises(ValueError, match=r"Column 'a' of X holds infinity \(row 3\)"):
+            call(infinite)
+
+
+def test_failed_fits_change_nothing(holed, fitted):
+    imputer = copy.deepcopy(fitted)
+    with pytest.raises(TypeError):
+        imputer.fit(holed.assign(a=pd.Timestamp("2020-01-01")))
+    assert_frame_equal(imputer.transform(holed), fitted.transform(holed))
+
+
+# ----------------------------------------------------------------------------- in company, and kept
+
+
+def test_files_and_copies(holed, fitted, tmp_path):
+    skae.save(fitted, tmp_path / "imputer.skae")
+    file = dumps(fitted)
+    types = get_untrusted_types(data=file)
+    assert all(name.startswith("skae.") for name in types)
+    for again in (
+        pickle.loads(pickle.dumps(fitted)),
+        copy.deepcopy(fitted),
+        skae.load(tmp_path / "imputer.skae"),
+        loads(file, trusted=types),
+    ):
+        assert_frame_equal(again.transform(holed), fitted.transform(holed))
+        one, other = (i.sample(holed, 1, random_state=0)[0] for i in (again, fitted))
+        assert_frame_equal(one, other)
+    assert not hasattr(clone(fitted), "mean_")
+
+
+def test_in_a_pipeline_and_a_grid(table, few):
+    y = (table["fair"].astype(bool) ^ (table["a"] > 0.5))[:100]
+    encode = make_column_transformer(
+        (OneHotEncoder(), make_column_selector(dtype_exclude="number")),
+        remainder="passthrough",
+    )
+    pipeline = make_pipeline(AutoencoderImputer(random_state=0), encode, LogisticRegression())
+    grid = {"autoencoderimputer__max_iter": [1, 2]}
+    search = GridSearchCV(pipeline, grid, cv=2).fit(few, y)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.predict(few).shape == (100,)
+
+
+def test_any_estimator_is_pooled_over_completed_frames(table, few):
+    y = (table["fair"].astype(bool) ^ (table["a"] > 0.5))[:100]
+    encode = make_column_transformer(
+        (OneHotEncoder(), make_column_selector(dtype_exclude="number")),
+        remainder="passthrough",
+    )
+    model = make_pipeline(encode, LogisticRegression())
+    imputer = AutoencoderImputer(max_iter=1)
+    pooled = PooledEstimator(model, imputer, n_imputations=2, random_state=0).fit(few, y)
+    by_each = [e.predict_proba(few.dropna()) for e in pooled.estimators_]
+    np.testing.assert_allclose(pooled.predict_proba(few.dropna()), np.mean(by_each, axis=0))
+    assert np.abs(by_each[0] - by_each[1]).max() > 0
+    assert set(pooled.predict(few)) <= {True, False}
+    assert len(pooled.predict(few)) == 100
+
+
+# --------------------------------------------------------------------------------- a real table
+
+
+@pytest.mark.as_usual
+def test_passengers_are_filled_better_than_by_modes_and_neighbours(monkeypatch):
+    monkeypatch.setattr(_network, "STEPS", 200)
+    table = passengers()
+    assert len(table) == 1309
+    holed = with_holes(table)
+    first = np.arange(len(table)) % 3 == 0
+    train, test, complete = holed[first], holed[~first], table[~first]
+    imputer = AutoencoderImputer(random_state=0).fit(train)
+    filled = imputer.transform(test)
+    assert filled.dtypes.equals(table.dtypes)
+    assert filled.index.equals(test.index)
+    assert not filled.isna().any().any()
+
+    encoder = Columns().fit(train, np.ones(len(train)), np.nan)
+    neighbours = make_pipeline(StandardScaler(), KNNImputer()).fit(encoder.encode(train, np.nan))
+    encoded = encoder.encode(test, np.nan)
+    said = neighbours[0].inverse_transform(neighbours.transform(encoded))
+    by_neighbours = encoder.decode(test, said, np.isnan(encoded), np.ones(8, dtype=bool))
+
+    right = np.zeros(4)
+    labels = ["pclass", "survived", "sex", "embarked"]
+    for name in labels:
+        hidden = test[name].isna() & complete[name].notna()
+        truth = complete[name][hidden]
+        mode = train[name].mode()[0]
+        right += [len(truth)] + [
+            (guess == truth).sum()
+            for guess in (filled[name][hidden], by_neighbours[name][hidden], mode)
+        ]
+    ours, neighbours_, modes = right[1:] / right[0]
+    assert ours > neighbours_ + 0.08
+    assert ours > modes + 0.08
+
+
+@pytest.fixture
+def polars_frame():
+    polars = pytest.importorskip("polars")
+    return polars.DataFrame(
+        {
+            "number": polars.Series([0.5, 1.5, None, 3.5] * 10, dtype=polars.Float32),
+            "id": [2**60 + 1, None, 2**60 + 3, 2**60 + 5] * 10,
+            "flag": [True, None, False, True] * 10,
+            "text": ["a", "b", None, "a"] * 10,
+            "level": polars.Series(
+                ["low", None, "high", "low"] * 10, dtype=polars.Enum(["low", "mid", "high"])
+            ),
+            "kind": polars.Series(["u", "v", None, "u"] * 10, dtype=polars.Categorical),
+        }
+    )
+
+
+@pytest.mark.parametrize("output", ["default", "polars"])
+def test_frames_of_polars_come_back_as_they_were(polars_frame, output):
+    imputer = AutoencoderImputer(max_iter=1, random_state=0).set_output(transform=output)
+    filled = imputer.fit_transform(polars_frame)
+    assert filled.schema == polars_frame.schema
+    assert sum(filled.null_count().row(0)) == 0
+    for name in polars_frame.columns:
+        known = polars_frame[name].is_not_null()
+        assert filled[name].filter(known).equals(polars_frame[name].filter(known))
+    assert [table.schema for table in imputer.sample(polars_frame, 2)] == [filled.schema] * 2
+    as_pandas = imputer.set_output(transform="pandas").transform(polars_frame)
+    assert as_pandas["text"].tolist() == filled["text"].to_list()
+    assert as_pandas["id"].tolist() == filled["id"].to_list()
+
+
+def test_sentences_about_frames_of_polars(polars_frame):
+    polars = pytest.importorskip("polars")
+    numbers = polars_frame.select("number")
+    model = Autoencoder(1, max_iter=1)
+    with pytest.raises(ValueError, match="Column 'text' of X holds text, such as 'a'"):
+        model.fit(polars_frame)
+    with pytest.raises(ValueError, match=r"Column 'x' of X holds infinity \(row 3\)"):
+        model.fit(numbers.with_columns(x=polars.Series([0.0, 1.0, 2.0, np.inf] * 10)))
+    times = numbers.with_columns(x=polars.Series(range(40)).cast(polars.Datetime))
+    for estimator in (model, AutoencoderImputer()):
+        with pytest.raises(TypeError, match="Column 'x' of X holds (times|datetime)"):
+            estimator.fit(times)
+        with pytest.raises(TypeError, match="LazyFrame, which holds no values yet; .*collect"):
+            estimator.fit(numbers.lazy())
+
+
+@DROPPED
+def test_columns_of_nothing_in_arrow_and_polars(polars_frame):
+    arrow = pytest.importorskip("pyarrow")
+    nothing = pd.array([None] * 40, dtype=pd.ArrowDtype(arrow.null()))
+    x = np.r_[np.nan, np.arange(39.0)]
+    frames = [pd.DataFrame({"x": x, "n": nothing}), polars_frame.select("id").with_columns(n=None)]
+    for frame in frames:
+        assert AutoencoderImputer(max_iter=1).fit_transform(frame).shape == (40, 1)
+        kept = AutoencoderImputer(max_iter=1, keep_empty_features=True).fit_transform(frame)
+        assert list(kept.dtypes) == list(frame.dtypes)
