@@ -9,7 +9,7 @@ from typing import Any
 from sklearn.base import BaseEstimator
 
 from skae._file_format import read, write
-from skae._schema import TYPES
+from skae._schema import TYPES, type_name
 from skae.base import BaseAutoencoder
 
 __all__ = ["load", "save"]
@@ -94,7 +94,7 @@ def load(
     --------
     save : Write it.
     """
-    estimator = read(path, "estimator", lambda v: TYPES.get(type(v).__name__) is type(v), trusted)
+    estimator = read(path, "estimator", lambda v: TYPES.get(type_name(type(v))) is type(v), trusted)
     if device is not None:
         _set_device(estimator, device)
     return estimator
