@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from skae._schema import TYPES, check_state, type_name, type_of
@@ -55,9 +56,12 @@ def encode(value: Any, arrays: dict[str, NDArray], where: str, depth: int = 0) -
         return written
     if TYPES.get(type_name(kind)) is kind:
         return _encode_instance(value, arrays, where, depth + 1)
+    advice = "replace it, or use pickle"
+    if isinstance(value, BaseEstimator):
+        advice = "use skops.io.dump, which writes estimators of scikit-learn without pickle"
     raise TypeError(
         f"skae.save writes numbers, text, arrays and skae's own types, but {where} is a "
-        f"{_described(value)}; replace it, or use pickle."
+        f"{_described(value)}; {advice}."
     )
 
 

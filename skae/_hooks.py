@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from skae._training_parameters import TrainingParameters
 from skae.architectures import Architecture
-from skae.data import Batch, RowDataset
+from skae.data import Batch, Conditioning, RowDataset
 from skae.losses import LOSSES, Loss
 from skae.training import AutoencoderModule, LayerSizes, budget
 
@@ -30,6 +31,27 @@ class Hooks(TrainingParameters):
     """
 
     n_components_: int  # set before all hooks except `_check`
+    architecture_: Architecture | None
+    best_epoch_: int
+    feature_names_in_: NDArray
+    loss_curve_: list[float]
+    loss_terms_: dict[str, list[float]]
+    mean_: NDArray
+    module_: AutoencoderModule
+    n_features_in_: int
+    n_iter_: int
+    scale_: float
+    validation_loss_curve_: list[float] | None
+
+    _fit_params: dict[str, Any]  # hyperparameters of the fit that hooks may read
+    _mean_loss: float
+    _n_steps: int
+    _one_pass: bool
+    _optimizer: dict[str, Any]
+    _spec: dict[str, Any]
+
+    get_params: Any
+    _init_callback_context: Any
 
     _init_name = "PCA"  # what training starts from, in messages
     _loss_parameter = "loss"  # name of the hyperparameter that chooses the loss
@@ -162,6 +184,10 @@ class Hooks(TrainingParameters):
     def _reconstruct(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         """Return the reconstruction of each sample, (n, n_features)."""
         return self._decode(module, self._encode(module, batch))
+
+    @property
+    def _conditioning(self) -> Conditioning:
+        return Conditioning(self.mean_, self.scale_)
 
     def _own_parameters(self) -> dict[str, Any]:
         """Return the hyperparameters that hooks may read: all except those of training."""
