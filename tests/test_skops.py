@@ -22,13 +22,13 @@ def test_a_pipeline_needs_only_skaes_own_types_to_be_trusted(sheet):
 
 def test_what_is_of_scikit_learn_is_refused_with_a_sentence_that_names_skops(sheet, tmp_path):
     model = Autoencoder(2, max_iter=2, early_stopping=False)
-    imputer, y = AutoencoderImputer(max_iter=1), sheet[:, 0]
+    pooled = PooledEstimator(
+        LinearRegression(), imputer=AutoencoderImputer(max_iter=1), n_imputations=2
+    )
     for estimator in (
         make_pipeline(StandardScaler(), model).fit(sheet),
         make_column_transformer((model, [0, 1, 2])).fit(sheet),
-        PooledEstimator(LinearRegression(), imputer=imputer, n_imputations=2).fit(
-            sheet, sheet[:, 0]
-        ),
+        pooled.fit(sheet, sheet[:, 0]),
     ):
         with pytest.raises(TypeError, match="is a .*; use skops.io.dump, which writes estimators"):
             skae.save(estimator, tmp_path / "model")
