@@ -17,7 +17,6 @@ from sklearn.preprocessing import StandardScaler
 
 import skae
 from skae.impute import _network
-from skae.outlier import _detector
 from skae.training import _budget, seeded
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +27,6 @@ PUBLIC = [getattr(skae, name) for name in skae.__all__]
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name, monkeypatch):
     monkeypatch.setattr(_network, "STEPS", 200)
-    monkeypatch.setattr(_detector, "STEPS", 200)
     module = importlib.import_module(name)
     with seeded(0):  # a recipe that is called by itself draws weights from torch's generator
         results = doctest.testmod(module)
@@ -74,7 +72,6 @@ def test_pages_with_python_are_found():
 def test_python_in_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.setattr(_budget, "STEPS", 400)
     monkeypatch.setattr(_network, "STEPS", 100)
-    monkeypatch.setattr(_detector, "STEPS", 200)
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}
     for block in blocks(page):
