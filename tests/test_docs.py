@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 import skae
 from skae.impute import _network
+from skae.outlier import _detector
 from skae.training import _budget, seeded
 
 ROOT = Path(__file__).parent.parent
@@ -72,6 +73,7 @@ def test_pages_with_python_are_found():
 def test_python_in_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.setattr(_budget, "STEPS", 400)
     monkeypatch.setattr(_network, "STEPS", 100)
+    monkeypatch.setattr(_detector, "N_STEPS", 200)
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}
     for block in blocks(page):
