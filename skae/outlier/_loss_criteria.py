@@ -176,7 +176,7 @@ def _losses(
         for epsilon in noise:
             x = batch.x + (epsilon if batch.observed is None else epsilon * batch.observed)
             seen = torch.full_like(x[:, :1], level) if level else None
-            z = fitted._encode(module, batch._replace(x=x, level=seen))
+            z = fitted._encode(module, batch._replace(x=x, context=seen))
             total += module.cell_loss(module.decode(z), batch)
         return total / len(noise)
 
