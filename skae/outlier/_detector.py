@@ -83,6 +83,8 @@ class AutoencoderOutlierDetector(Composite, ConformalMixin, OutlierMixin, BaseEs
         (``calibration_fraction``).
     calibration_scores_ : ndarray of shape (n_held_out,)
         Scores of the held-out samples, in ascending order.
+    n_iter_ : int
+        Epochs that the autoencoder was trained for.
     n_features_in_ : int
         Number of features seen during ``fit``.
     feature_names_in_ : ndarray of shape (n_features_in_,)

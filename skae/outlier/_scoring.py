@@ -112,5 +112,9 @@ class ScoringMixin:
         return check_finite_result(self._scorer(source), "X")
 
     @property
+    def n_iter_(self) -> int:
+        return self.estimator_.n_iter_
+
+    @property
     def _scorer(self) -> Scorer:
         return Scorer(self.estimator_, self._criteria, self._weights, self._floor)

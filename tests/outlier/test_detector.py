@@ -168,8 +168,8 @@ def test_default_autoencoder_is_trained_for_about_two_thousand_steps(n, epochs):
 
 
 def test_max_iter_is_that_of_the_default_autoencoder(rows):
-    assert detector(estimator=None, max_iter=2).fit(rows).estimator_.n_iter_ == 2
-    assert detector(estimator=QUICK, max_iter=2).fit(rows).estimator_.n_iter_ == 5
+    assert detector(estimator=None, max_iter=2).fit(rows).n_iter_ == 2
+    assert detector(estimator=QUICK, max_iter=2).fit(rows).n_iter_ == 5
 
 
 def test_a_combination_is_the_mean_of_criteria_relative_to_their_training_means(rows):
