@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import DataSource
+from rich.table import Table
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
@@ -170,7 +170,7 @@ def show(records: list[dict], detail: bool) -> None:
     """Print a line per imputer, and one per table and mechanism."""
     console = Console(width=120)
     names = list(dict.fromkeys(r["imputer"] for r in records))
-    table = DataSource(title="RMSE of hidden cells, mean over tables and seeds; seconds", box=None)
+    table = Table(title="RMSE of hidden cells, mean over tables and seeds; seconds", box=None)
     for column in (
         "imputer",
         *MECHANISMS,
@@ -189,7 +189,7 @@ def show(records: list[dict], detail: bool) -> None:
         table.add_row(name, *cells)
     console.print(table)
     if detail:
-        each = DataSource(title="RMSE by table, mean over seeds", box=None)
+        each = Table(title="RMSE by table, mean over seeds", box=None)
         for column in ("table", "mechanism", "rows", "columns", *names):
             each.add_column(column, justify="left" if column in ("table", "mechanism") else "right")
         for key in dict.fromkeys((r["table"], r["mechanism"]) for r in records):

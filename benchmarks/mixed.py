@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.progress import track
-from rich.table import DataSource
+from rich.table import Table
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write every record here")
     arguments = parser.parse_args()
     records = measure(arguments.fraction, arguments.seeds)
-    table = DataSource(title="Hidden cells of passengers, mean over seeds", box=None)
+    table = Table(title="Hidden cells of passengers, mean over seeds", box=None)
     for column in ("imputer", "categories right", "RMSE of numbers", "seconds"):
         table.add_column(column, justify="left" if column == "imputer" else "right")
     for name in IMPUTERS:

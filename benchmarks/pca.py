@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import DataSource
+from rich.table import Table
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from tables import add_data_argument, from_folder, shipped, split, write_json
@@ -78,7 +78,7 @@ def measure(tables: list[tuple[str, np.ndarray]], seeds: int, max_rows: int) -> 
 def show(records: list[dict]) -> None:
     """Print a line per table and code size, means over the seeds."""
     names = [a.__name__ for a in AUTOENCODERS]
-    table = DataSource(title="Test error; ratio = error / PCA's, at equal code size", box=None)
+    table = Table(title="Test error; ratio = error / PCA's, at equal code size", box=None)
     for column in ("table", "rows", "columns", "codes", "PCA"):
         table.add_column(column, justify="left" if column == "table" else "right")
     for name in names:

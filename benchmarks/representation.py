@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from rich.console import Console
 from rich.progress import track
-from rich.table import DataSource
+from rich.table import Table
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
@@ -259,7 +259,7 @@ def two_sample(data: Data, k: int, seeds: int, quick: bool) -> list[dict]:
 
 def show(title: str, records: list[dict], columns: list[str]) -> None:
     """Print a line per model, means over the seeds, and how much a seed matters."""
-    table = DataSource(title=title, box=None, title_justify="left")
+    table = Table(title=title, box=None, title_justify="left")
     for column in ("model", "codes", *columns):
         header = column.replace("salt_and_pepper", "s&p").replace("_", " ")
         first = column == "model"

@@ -4,6 +4,7 @@ from skae.autoencoders._autoencoder import Autoencoder
 from skae.autoencoders._contractive import ContractiveAutoencoder
 from skae.autoencoders._deep import DeepAutoencoder
 from skae.autoencoders._denoising import DenoisingAutoencoder
+from skae.autoencoders._gaussian import standard_draws
 from skae.autoencoders._k_sparse import KSparseAutoencoder
 from skae.autoencoders._linear import LinearAutoencoder
 from skae.autoencoders._sparse import SparseAutoencoder
@@ -18,4 +19,5 @@ __all__ = [
     "LinearAutoencoder",
     "SparseAutoencoder",
     "VariationalAutoencoder",
+    "standard_draws",
 ]

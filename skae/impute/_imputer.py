@@ -40,7 +40,7 @@ from skae.impute._network import ImputationNetwork
 from skae.impute._plausible_range import plausible
 from skae.impute._residuals import LEVELS, conditional_std, draw, errors, picked, tensors
 from skae.impute._table_encoder import Columns, is_mixed
-from skae.training import _budget as budget
+from skae.training import budget
 
 ENOUGH_ROWS = 32  # for a network to be trained
 MAX_CELLS = 2**19  # of the rows that the Gaussian is fitted to

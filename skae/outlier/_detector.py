@@ -32,7 +32,7 @@ from skae.outlier._criterion import Criterion
 from skae.outlier._loss_criteria import NOISE_LEVELS
 from skae.outlier._scorer import Scorer, fit_scorer
 from skae.outlier._threshold import FAR_OUT, OUTSIDE, RankedScores
-from skae.training import _budget as budget
+from skae.training import budget
 
 N_STEPS = 2000  # of the default autoencoder's training, about
 MIN_EPOCHS, MAX_EPOCHS = 10, 250  # of it

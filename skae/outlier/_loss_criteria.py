@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skae._schema import Check, array, persistent
-from skae.autoencoders import DenoisingAutoencoder
-from skae.autoencoders._gaussian import standard_draws
+from skae.autoencoders import DenoisingAutoencoder, standard_draws
 from skae.base import BaseAutoencoder
 from skae.data import Batch, DataSource, subsample_evenly
 from skae.outlier._criterion import Criterion, apply
