@@ -344,7 +344,7 @@ def warn_if_still_pca(estimator: BaseAutoencoder, best_epoch: int, loss: float) 
     if best_epoch == 0 and abs(loss) > torch.finfo(torch.float32).eps:
         warnings.warn(
             f"No epoch of {type(estimator).__name__} did better on the held-out rows than its "
-            f"start by more than three standard errors, so the fit is {estimator._start}. More "
+            f"start by more than three standard errors, so the fit is {estimator._init_name}. More "
             "rows or another architecture may help.",
             AutoencoderWarning,
             stacklevel=6,
