@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from numpy.typing import NDArray
+
 from skae._sklearn import Interval, RealNotInt
 from skae.hyperparameters import (
     FRACTION,
@@ -16,7 +18,7 @@ from skae.hyperparameters import (
     one_of,
     param,
 )
-from skae.training import SCHEDULES
+from skae.training import SCHEDULES, AutoencoderModule
 
 FITTED = """
 module_ : torch.nn.Module
@@ -180,3 +182,23 @@ class TrainingParameters:
         Further arguments of ``skorch.NeuralNet``, such as ``callbacks``, ``optimizer`` (a class,
         or a name in ``torch.optim``) or ``optimizer__betas``; they win over skae's own.""",
     )
+
+
+class FittedAttributes:
+    """What every fit sets, declared for type checkers; those with an underscore are internal."""
+
+    module_: AutoencoderModule
+    architecture_: Any
+    n_components_: int
+    mean_: NDArray
+    scale_: float
+    n_iter_: int
+    best_epoch_: int
+    loss_curve_: list[float]
+    validation_loss_curve_: list[float] | None
+    _fit_params: dict[str, Any]
+    _spec: dict[str, Any]
+    _optimizer: dict[str, Any]
+    _one_pass: bool
+    _mean_loss: float
+    _n_steps: int

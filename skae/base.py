@@ -11,8 +11,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -23,7 +21,14 @@ from skae._fitting import spec_of, train
 from skae._hooks import Hooks
 from skae._numeric_input import as_numeric
 from skae._sklearn import _fit_context
-from skae._training_parameters import TrainingParameters
+from skae._sklearn_types import (
+    BaseEstimator,
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    with_callbacks,
+)
+from skae._training_parameters import FittedAttributes, TrainingParameters
 from skae._validation import (
     check_array,
     check_finite_result,
@@ -63,6 +68,7 @@ class BaseAutoencoder(
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     Hooks,
+    FittedAttributes,
     BaseEstimator,
 ):
     r"""Base of the autoencoders: training, and everything that scikit-learn expects.

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from sklearn.base import BaseEstimator
 from torch import nn
+
+from skae._sklearn_types import BaseEstimator
 
 
 class Architecture(BaseEstimator, ABC):

@@ -24,6 +24,12 @@ SWEEPS = 20  # of filling holes by draws, before those that count
 class Conditional(BaseAutoencoder):
     """The part of `VariationalAutoencoder` that fills holes, given what is observed in a row."""
 
+    likelihood: str
+    _noise: Callable[[AutoencoderModule], Tensor]
+    _with_noise: Callable[[NDArray, np.random.RandomState], NDArray]
+    _posterior: Callable[[AutoencoderModule, Tensor], tuple[Tensor, Tensor]]
+    _nll: Callable[[AutoencoderModule, Tensor, Batch], Tensor]
+
     def conditional_mean(self, X: ArrayLike) -> NDArray:
         r"""Fill holes by their mean given what is observed.
 

@@ -4,9 +4,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from sklearn.base import clone
-
 from skae._sklearn import HasMethods
+from skae._sklearn_types import clone
 from skae.architectures import MLP
 from skae.architectures._mlp import ACTIVATION, HIDDEN_LAYER_SIZES
 from skae.base import BaseAutoencoder

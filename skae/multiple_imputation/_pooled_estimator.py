@@ -6,8 +6,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier, is_regressor
-from sklearn.callback import with_callbacks
+from sklearn.base import is_classifier, is_regressor
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import Tags, column_or_1d, get_tags
 from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping, process_routing
@@ -25,6 +24,7 @@ from skae._dataframes import to_pandas
 from skae._numeric_input import check_names, targets
 from skae._schema import Check, instance, persistent
 from skae._sklearn import HasMethods, _fit_context, _raise_for_params, _routing_enabled
+from skae._sklearn_types import BaseEstimator, MetaEstimatorMixin, clone, with_callbacks
 from skae._validation import (
     binary_exponents,
     check_array,

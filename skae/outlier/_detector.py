@@ -6,8 +6,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, OutlierMixin, clone
-from sklearn.callback import with_callbacks
 from sklearn.utils import Tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted
@@ -15,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from skae import _schema as schema
 from skae._composite import Composite
 from skae._sklearn import Interval, _fit_context, _raise_for_params, _routing_enabled
+from skae._sklearn_types import BaseEstimator, OutlierMixin, clone, with_callbacks
 from skae._validation import (
     check_finite_result,
     check_sample_weight,
