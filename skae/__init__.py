@@ -21,6 +21,7 @@ from skae.multiple_imputation import PooledEstimator, pool_estimates
 from skae.outlier import AutoencoderOutlierDetector
 
 if TYPE_CHECKING:
+    from skae import extension as extension
     from skae import inspection as inspection
     from skae import metrics as metrics
 
@@ -46,7 +47,7 @@ __all__ = [
     "save",
 ]
 
-_LAZY_SUBMODULES = ("inspection", "metrics")
+_LAZY_SUBMODULES = ("extension", "inspection", "metrics")
 
 # Hidden from type checkers, which would take every name for an attribute of skae.
 if not TYPE_CHECKING:

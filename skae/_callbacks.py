@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks, told of each epoch by skorch's."""
+"""The bridge from skorch's callbacks to those that scikit-learn's ``set_callbacks`` sets."""
 
 from __future__ import annotations
 
@@ -6,40 +6,43 @@ import copy
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from skorch.callbacks import Callback
 
-if TYPE_CHECKING:
-    from skae.base import BaseAutoencoder
-    from skae.data._dataset import RowDataset
+from skae._hooks import Hooks
+from skae.data import RowDataset
+from skae.training import TrainingResult, result_of
 
 
 class CallbackBridge(Callback):
-    """Bridge from a net to the callbacks set by ``set_callbacks`` on an estimator.
+    """Notify the callbacks of an estimator of each epoch.
 
     Parameters
     ----------
-    estimator : BaseAutoencoder
+    estimator : Hooks
     data : dict
-        X, y and metadata, as callbacks are given them.
+        X, y and metadata, which are passed to the callbacks.
     """
 
-    def __init__(self, estimator: BaseAutoencoder, **data: Any):
+    def __init__(self, estimator: Any, **data: Any):
         self.estimator = estimator
         self.data = data
 
     def begin(
-        self, n_epochs: int, rows: RowDataset, so_far: Callable[[Any], dict[str, Any]]
+        self,
+        max_epochs: int,
+        rows: RowDataset,
+        fitted_attributes: Callable[[TrainingResult], dict[str, Any]],
     ) -> None:
-        """Announce the fit, of so many epochs at most.
+        """Announce the fit, of at most so many epochs.
 
-        `so_far` tells the fitted attributes, but for the module, of a net after an epoch.
+        `fitted_attributes` returns the fitted attributes, except the module, for a result.
         """
         self.rows = rows
-        self.so_far = so_far
-        self.context = self.estimator._init_callback_context(max_subtasks=n_epochs)
+        self.fitted_attributes = fitted_attributes
+        self.context = self.estimator._init_callback_context(max_subtasks=max_epochs)
         self.context.call_on_fit_task_begin(estimator=self.estimator, **self.data)
 
     def on_epoch_begin(self, net: Any, **_: Any) -> None:
@@ -48,32 +51,28 @@ class CallbackBridge(Callback):
         self.epoch.call_on_fit_task_begin(estimator=self.estimator, **self.data)
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
-        """Tell that an epoch is over, and stop if a callback says so."""
+        """Announce the end of an epoch, and stop if a callback asks for it."""
         net.stop_ = net.stop_ or self.epoch.call_on_fit_task_end(
             estimator=self.estimator,
-            reconstruction_attributes=partial(self._with_fit_params, net),
+            reconstruction_attributes=partial(self._attributes, net),
             **self.data,
         )
 
     def end(self) -> None:
-        """Tell that the fit is over: the estimator has all its attributes."""
+        """Announce the end of the fit: the estimator has all its attributes."""
         self.context.call_on_fit_task_end(
             estimator=self.estimator, reconstruction_attributes={}, **self.data
         )
-        del self.data, self.rows, self.so_far
+        del self.data, self.rows, self.fitted_attributes
 
-    def _with_fit_params(self, net: Any) -> dict[str, Any]:
-        """Return the fitted attributes, as if training had ended now."""
-        module = net.module_
-        objective, module.objective = module.objective, None
-        try:
-            copied = copy.deepcopy(module).cpu().eval()
-        finally:
-            module.objective = objective
+    def _attributes(self, net: Any) -> dict[str, Any]:
+        """Return the fitted attributes, as if training had ended with this epoch."""
+        module = copy.deepcopy(net.module_).cpu().eval()
         before = vars(self.estimator)
-        fitted = object.__new__(type(self.estimator))
-        fitted.__dict__ = before | self.so_far(net) | {"module_": copied}
+        fitted: Hooks = object.__new__(type(self.estimator))
+        own = self.fitted_attributes(result_of(net))
+        fitted.__dict__ = before | own | {"module_": module}
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is amiss now need not be at the end
-            fitted._after_fit(copied, self.rows)
+            warnings.simplefilter("ignore")  # the fit is not over
+            fitted._after_fit(module, self.rows)
         return {k: v for k, v in vars(fitted).items() if k not in before or v is not before[k]}

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from skae._schema import TYPES, check_state
+from skae._schema import TYPES, check_state, type_name, type_of
 
 DEPTH = 40  # of values within values
 INTEGERS = 2**1024  # beyond which text is slow to become a number
@@ -53,7 +53,7 @@ def encode(value: Any, arrays: dict[str, NDArray], where: str, depth: int = 0) -
         return {"dict": [_encode_item(k, v, arrays, where, depth + 1) for k, v in value.items()]}
     if (written := _encode_array(value, arrays)) is not None:
         return written
-    if TYPES.get(kind.__name__) is kind:
+    if TYPES.get(type_name(kind)) is kind:
         return _encode_instance(value, arrays, where, depth + 1)
     raise TypeError(
         f"skae.save writes numbers, text, arrays and skae's own types, but {where} is a "
@@ -112,7 +112,7 @@ def _encode_instance(value: Any, arrays: dict[str, NDArray], where: str, depth: 
     except ValueError as error:
         raise ValueError(f"{where} cannot be written by skae.save: {error}.") from None
     return {
-        "class": type(value).__name__,
+        "class": type_name(type(value)),
         "state": written,
         "requests": requests._serialize() if requests else {},
     }
@@ -192,9 +192,7 @@ class Decoder:
         return array[()] if "scalar" in forms else array
 
     def _instance(self, name: str, written: Any, requests: Any) -> Any:
-        cls: Any = TYPES.get(name)
-        if cls is None:
-            raise ValueError(f"it holds a {reprlib.repr(name)}, which is not a type of skae")
+        cls: Any = type_of(name)
         state = self.value(written)
         check_state(cls, state)
         instance = object.__new__(cls)

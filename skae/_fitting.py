@@ -1,13 +1,16 @@
-"""One fit, from a table to a trained module."""
+"""One fit: from an estimator and its samples to a plan, a run and fitted attributes."""
 
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import math
-import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,26 +18,26 @@ from numpy.typing import NDArray
 
 from skae._callbacks import CallbackBridge
 from skae._validation import random_state_of
-from skae.data import MAX_CHUNK_ROWS, MAX_CHUNK_SIZE, principal_axes
-from skae.data._dataset import Batches, RowDataset
-from skae.data._moments import Moments
-from skae.data._n_components import resolve_n_components
-from skae.data._source import DataSource
-from skae.exceptions import AutoencoderWarning
-from skae.hyperparameters import fingerprint
-from skae.training import _budget as budget
-from skae.training._checkpoint import Checkpoint, identity
-from skae.training._device import check_precision, device_of
-from skae.training._module import AutoencoderModule, build
-from skae.training._optimizer import load_optimizer, state_of_optimizer, with_optimizer
-from skae.training._pretraining import pretrain
-from skae.training._random import drawing_from
-from skae.training._trainer import HoldOut, Trainer, WeightedMean
-
-if TYPE_CHECKING:
-    from skae.base import BaseAutoencoder
+from skae._warnings import warn
+from skae.data import DataSource, Moments, RowDataset, principal_axes, resolve_n_components
+from skae.training import (
+    AutoencoderModule,
+    Checkpoint,
+    TrainingPlan,
+    TrainingResult,
+    budget,
+    build,
+    check_precision,
+    device_of,
+    drawing_from,
+    mean_loss_of,
+    pretrain,
+    run,
+    state_of,
+)
 
 ERRORS_TO_LEAVE_PCA = 3.0  # standard errors of the gain
+NOT_OF_THE_FIT = ("checkpoint", "verbose")  # hyperparameters that do not change its result
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,16 @@ class Start:
     rows: RowDataset
     starts_at_pca: bool
     fitted: dict[str, Any]  # attributes that training does not change
-    mean_loss: float = 0.0  # of the rows of the first fit, where this one goes on
+    mean_loss: float = 0.0  # of the samples of the first fit, if this one resumes
+    optimizer: dict[str, Any] | None = None  # state, if this fit resumes
 
 
 def train(
-    estimator: BaseAutoencoder,
-    table: DataSource,
+    estimator: Any,
+    source: DataSource,
     weight: NDArray,
     *,
-    monitor: CallbackBridge,
+    bridge: CallbackBridge,
     resume: bool = False,
     one_pass: bool = False,
     start_only: bool = False,
@@ -62,18 +66,18 @@ def train(
 
     Parameters
     ----------
-    estimator : BaseAutoencoder
-        Not changed, but by its own hooks, and by `n_components_` for them to read.
-    table : DataSource of shape (n, d)
-        Rows with something observed.
+    estimator : Hooks
+        Changed only by its own hooks, and by `n_components_`, which hooks read.
+    source : DataSource of shape (n, d)
+        Samples, each with an observed value.
     weight : ndarray of shape (n,)
         In (0, 1).
-    monitor : Monitor
-        Tells scikit-learn's callbacks of each epoch.
+    bridge : CallbackBridge
+        Notifies scikit-learn's callbacks of each epoch.
     resume : bool, default=False
-        Whether to go on from the estimator's fitted state.
+        Whether to continue from the estimator's fitted state.
     one_pass : bool, default=False
-        Whether to take each row once, at the initial learning rate, and hold out none.
+        Whether to use each sample once, at the initial learning rate, and hold out none.
     start_only : bool, default=False
         Whether to run no epoch.
 
@@ -82,116 +86,117 @@ def train(
     fitted : dict
         Fitted attributes.
     rows : RowDataset
-        The table as training saw it.
+        The samples as training used them.
     """
     estimator._check()
     device = device_of(estimator.device)
-    check_precision(device, estimator._training_dtype(table.dtype), "training would be in")
+    check_precision(device, estimator._training_dtype(source.dtype), "training would be in")
     random_state = random_state_of(estimator.random_state)
-    n_before = estimator._n_steps if resume else 0
     checkpoint = None
     if estimator.checkpoint is not None and not (one_pass or start_only):
-        fit = identity(estimator, table, weight, resume)
+        fit = fit_digest(estimator, source, weight, resume)
         checkpoint = Checkpoint(estimator.checkpoint, fit)
         random_state = checkpoint.random_state(random_state)
+    n_before = estimator._n_steps if resume else 0
     weights_seed, *seeds = (int(s) + n_before for s in random_state.randint(2**31 - 1, size=4))
     if resume:
-        start = resume_fit(estimator, table, weight)
+        start = resume_fit(estimator, source, weight)
     else:
-        start = start_fit(estimator, table, weight, random_state, weights_seed)
-    module = start.module
-    net = make_trainer(estimator, start, random_state, *seeds, one_pass=one_pass)
-    if start_only:
-        net.set_params(max_epochs=0)
-    so_far = partial(fitted_attributes, estimator, start, resume=resume, one_pass=one_pass)
-    monitor.begin(net.max_epochs, start.rows, so_far)
-    net.set_params(checkpoint=checkpoint)
-    module.objective = estimator._objective
-    module.equal_weights = bool((start.rows.weight == start.rows.weight[0]).all())
-    try:
-        initialize(net, device)
-        net.callbacks_.append(("monitor", monitor))  # where others are disabled, too
-        if resume:
-            load_optimizer(net, estimator._optimizer)
-        net.train(start.rows)
-    finally:
-        module.objective = None
-    module.cpu().eval()
-    best = net.best_
-    if start.starts_at_pca and best is not None and net.n_epochs_:
-        warn_if_still_pca(estimator, best.epoch, best.loss)
-    return so_far(net) | {"module_": module}, start.rows
+        start = start_fit(estimator, source, weight, random_state, weights_seed)
+    plan = make_plan(estimator, start, random_state, *seeds, one_pass=one_pass)
+    plan = replace(plan, device=str(device), max_epochs=0 if start_only else plan.max_epochs)
+    attributes = partial(fitted_attributes, estimator, start, resume=resume, one_pass=one_pass)
+    bridge.begin(plan.max_epochs, start.rows, attributes)
+    result = run(
+        start.module,
+        estimator._objective,
+        start.rows,
+        plan,
+        [("bridge", bridge)],
+        checkpoint=checkpoint,
+        optimizer=start.optimizer,
+    )
+    if start.starts_at_pca and result.best is not None and result.history:
+        warn_if_still_pca(estimator, *result.best)
+    return attributes(result) | {"module_": start.module}, start.rows
 
 
 def fitted_attributes(
-    estimator: BaseAutoencoder, start: Start, net: Trainer, *, resume: bool, one_pass: bool
+    estimator: Any, start: Start, result: TrainingResult, *, resume: bool, one_pass: bool
 ) -> dict[str, Any]:
-    """Return the fitted attributes that belong to the epochs run so far, but for the module."""
+    """Return the fitted attributes of the epochs run so far, except the module."""
     former = vars(estimator) if resume else {}
-    curve = former.get("loss_curve_", [])
-    held_out = former.get("validation_loss_curve_")
-    best, best_epoch = net.best_, len(curve) + net.n_epochs_
-    if best is not None:
-        best_epoch = len(curve) + best.epoch if best.epoch else former.get("best_epoch_", 0)
-    if best is not None or held_out is not None:
-        nothing = [math.nan] * len(curve)
-        held_out = (held_out or nothing) + [e.get("valid_loss", math.nan) for e in net.history]
+    curve, held_out = former.get("loss_curve_", []), former.get("validation_loss_curve_")
+    losses = [epoch["train_loss"] for epoch in result.history]
+    terms = {
+        name: [epoch.get(f"train_{name}", epoch["train_loss"]) for epoch in result.history]
+        for name in result.term_names
+    }
+    unknown = [math.nan] * len(curve)
+    former_terms = former.get("loss_terms_", {})
+    best_epoch = len(curve) + len(losses)
+    if result.best is not None:
+        epoch = result.best[0]
+        best_epoch = len(curve) + epoch if epoch else former.get("best_epoch_", 0)
+    if result.best is not None or held_out is not None:
+        own = [epoch.get("valid_loss", math.nan) for epoch in result.history]
+        held_out = (held_out or unknown) + own
     return {
         **start.fitted,
-        "n_iter_": former.get("n_iter_", 0) + max(1, net.n_epochs_),
+        "n_iter_": former.get("n_iter_", 0) + max(1, len(losses)),
         "best_epoch_": best_epoch,
-        "loss_curve_": curve + [epoch["train_loss"] for epoch in net.history],
+        "loss_curve_": curve + losses,
+        "loss_terms_": {
+            name: former_terms.get(name, unknown) + terms.get(name, [math.nan] * len(losses))
+            for name in [*former_terms, *(n for n in terms if n not in former_terms)]
+        },
         "validation_loss_curve_": held_out,
         "_one_pass": one_pass,
-        "_mean_loss": former.get("_mean_loss", net.mean_loss),
-        "_n_steps": former.get("_n_steps", 0) + net.n_steps_,
-        "_optimizer": state_of_optimizer(net),
+        "_mean_loss": former.get("_mean_loss", result.mean_loss),
+        "_n_steps": former.get("_n_steps", 0) + result.n_steps,
+        "_optimizer": result.optimizer,
     }
 
 
 def start_fit(
-    estimator: BaseAutoencoder,
-    table: DataSource,
+    estimator: Any,
+    source: DataSource,
     weight: NDArray,
     random_state: np.random.RandomState,
     seed: int,
 ) -> Start:
-    """Build a module for a table, and start it at the principal components or at random."""
+    """Build a module for samples, and start it at the principal components or at random."""
     generator = torch.Generator().manual_seed(seed)
-    architecture = estimator._architecture()
-    loss = estimator._loss()
+    architecture, loss = estimator._architecture(), estimator._loss()
     starts_at_pca = estimator._starts_from_pca()
-    moments = Moments.of(table, weight)
+    moments = Moments.of(source, weight)
     names = getattr(estimator, "feature_names_in_", None)
-    moments.check_magnitude(table.dtype, names)
+    moments.check_magnitude(source.dtype, names)
     loss.check(moments.low, moments.high, names, estimator._loss_parameter)
     conditioning = moments.conditioning()
-    dtype = estimator._training_dtype(table.dtype)
-    rows = RowDataset.of(table, weight, conditioning, dtype, moments.complete)
+    dtype = estimator._training_dtype(source.dtype)
+    rows = RowDataset.of(source, weight, conditioning, dtype, moments.complete)
     asked, auto = estimator.n_components, estimator._auto_n_components
     estimator.n_components_ = resolve_n_components(asked, rows, auto)
-    spec = spec_of(estimator, table.shape[1])
+    spec = module_spec(estimator, source.shape[1])
     axes = principal_axes(rows, estimator.n_components_, random_state) if starts_at_pca else None
     with drawing_from(generator):
         module = build(architecture, conditioning, **spec).convert(dtype, conditioning)
-    if epochs := getattr(architecture, "pretraining_epochs", 0):
-
-        def train_layer(shallow: AutoencoderModule, rows: RowDataset) -> None:
-            start = Start(shallow, rows, starts_at_pca=False, fitted={})
+    zeroed: list[Any] = []
+    if architecture is not None:
+        networks = module.encoder, module.decoder
+        if stages := architecture.pretraining_stages(*networks, rows.n_features):
+            whole = Start(module, rows, starts_at_pca=False, fitted={})
             seeds = (int(s) for s in random_state.randint(2**31 - 1, size=3))
-            net = make_trainer(estimator, start, random_state, *seeds, one_pass=False)
-            net.set_params(max_epochs=epochs, train_split=None, callbacks=None)
-            initialize(net, device_of(estimator.device))
-            net.train(rows)
-
-        pretrain(module, rows, train_layer)
+            pretrain(stages, rows, make_plan(estimator, whole, random_state, *seeds))
+        zeroed = architecture.zero_init_parameters(*networks) if starts_at_pca else []
     with drawing_from(generator):
-        module.start(loss.bias(conditioning.shift), axes)
+        module.start(loss.bias(conditioning.shift), axes, zeroed)
         estimator._before_fit(module, rows)
     fitted = {
         "architecture_": architecture,
         "n_components_": estimator.n_components_,
-        "mean_": conditioning.shift.astype(table.dtype),
+        "mean_": conditioning.shift.astype(source.dtype),
         "scale_": conditioning.scale,
         "_spec": spec,
         "_fit_params": estimator._own_parameters(),
@@ -199,153 +204,162 @@ def start_fit(
     return Start(module, rows, starts_at_pca, fitted)
 
 
-def spec_of(estimator: BaseAutoencoder, n_features: int) -> dict[str, Any]:
-    """Return what `build` needs to know beside the architecture."""
-    return {
-        "loss": estimator._loss().name,
-        "widths": estimator._layer_sizes(n_features),
-        "linear_shortcut": estimator._linear_shortcut(),
-        "tied": estimator._tied(),
-    }
-
-
-def described_architecture(architecture: Any) -> dict[str, Any]:
-    """Return what a recipe is and its parameters, by the names that errors give them."""
-    parameters = {} if architecture is None else architecture.get_params()
-    named = {f"architecture__{name}": value for name, value in parameters.items()}
-    return {"architecture": type(architecture).__name__} | named
-
-
-def resume_fit(
-    estimator: BaseAutoencoder,
-    table: DataSource,
-    weight: NDArray,
-) -> Start:
-    """Go on with a copy of the fitted module, on rows conditioned as those it was fitted to."""
+def resume_fit(estimator: Any, source: DataSource, weight: NDArray) -> Start:
+    """Continue with a copy of the fitted module, on samples conditioned as in the first fit."""
     asked, had = (
-        {**spec["widths"], **spec, **described_architecture(architecture)}
+        {**spec["layer_sizes"], **spec, **architecture_params(architecture)}
         for spec, architecture in (
-            (spec_of(estimator, table.shape[1]), estimator._architecture()),
+            (module_spec(estimator, source.shape[1]), estimator._architecture()),
             (estimator._spec, estimator.architecture_),
         )
     )
     for name in ("n_components", *estimator._frozen_params):
         asked[name], had[name] = getattr(estimator, name), estimator._fit_params[name]
-    if asked["n_components"] == estimator.n_components_:  # what a share, say, resulted in
+    if asked["n_components"] == estimator.n_components_:  # what a fraction, say, resulted in
         had["n_components"] = asked["n_components"]
     for name in ("n_components", *had):
         if fingerprint(asked.get(name)) != fingerprint(had[name]):
             raise ValueError(
-                f"{type(estimator).__name__} goes on from a fit with "
-                f"{name}={had[name]!r}, but is asked for {asked.get(name)!r}; set it back, or "
-                "start anew: clone the estimator, or fit with warm_start=False."
+                f"{type(estimator).__name__} resumes a fit with {name}={had[name]!r}, but "
+                f"{name}={asked.get(name)!r} is set now; set it back, or start a new fit: clone "
+                "the estimator, or fit with warm_start=False."
             )
     module = copy.deepcopy(estimator.module_).cpu()
-    with torch.no_grad():
-        estimator._before_resume(module)
     names = getattr(estimator, "feature_names_in_", None)
-    module.loss.check(*table.ranges(), names, estimator._loss_parameter)
+    module.loss.check(*source.ranges(), names, estimator._loss_parameter)
     dtype = module.output_bias.dtype
-    rows = RowDataset.of(table, weight, estimator._conditioning, dtype, not table.has_missing())
-    return Start(
-        module, rows, False, {"_fit_params": estimator._own_parameters()}, estimator._mean_loss
-    )
+    complete = not source.has_missing()
+    rows = RowDataset.of(source, weight, estimator._conditioning, dtype, complete)
+    with torch.no_grad():
+        estimator._before_resume(module, rows)
+    fitted = {"_fit_params": estimator._own_parameters()}
+    return Start(module, rows, False, fitted, estimator._mean_loss, estimator._optimizer)
 
 
-def make_trainer(
-    estimator: BaseAutoencoder,
+def module_spec(estimator: Any, n_features: int) -> dict[str, Any]:
+    """Return what `build` needs in addition to the architecture."""
+    return {
+        "loss": estimator._loss().name,
+        "layer_sizes": estimator._layer_sizes(n_features),
+        "linear_shortcut": estimator._linear_shortcut(),
+        "tied": estimator._tied(),
+    }
+
+
+def architecture_params(architecture: Any) -> dict[str, Any]:
+    """Return the class of an architecture and its parameters, by the names users set them by."""
+    parameters = {} if architecture is None else architecture.get_params()
+    named = {f"architecture__{name}": value for name, value in parameters.items()}
+    return {"architecture": type(architecture).__name__} | named
+
+
+def make_plan(
+    estimator: Any,
     start: Start,
     random_state: np.random.RandomState,
     seed: int,
     validation_seed: int,
     order_seed: int,
     *,
-    one_pass: bool,
-) -> Trainer:
-    """Return the net that an estimator's training parameters describe."""
+    one_pass: bool = False,
+) -> TrainingPlan:
+    """Return the plan that an estimator's training parameters describe."""
     rows = start.rows
     n_held_out = 0 if one_pass else n_validation_samples(estimator, len(rows))
-    order = random_state.permutation(len(rows))
-    held_out, kept = order[:n_held_out], order[n_held_out:]
-    batch_size = min(resolve_auto(estimator.batch_size, budget.batch_size(len(kept))), len(kept))
-    epochs = estimator._n_epochs(rows, -(-len(kept) // batch_size), start.starts_at_pca)
+    held_out = random_state.permutation(len(rows))[:n_held_out]
+    n_kept = len(rows) - n_held_out
+    auto = budget.batch_size(n_kept)
+    batch_size = min(budget.resolve_auto(estimator.batch_size, auto), n_kept)
+    epochs = estimator._n_epochs(rows, -(-n_kept // batch_size), start.starts_at_pca)
     epochs = min(epochs, 1) if one_pass else epochs
-    own: dict[str, Any] = {
-        "criterion": WeightedMean,
-        "criterion__mean_weight": float(rows.weight[torch.from_numpy(kept)].mean()),
-        "optimizer": "AdamW",
-        "lr": estimator.learning_rate,
-        "max_epochs": epochs,
-        "batch_size": batch_size,
-        "iterator_train": Batches,
-        "iterator_train__generator": torch.Generator().manual_seed(order_seed),
-        "iterator_valid": Batches,
-        "iterator_valid__batch_size": min(
-            MAX_CHUNK_ROWS, max(1, MAX_CHUNK_SIZE // rows.n_features)
-        ),
-        "train_split": HoldOut(held_out) if n_held_out else None,
-        "verbose": estimator.verbose,
-        "schedule": "constant" if one_pass else estimator.schedule,
-        "precision": estimator.precision,
-        "seed": seed,
-        "validation_seed": validation_seed,
-        # Rows that a fit goes on with may all be at the mean.
-        "mean_loss": max(mean_loss_of(start.module, rows), start.mean_loss),
-        "warm_up": estimator._warm_up(),
-        "endless": one_pass,
-        "patience": resolve_auto(estimator.n_iter_no_change, budget.patience(epochs)),
-        "tol": estimator.tol,
-        "n_errors": ERRORS_TO_LEAVE_PCA if start.starts_at_pca else 0.0,
-    }
-    return Trainer(
-        start.module, **with_optimizer(own | dict(estimator.net_params or {}), estimator)
+    return TrainingPlan(
+        max_epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=estimator.learning_rate,
+        schedule="constant" if one_pass else estimator.schedule,
+        weight_decay=estimator.weight_decay,
+        held_out=held_out,
+        patience=budget.resolve_auto(estimator.n_iter_no_change, budget.patience(epochs)),
+        tol=estimator.tol,
+        n_errors=ERRORS_TO_LEAVE_PCA if start.starts_at_pca else 0.0,
+        warm_up=estimator._warm_up(),
+        one_pass=one_pass,
+        # All samples that a fit resumes with may be at the mean.
+        mean_loss=max(mean_loss_of(start.module, rows), start.mean_loss),
+        seed=seed,
+        validation_seed=validation_seed,
+        order_seed=order_seed,
+        precision=estimator.precision,
+        device=str(device_of(estimator.device)),
+        verbose=estimator.verbose,
+        net_params=dict(estimator.net_params or {}),
     )
 
 
-def initialize(net: Trainer, device: torch.device) -> None:
-    """Initialise a net on a device; torch's first optimiser adds a warnings filter."""
-    with warnings.catch_warnings():
-        net.set_params(device=device).initialize()
-
-
-def n_validation_samples(estimator: BaseAutoencoder, n_rows: int) -> int:
-    """Return how many rows early stopping takes, 0 without."""
+def n_validation_samples(estimator: Any, n_samples: int) -> int:
+    """Return the number of samples that early stopping holds out, 0 without early stopping."""
     if estimator.early_stopping == "auto":
-        if n_rows < budget.ENOUGH_ROWS:
+        if n_samples < budget.ENOUGH_ROWS:
             return 0
     elif not estimator.early_stopping:
         return 0
-    elif n_rows < 4:
+    elif n_samples < 4:
         raise ValueError(
-            f"early_stopping=True needs at least 4 rows, to hold out 2; got {n_rows}. "
+            f"early_stopping=True needs at least 4 samples, to hold out 2; got {n_samples}. "
             "Set early_stopping='auto' or False."
         )
-    return budget.n_held_out(n_rows, estimator.validation_fraction)
+    return budget.n_held_out(n_samples, estimator.validation_fraction)
 
 
-def resolve_auto(value: Any, auto: int) -> int:
-    """Return a parameter's value, or what 'auto' stands for."""
-    return auto if value == "auto" else int(value)  # torch refuses numpy's integers
-
-
-@torch.no_grad()
-def mean_loss_of(module: AutoencoderModule, rows: RowDataset) -> float:
-    """Return the loss of rows reconstructed by the output's bias alone, at first their mean."""
-    total = 0.0
-    for chunk in rows.gen_chunks():
-        batch = rows.batch(chunk, progress=torch.zeros(()))
-        output = module.output_bias.cpu().expand_as(batch.x)
-        total += float(module.reconstruction_loss(output, batch) @ batch.weight)
-    return total / float(rows.weight.sum())
-
-
-def warn_if_still_pca(estimator: BaseAutoencoder, best_epoch: int, loss: float) -> None:
-    """Warn that training brought nothing, unless there was nothing left to bring."""
+def warn_if_still_pca(estimator: Any, best_epoch: int, loss: float) -> None:
+    """Warn that training did not improve on its start, unless the loss was 0 already."""
     if best_epoch == 0 and abs(loss) > torch.finfo(torch.float32).eps:
-        warnings.warn(
-            f"No epoch of {type(estimator).__name__} did better on the held-out rows than its "
-            f"start by more than three standard errors, so the fit is {estimator._init_name}. More "
-            "rows or another architecture may help.",
-            AutoencoderWarning,
-            stacklevel=6,
+        warn(
+            f"No epoch of {type(estimator).__name__} had a validation loss lower than its start "
+            f"by more than three standard errors, so the fit is {estimator._init_name}. More "
+            "samples or another architecture may help."
         )
+
+
+# ------------------------------------------------------------------------------ identity of a fit
+
+
+def fit_digest(estimator: Any, source: DataSource, weight: NDArray, resume: bool) -> str:
+    """Return a digest of a fit: of parameters, samples and the state that it resumes from."""
+    parameters = estimator.get_params(deep=False)
+    parameters = {k: v for k, v in parameters.items() if k not in NOT_OF_THE_FIT}
+    if not isinstance(parameters["random_state"], Integral):
+        del parameters["random_state"]  # what it drew is in the file
+    # Callbacks may be anything, and change from run to run, as a progress bar does.
+    further = (parameters["net_params"] or {}).items()
+    parameters["net_params"] = {k: v for k, v in further if k.split("__")[0] != "callbacks"}
+    digest = hashlib.sha256(
+        json.dumps([fingerprint(type(estimator)), fingerprint(parameters)]).encode()
+    )
+    for chunk in source.gen_chunks():
+        digest.update(source[chunk].tobytes())
+    digest.update(weight.tobytes())
+    if resume:
+        fitted = [estimator.mean_, np.float64(estimator.scale_), np.int64(estimator._n_steps)]
+        for value in (*fitted, *state_of(estimator.module_)["values"].values()):
+            digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+def fingerprint(value: Any) -> Any:
+    """Return what JSON can write and what is the same, in any process, for equal parameters."""
+    if isinstance(value, Mapping):
+        return {str(k): fingerprint(value[k]) for k in sorted(value, key=str)}
+    if isinstance(value, (list, tuple)):
+        return [fingerprint(v) for v in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return fingerprint(value.tolist())
+    if isinstance(value, partial):
+        return ["partial", *map(fingerprint, (value.func, value.args, value.keywords))]
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}:{value.__qualname__}"
+    kind = f"{type(value).__module__}:{type(value).__qualname__}"
+    if hasattr(value, "get_params"):
+        return [kind, fingerprint(value.get_params(deep=False))]
+    # The representation that every object has is the address it has in this process.
+    return kind if type(value).__repr__ is object.__repr__ else f"{kind} {value!r}"

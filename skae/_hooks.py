@@ -3,52 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
+from inspect import signature
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from skae._fitting import resolve_auto
 from skae._training_parameters import TrainingParameters
+from skae.architectures import Architecture
 from skae.data import Batch, RowDataset
 from skae.losses import LOSSES, Loss
-from skae.training import AutoencoderModule, LayerSizes
-from skae.training import _budget as budget
+from skae.training import AutoencoderModule, LayerSizes, budget
 
 
 class Hooks(TrainingParameters):
     """Hooks with their defaults: an autoencoder that starts at PCA and minimises its loss.
 
-    They take and return tensors in conditioned units, a batch of rows at a time, without reducing
-    over rows; they draw randomness from ``batch.random`` only, read numbers from ``self``, and have
-    no side effects.
+    This is the contract of those who write a variant. Hooks take and return tensors in conditioned
+    units, one batch of samples at a time, without reducing over samples. They draw random numbers
+    from ``batch.random`` only, read numbers from ``self`` (in hooks that run after ``fit``, those
+    of the fit) and have no side effects, no code for a device, and no branch that depends on the
+    values of a tensor, so that they run unchanged under ``torch.compile``, ``torch.func.vmap`` and
+    in several processes.
     """
 
-    n_components_: int  # set before all hooks but `_check`
+    n_components_: int  # set before all hooks except `_check`
 
-    _init_name = "PCA"  # what training starts from, as users are told
-    _loss_parameter = "loss"  # by which users choose it
-    _frozen_params: tuple[str, ...] = ()  # hyperparameters that a fit that goes on cannot change
+    _init_name = "PCA"  # what training starts from, in messages
+    _loss_parameter = "loss"  # name of the hyperparameter that chooses the loss
+    _frozen_params: tuple[str, ...] = ()  # hyperparameters that must not change when a fit resumes
+
+    # ----------------------------------------------------------------------- before training
 
     def _check(self) -> None:
         """Raise ValueError where hyperparameters contradict each other."""
 
     def _auto_n_components(self, n_features: int) -> int:
-        """Return the number of components that 'auto' stands for."""
+        """Return the number of components that ``n_components='auto'`` stands for."""
         raise NotImplementedError
 
     def _training_dtype(self, dtype: np.dtype) -> torch.dtype:
-        """Return the dtype to train in, for rows of a dtype."""
+        """Return the dtype to train in, for samples of a dtype."""
         return torch.get_default_dtype()
 
     def _layer_sizes(self, n_features: int) -> LayerSizes:
-        """Return the widths of what the networks see and answer; `n_components_` is resolved."""
+        """Return the numbers of inputs and outputs of the networks."""
         k = self.n_components_
         return LayerSizes(n_inputs=n_features, n_code=k, n_components=k, n_outputs=n_features)
 
-    def _architecture(self) -> Any:
-        """Return the recipe of the networks, or None for linear shortcuts alone."""
+    def _architecture(self) -> Architecture | None:
+        """Return the architecture of the networks; None for linear shortcuts alone."""
         return None
 
     def _loss(self) -> Loss:
@@ -56,91 +62,113 @@ class Hooks(TrainingParameters):
         return LOSSES["squared_error"]
 
     def _starts_from_pca(self) -> bool:
-        """Tell whether training starts from the principal components."""
+        """Return whether training starts from the principal components."""
         return True
 
     def _linear_shortcut(self) -> bool:
-        """Tell whether there is a linear path beside the networks."""
+        """Return whether there is a linear path in parallel to each network."""
         return True
 
     def _tied(self) -> bool:
-        """Tell whether the decoder's linear path is the encoder's, transposed."""
+        """Return whether the decoder's linear path is the transpose of the encoder's."""
         return False
 
     def _warm_up(self) -> float:
-        """Return the share of the training before which no epoch counts as the best."""
+        """Return the fraction of the training before which no epoch is a candidate for the best."""
         return 0.0
 
+    def _n_epochs(self, rows: RowDataset, steps_per_epoch: int, starts_at_pca: bool) -> int:
+        """Return the maximum number of epochs."""
+        return budget.resolve_auto(self.max_iter, budget.max_iter(steps_per_epoch))
+
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
-        """Add parameters and buffers to the module, once before training."""
+        """Register parameters and buffers on the module, check the data; once before training."""
 
-    def _added_tensors(self, widths: LayerSizes) -> dict[str, Tensor]:
-        """Return what fitting adds to the module, on torch's meta device, by name.
+    def _before_resume(self, module: AutoencoderModule, rows: RowDataset) -> None:
+        """Prepare a fitted module for more training: undo what `_after_fit` changed in it."""
 
-        A file that lacks one of these parameters and buffers is refused.
+    def _added_tensors(self, layer_sizes: LayerSizes) -> dict[str, Tensor]:
+        """Return the parameters and buffers that fitting adds to the module, by name.
+
+        They are on torch's meta device. A file that lacks one of them is refused.
         """
         return {}
 
+    # ----------------------------------------------------------------------------- training
+
     def _corrupt(self, module: AutoencoderModule, batch: Batch) -> Batch:
-        """Return what the encoder is given in training."""
+        """Return the batch that the encoder is given in training."""
         return batch
 
     def _inputs(self, batch: Batch) -> Tensor:
-        """Return the encoder's input, (n, n_inputs)."""
+        """Return the inputs of the encoder, (n, n_inputs)."""
         return batch.x
 
     def _code(self, module: AutoencoderModule, h: Tensor) -> Tensor:
-        """Return the deterministic code, (n, n_components), for the encoder's output."""
+        """Return the deterministic code, (n, n_components), for the encoder's output h."""
         return h
 
     def _sample(self, module: AutoencoderModule, batch: Batch, h: Tensor) -> Tensor:
-        """Return the code that training decodes, possibly stochastic."""
+        """Return the code that is decoded in training, possibly stochastic."""
         return self._code(module, h)
 
     def _penalty(
         self, module: AutoencoderModule, batch: Batch, h: Tensor, output: Tensor
-    ) -> Tensor | float:
-        """Return what is added to the loss of each row, (n,)."""
-        return 0.0
+    ) -> Tensor | None:
+        """Return the penalty of each sample, (n,), which is added to its loss; None is none."""
+        return None
 
-    def _objective(self, module: AutoencoderModule, batch: Batch) -> Tensor:
-        """Return what training minimises, for each row, (n,)."""
+    def _objective(self, module: AutoencoderModule, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms whose sum training minimises, by name, each of shape (n,).
+
+        The first one is the reconstruction loss.
+        """
         h = module.encode(self._inputs(self._corrupt(module, batch)))
         output = module.decode(self._sample(module, batch, h))
-        return module.reconstruction_loss(output, batch) + self._penalty(module, batch, h, output)
+        terms = {"reconstruction": module.reconstruction_loss(output, batch)}
+        penalty = self._penalty(module, batch, h, output)
+        return terms if penalty is None else terms | {"penalty": penalty}
 
-    def _score(self, module: AutoencoderModule, batch: Batch) -> Tensor:
-        """Return the score of each row in X's units, (n,)."""
-        output = module.decode(self._encode(module, batch))
-        return -module.reconstruction_loss(output, batch) * module.scale**module.loss.power
+    # ------------------------------------------------------------------------ after training
 
     def _after_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         """Set further fitted attributes, once after training; may change the module."""
 
-    def _before_resume(self, module: AutoencoderModule) -> None:
-        """Undo what `_after_fit` changed in the module, before training goes on."""
+    def _score(self, module: AutoencoderModule, batch: Batch) -> Tensor:
+        """Return the score of each sample in X's units, (n,); higher is better."""
+        output = module.decode(self._encode(module, batch))
+        return -module.reconstruction_loss(output, batch) * module.scale**module.loss.power
 
-    def _n_epochs(self, rows: RowDataset, steps_per_epoch: int, starts_at_pca: bool) -> int:
-        """Return how many epochs to train for, at most."""
-        return resolve_auto(self.max_iter, budget.max_iter(steps_per_epoch))
-
-    # What estimators, and functions of fitted ones, are composed of.
+    # ------------------------------------- composed of hooks, for estimators and for functions
 
     def _encoded(
         self, module: AutoencoderModule, rows: RowDataset
     ) -> Iterator[tuple[slice, Tensor]]:
-        """Give the encoder's output for pieces of the training rows, with which rows they are."""
+        """Yield (slice, encoder output) for successive chunks of the training samples."""
         for chunk in rows.gen_chunks():
             yield chunk, module.encode(self._inputs(rows[chunk]))
 
     def _encode(self, module: AutoencoderModule, batch: Batch) -> Tensor:
-        """Return the code of each row."""
+        """Return the code of each sample, (n, n_components)."""
         return self._code(module, module.encode(self._inputs(batch)))
 
     def _decode(self, module: AutoencoderModule, z: Tensor) -> Tensor:
-        """Return what a code stands for, in conditioned units or, for counts and chances, X's."""
+        """Return the reconstruction of codes, (n, n_features).
+
+        It is in conditioned units; in X's units if the loss has its own domain (``power`` 0).
+        """
         return module.loss.link(module.decode(z))
 
     def _reconstruct(self, module: AutoencoderModule, batch: Batch) -> Tensor:
-        """Return the reconstruction of each row."""
+        """Return the reconstruction of each sample, (n, n_features)."""
         return self._decode(module, self._encode(module, batch))
+
+    def _own_parameters(self) -> dict[str, Any]:
+        """Return the hyperparameters that hooks may read: all except those of training."""
+        return {name: getattr(self, name) for name in self._own_parameter_names()}
+
+    @classmethod
+    def _own_parameter_names(cls) -> list[str]:
+        training = {field.name for field in fields(TrainingParameters)} | {"architecture"}
+        names = signature(cls).parameters
+        return [name for name in sorted(names) if name not in training - {"n_components"}]

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from skae._file_format import read, write
-from skae._schema import TYPES
+from skae._schema import TYPES, type_name
 from skae._sklearn_types import BaseEstimator
 from skae.base import BaseAutoencoder
 
@@ -93,7 +93,7 @@ def load(
     --------
     save : Write it.
     """
-    estimator = read(path, "estimator", lambda v: TYPES.get(type(v).__name__) is type(v), trusted)
+    estimator = read(path, "estimator", lambda v: TYPES.get(type_name(type(v))) is type(v), trusted)
     if device is not None:
         _set_device(estimator, device)
     return estimator

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import reprlib
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,32 +36,74 @@ def trusting(functions: Collection[str]) -> Iterator[None]:
         _trusted.reset(token)
 
 
-def check_trusted(function: str) -> None:
-    """Raise ValueError if a file is being read that must not name a function."""
+def check_trusted(name: str, kind: str = "function") -> None:
+    """Raise ValueError if a file that is being read names something that is not trusted."""
     trusted = _trusted.get()
-    if trusted is not None and function not in trusted:
+    if trusted is not None and name not in trusted:
         raise ValueError(
-            f"it names the function {function!r}, which would be imported and called; if you "
-            f"trust it, load with trusted=[{function!r}]"
+            f"it names the {kind} {name!r}, which would be imported and called; if you trust it, "
+            f"load with trusted=[{name!r}]"
         )
 
 
 # ---------------------------------------------------------------------------- types and state
 
 
+def type_name(cls: type) -> str:
+    """Return the name of a class in files: of one of skae's its own, of others with its module."""
+    name = cls.__qualname__
+    return name if cls.__module__.partition(".")[0] == "skae" else f"{cls.__module__}:{name}"
+
+
 def persistent(cls: C) -> C:
-    """Let files hold instances of a class, under its name.
+    """Let files contain instances of a class.
 
     What ``__getstate__`` returns is written. It is checked before it is written and before
     anything is built from it: the constructor's parameters by their constraints; the fitted
-    attributes that ``_fitted_schema`` names, which are there all or none; and all of it by
+    attributes that ``_fitted_schema`` names, which must be there all or none; and all of it by
     ``_check_state``, if the class has one.
+
+    Subclasses of `Persistent`, such as all autoencoders and architectures, need no decorator.
+
+    Parameters
+    ----------
+    cls : type
+
+    Returns
+    -------
+    cls : type
+        The same class.
     """
-    former = TYPES.setdefault(cls.__name__, cls)
-    if (former.__module__, former.__qualname__) != (cls.__module__, cls.__qualname__):
-        raise ValueError(f"There is a persistent class named {cls.__name__} already; rename this.")
-    TYPES[cls.__name__] = cls
+    TYPES[type_name(cls)] = cls
     return cls
+
+
+class Persistent:
+    """Base of the classes whose subclasses outside of skae register themselves for files."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__.partition(".")[0] != "skae":
+            persistent(cls)
+
+
+def type_of(name: str) -> type:
+    """Return the class of a name in a file; import its module if the name is trusted.
+
+    Raises
+    ------
+    ValueError
+        If there is no such class, or if it would have to be imported and is not trusted.
+    """
+    if name not in TYPES and ":" in name:
+        check_trusted(name, "class")
+        try:
+            importlib.import_module(name.partition(":")[0])
+        except ImportError as error:
+            raise ValueError(f"it holds a {name!r}, which cannot be imported ({error})") from None
+    if name not in TYPES:
+        raise ValueError(f"it holds a {reprlib.repr(name)}, which is not a type of skae")
+    return TYPES[name]
 
 
 def check_state(cls: Any, state: Any) -> None:

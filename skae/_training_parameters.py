@@ -40,6 +40,9 @@ best_epoch_ : int
 loss_curve_ : list of float
     Mean training loss of each epoch, former fits' included where this one went on. Squared errors
     are in squared units of ``scale_``, so that reconstruction by the mean has 1.
+loss_terms_ : dict of str to list of float
+    The terms of the training loss by name, each as ``loss_curve_``, which is their sum:
+    'reconstruction', and where there is one, 'penalty', 'divergence' or another.
 validation_loss_curve_ : list of float or None
     Mean loss of the held-out rows after each epoch; NaN where a fit that went on held out none,
     None where none ever did.
@@ -195,6 +198,7 @@ class FittedAttributes:
     n_iter_: int
     best_epoch_: int
     loss_curve_: list[float]
+    loss_terms_: dict[str, list[float]]
     validation_loss_curve_: list[float] | None
     _fit_params: dict[str, Any]
     _spec: dict[str, Any]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,7 +15,8 @@ from torch import Tensor
 
 from skae import _schema as schema
 from skae._callbacks import CallbackBridge
-from skae._fitting import spec_of, train
+from skae._fitted_state import FITTED_SCHEMA, check_fitted_state
+from skae._fitting import train
 from skae._hooks import Hooks
 from skae._numeric_input import as_numeric
 from skae._sklearn import _fit_context
@@ -28,7 +27,7 @@ from skae._sklearn_types import (
     TransformerMixin,
     with_callbacks,
 )
-from skae._training_parameters import FittedAttributes, TrainingParameters
+from skae._training_parameters import FittedAttributes
 from skae._validation import (
     check_array,
     check_finite_result,
@@ -36,6 +35,7 @@ from skae._validation import (
     unchanged_on_error,
     weighted_mean,
 )
+from skae._warnings import warn
 from skae.data import (
     FLOATS,
     Batch,
@@ -46,19 +46,19 @@ from skae.data import (
     gen_chunks,
     read_source,
 )
-from skae.exceptions import AutoencoderWarning, DivergenceError
+from skae.exceptions import DivergenceError
 from skae.hyperparameters import hyperparameters
 from skae.training import (
     AutoencoderModule,
     check_precision,
     device_of,
-    moments_fit,
     restore,
     state_of,
 )
 
-# What scikit-learn needs to take leave of its callbacks.
+# Attributes that scikit-learn needs to tear down its callbacks.
 CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
+Function = Callable[[Any, AutoencoderModule, Batch], Tensor]
 TORCH_DTYPE = {np.dtype(np.float64): torch.float64, np.dtype(np.float32): torch.float32}
 
 
@@ -67,74 +67,40 @@ class BaseAutoencoder(
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
+    schema.Persistent,
     Hooks,
     FittedAttributes,
     BaseEstimator,
 ):
     r"""Base of the autoencoders: training, and everything that scikit-learn expects.
 
-    A variant declares its hyperparameters and changes some of the hooks of `skae._hooks.Hooks`;
-    ``fit``, ``transform``, ``inverse_transform``, ``reconstruct``, ``score_samples`` and ``score``
-    are these, for all.
+    A variant declares its hyperparameters and overrides some hooks; it inherits ``fit``,
+    ``transform``, ``inverse_transform``, ``reconstruct``, ``score_samples`` and ``score``.
 
     Parameters
     ----------
     {parameters}
     """
 
-    _fitted_schema: ClassVar[dict[str, schema.Check]] = {
-        "n_features_in_": schema.integer(1),
-        "feature_names_in_": schema.optional(schema.names("n_features_in_")),
-        "n_components_": schema.integer(1),
-        "mean_": schema.array("f", "n_features_in_", finite=True),
-        "scale_": schema.positive,
-        "architecture_": lambda value, _: value is None or hasattr(value, "build"),
-        "n_iter_": schema.integer(),
-        "best_epoch_": schema.integer(),
-        "loss_curve_": schema.sequence(schema.number, list),
-        "validation_loss_curve_": schema.either(
-            schema.instance(None), schema.sequence(schema.number, list)
-        ),
-        "_fit_params": schema.mapping(schema.anything),
-        "_spec": schema.record(
-            loss=schema.text,
-            widths=schema.record(
-                n_inputs=schema.integer(1),
-                n_code=schema.integer(1),
-                n_components=schema.integer(1),
-                n_outputs=schema.integer(1),
-            ),
-            linear_shortcut=schema.boolean,
-            tied=schema.boolean,
-        ),
-        "_weights": schema.record(
-            values=schema.mapping(schema.tensor), trainable=schema.sequence(schema.text)
-        ),
-        "_optimizer": schema.record(
-            options=schema.mapping(schema.text),
-            moments=schema.mapping(schema.mapping(schema.anything)),
-        ),
-        "_one_pass": schema.boolean,
-        "_mean_loss": schema.number,
-        "_n_steps": schema.integer(),
-    }
+    _fitted_schema: ClassVar[dict[str, schema.Check]] = FITTED_SCHEMA
 
     # -------------------------------------------------------------------------------- fitting
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> Self:
-        """Train on the rows of X.
+        """Fit the autoencoder to the samples of X.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Training rows. NaN is a value that is missing. Rows of a sparse matrix or of a memory
-            map are read batch by batch.
+            Training samples. NaN marks a missing value. Sparse matrices and memory maps are read
+            batch by batch.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows; a row of weight 0 is as good as absent. None is 1 for all.
+            Per-sample weights. Samples with weight 0 are ignored. If None, all samples are weighted
+            equally.
 
         Returns
         -------
@@ -144,9 +110,9 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            If X holds infinity or text, has fewer than two rows or nothing that varies, or is so
-            large or small that its squares leave the floating-point range; if a parameter is out
-            of range; if the fit diverges. The estimator is then as it was before.
+            If X contains infinity or text, has fewer than two samples or no column that varies, or
+            if its values are so large or small that their squares overflow or vanish; if a
+            parameter is out of range; if training diverges. The estimator then stays as it was.
         """
         resume = self.warm_start and hasattr(self, "module_")
         return self._train(X, y, sample_weight, resume=resume)
@@ -156,19 +122,20 @@ class BaseAutoencoder(
     def partial_fit(
         self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
-        """Train on each row of X once, going on from the last call.
+        """Train on each sample of X once, continuing from the last call.
 
-        The first call fixes the conditioning and the start by its rows. No rows are held out, and
-        the learning rate stays at its initial value.
+        The first call determines the conditioning and the start from its samples. No samples are
+        held out, and the learning rate stays at its initial value.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            A chunk of the training rows. NaN is a value that is missing.
+            A chunk of the training samples. NaN marks a missing value.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, relative to each other within the chunk. None is 1 for all.
+            Per-sample weights, relative to each other within the chunk. Samples with weight 0 are
+            ignored. If None, all samples are weighted equally.
 
         Returns
         -------
@@ -181,19 +148,17 @@ class BaseAutoencoder(
     def _fit_start(
         self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
-        """Take up the start of `fit`, without any training."""
+        """Fit without training: the module stays at its start."""
         return self._train(X, y, sample_weight, resume=False, start_only=True)
 
     def _fit_or_start(self, X: ArrayLike, **params: Any) -> Self:
-        """Fit; where training diverges, warn and stay at the start."""
+        """Fit; if training diverges, warn and stay at the start."""
         try:
             return self.fit(X, **params)
         except DivergenceError:
-            warnings.warn(
-                "The training of the network within diverged, so it stays at its start. Look for "
-                "values that are far from all others, or scale the columns.",
-                AutoencoderWarning,
-                stacklevel=6,
+            warn(
+                f"The training of the inner {type(self).__name__} diverged, so it stays at its "
+                "start. Look for values that are far from all others, or scale the columns."
             )
             return self._fit_start(X, **params)
 
@@ -207,15 +172,16 @@ class BaseAutoencoder(
         one_pass: bool = False,
         start_only: bool = False,
     ) -> Self:
+        at_least = 1 if resume else 2
         with unchanged_on_error(self, but=CALLBACK_STATE):
-            table = read_source(self, X, reset=not resume, at_least=1 if resume else 2)
-            weight = check_sample_weight(sample_weight, len(table))
+            source = read_source(self, X, reset=not resume, at_least=at_least)
+            weight = check_sample_weight(sample_weight, len(source))
             metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-            monitor = CallbackBridge(self, X=X, y=y, metadata=metadata)
+            bridge = CallbackBridge(self, X=X, y=y, metadata=metadata)
             fitted, rows = train(
                 self,
-                *drop_empty_rows(table, weight, at_least=1 if resume else 2),
-                monitor=monitor,
+                *drop_empty_rows(source, weight, at_least=at_least),
+                bridge=bridge,
                 resume=resume,
                 one_pass=one_pass,
                 start_only=start_only,
@@ -223,29 +189,26 @@ class BaseAutoencoder(
             self.__dict__.update(fitted)
             with torch.no_grad():
                 self._after_fit(self.module_, rows)
-            monitor.end()
+            bridge.end()
         return self
 
     # ------------------------------------------------------------------------ what is learned
 
     def transform(self, X: ArrayLike) -> NDArray:
-        """Encode rows.
+        """Encode samples.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows; NaN is a value that is missing, seen by the network as the column's mean.
+            Input samples. NaN marks a missing value; the network sees the column's mean there.
 
         Returns
         -------
         Z : ndarray of shape (n_samples, n_components)
-            Their codes, in X's dtype. They do not change when X is shifted, or multiplied by one
-            positive number, before ``fit`` and here; but those of `LinearAutoencoder` are in X's
-            units.
+            Codes, in X's dtype. They are invariant to shifts of X and to its multiplication by one
+            positive number; except those of `LinearAutoencoder`, which are in X's units.
         """
-        return check_finite_result(
-            self._map(self._fitted_table(X), self._with_fit_params()._encode), "X"
-        )
+        return self._apply(lambda fitted, module, batch: fitted._encode(module, batch), X)
 
     def inverse_transform(self, Z: ArrayLike) -> NDArray:
         """Decode codes.
@@ -258,7 +221,7 @@ class BaseAutoencoder(
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            Their reconstructions, in the units of the training rows and Z's dtype.
+            Reconstructions, in the units of the training samples and Z's dtype.
         """
         check_is_fitted(self)
         codes = check_array(
@@ -276,44 +239,44 @@ class BaseAutoencoder(
         def decoded(chunk: slice) -> NDArray:
             return decode(module, torch.tensor(codes[chunk], device=device)).cpu().numpy()
 
-        x_hat = concatenate_chunks(
-            len(codes), map(decoded, gen_chunks(len(codes), self.n_features_in_))
-        )
+        chunks = gen_chunks(len(codes), self.n_features_in_)
+        x_hat = concatenate_chunks(len(codes), map(decoded, chunks))
         return check_finite_result(self._in_units(x_hat), "Z")
 
     def reconstruct(self, X: ArrayLike) -> NDArray:
-        """Encode rows and decode their codes.
+        """Encode samples and decode their codes.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows; NaN is a value that is missing, and is filled.
+            Input samples. NaN marks a missing value, which is filled.
 
         Returns
         -------
         X_hat : ndarray of shape (n_samples, n_features)
-            Their reconstructions, in X's units and dtype.
+            Reconstructions, in X's units and dtype.
         """
-        x_hat = self._map(self._fitted_table(X), self._with_fit_params()._reconstruct)
-        return check_finite_result(self._in_units(x_hat), "X")
+        return self._apply(
+            lambda fitted, module, batch: fitted._reconstruct(module, batch), X, in_units=True
+        )
 
     def score_samples(self, X: ArrayLike) -> NDArray:
-        """Score each row by its reconstruction; higher is better.
+        """Score each sample by its reconstruction; higher is better.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows; NaN is a value that is missing.
+            Input samples. NaN marks a missing value.
 
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            Minus the mean loss over the observed cells of each row, in X's units and dtype
-            (squared units for the squared error); 0 for a row with nothing observed.
+            Minus the mean loss over the observed cells of each sample, in X's units and dtype
+            (squared units for the squared error); 0 for a sample without an observed value.
         """
-        table = self._fitted_table(X)
-        self._check_domain(table)
-        return check_finite_result(self._map(table, self._with_fit_params()._score), "X")
+        source = self._fitted_source(X)
+        self._check_domain(source)
+        return self._apply(lambda fitted, module, batch: fitted._score(module, batch), source)
 
     def score(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> float:
         """Return the mean of ``score_samples``; higher is better.
@@ -321,32 +284,64 @@ class BaseAutoencoder(
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows; NaN is a value that is missing.
+            Input samples. NaN marks a missing value.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows. None is 1 for all.
+            Per-sample weights. If None, all samples are weighted equally.
 
         Returns
         -------
         score : float
-            Weighted mean over the rows.
+            Weighted mean over the samples.
         """
         scores = self.score_samples(X)
         return float(weighted_mean(scores, check_sample_weight(sample_weight, len(scores))))
 
-    def _own_parameters(self) -> dict[str, Any]:
-        """Return the hyperparameters that hooks may read: all but those of training."""
-        return {name: getattr(self, name) for name in self._own_parameter_names()}
+    # -------------------------------------------------------- how a fitted autoencoder is asked
 
-    @classmethod
-    def _own_parameter_names(cls) -> list[str]:
-        training = {field.name for field in fields(TrainingParameters)} | {"architecture"}
-        training -= {"n_components"}
-        return [name for name in cls._get_param_names() if name not in training]
+    def _apply(
+        self, function: Function, X: ArrayLike | DataSource, *, in_units: bool = False
+    ) -> NDArray:
+        """Return ``function(fitted, module, batch)`` for all samples of X, checked to be finite.
+
+        Parameters
+        ----------
+        function : callable
+            Takes this estimator with the hyperparameters of its fit, its module and a batch, and
+            returns a tensor whose first axis is the samples of the batch.
+        X : {array-like, sparse matrix} or DataSource of shape (n_samples, n_features)
+        in_units : bool, default=False
+            Whether the result is a reconstruction, to be returned in X's units.
+
+        Returns
+        -------
+        result : ndarray of shape (n_samples, ...)
+            In X's dtype.
+
+        Raises
+        ------
+        ValueError
+            If the result of a sample is not finite.
+        """
+        source = X if isinstance(X, DataSource) else self._fitted_source(X)
+        fitted, module = self._with_fit_params(), self._module_in(source.dtype)
+        dtype, device = module.output_bias.dtype, module.output_bias.device
+        progress = torch.ones((), dtype=dtype, device=device)
+
+        @torch.no_grad()
+        def result_of(chunk: slice) -> NDArray:
+            x, observed = self._conditioning.apply(source[chunk], dtype)
+            observed = None if observed is None else observed.to(device)
+            weight = torch.ones(len(x), device=device)
+            batch = Batch(x.to(device), observed, weight, progress)
+            return function(fitted, module, batch).cpu().numpy()
+
+        result = concatenate_chunks(len(source), map(result_of, source.gen_chunks()))
+        return check_finite_result(self._in_units(result) if in_units else result, "X")
 
     def _with_fit_params(self) -> Self:
-        """Return the estimator with the hyperparameters of its last fit, for its hooks to read."""
+        """Return the estimator with the hyperparameters of its last fit, which hooks read."""
         fitted = object.__new__(type(self))
         fitted.__dict__ = vars(self) | self._fit_params
         return fitted
@@ -354,40 +349,23 @@ class BaseAutoencoder(
     def _in_units(self, x_hat: NDArray) -> NDArray:
         return self._conditioning.undo(x_hat) if self.module_.loss.power else x_hat
 
-    def _check_domain(self, table: DataSource) -> None:
+    def _check_domain(self, source: DataSource) -> None:
         """Raise ValueError where the loss of a value is not defined."""
         if not self.module_.loss.power:
             names = getattr(self, "feature_names_in_", None)
-            self.module_.loss.check(*table.ranges(), names, self._loss_parameter)
+            self.module_.loss.check(*source.ranges(), names, self._loss_parameter)
 
-    def _fitted_table(self, X: ArrayLike) -> DataSource:
+    def _fitted_source(self, X: ArrayLike) -> DataSource:
         check_is_fitted(self)
         return read_source(self, X, reset=False)
 
-    def _map(
-        self, table: DataSource, function: Callable[[AutoencoderModule, Batch], Tensor]
-    ) -> NDArray:
-        """Apply a function of module and batch to all rows of a table, in its precision."""
-        module = self._module_in(table.dtype)
-        dtype, device = module.output_bias.dtype, module.output_bias.device
-        done = torch.ones((), dtype=dtype, device=device)
-
-        @torch.no_grad()
-        def answer(chunk: slice) -> NDArray:
-            x, observed = self._conditioning.apply(table[chunk], dtype)
-            observed = None if observed is None else observed.to(device)
-            batch = Batch(x.to(device), observed, torch.ones(len(x), device=device), done)
-            return function(module, batch).cpu().numpy()
-
-        return concatenate_chunks(len(table), map(answer, table.gen_chunks()))
-
     def _module_in(self, dtype: np.dtype) -> AutoencoderModule:
-        """Return the module in a precision; what it cannot represent, such as the shift, exact."""
+        """Return the module in a precision, with the shift and scale as exact as it allows."""
         device, wanted = device_of(self.device), TORCH_DTYPE[dtype]
-        check_precision(device, wanted, "the rows are")
+        check_precision(device, wanted, "the samples are")
         module = self.module_
         if module.output_bias.dtype != wanted:
-            # First: a device may not know the module's own dtype.
+            # First: a device may not support the module's own dtype.
             module = copy.deepcopy(module).convert(wanted, self._conditioning)
         return module.to(device)
 
@@ -412,7 +390,7 @@ class BaseAutoencoder(
         weights = state.pop("_weights", None)
         super().__setstate__(state)
         if weights is not None:
-            added = self._with_fit_params()._added_tensors(self._spec["widths"])
+            added = self._with_fit_params()._added_tensors(self._spec["layer_sizes"])
             self.module_ = restore(
                 self.architecture_, self._conditioning, self._spec, weights, added
             )
@@ -420,25 +398,7 @@ class BaseAutoencoder(
     @classmethod
     def _check_state(cls, state: Mapping[str, Any]) -> None:
         """Raise ValueError where fitted attributes in a file do not belong together."""
-        if "_weights" not in state:
-            return
-        used = state["_fit_params"]
-        if used.keys() != set(cls._own_parameter_names()):
-            raise ValueError(f"'_fit_params' does not hold the parameters of {cls.__name__}")
-        schema.check_parameters(cls, used)
-        fitted = object.__new__(cls)
-        fitted.__dict__ = {**state, **used, "n_components": state["n_components_"]}
-        n_features = state["n_features_in_"]
-        if spec_of(fitted, n_features) != state["_spec"]:
-            raise ValueError(f"'_spec' does not follow from the parameters of {cls.__name__}")
-        if state["architecture_"] is None and not state["_spec"]["linear_shortcut"]:
-            raise ValueError("it has neither networks nor a linear shortcut")
-        values = state["_weights"]["values"]
-        if lacking := fitted._added_tensors(state["_spec"]["widths"]).keys() - values.keys():
-            raise ValueError(f"it lacks the weights {min(lacking)!r}")
-        shapes = {name: array.shape for name, array in values.items()}
-        if not moments_fit(state["_optimizer"]["moments"], shapes):
-            raise ValueError("the moments of its optimiser are not of the shapes of its weights")
+        check_fitted_state(cls, state)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -19,9 +19,7 @@ Parameters
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, TypeVar, dataclass_transform
 
@@ -86,7 +84,7 @@ def hyperparameters(cls: C) -> C:
     made._doc_link_template = property(lambda self: DOCUMENTATION_URL)
     if made.__doc__:
         parts = getattr(made, "_doc_parts", {})
-        entries = "\n".join(map(_entry, sorted(declared, key=partial(_doc_order, made))))
+        entries = "\n".join(map(_entry, sorted(declared, key=lambda f: _doc_order(made, f))))
         made.__doc__ = splice(made.__doc__, parameters=entries, **parts)
     return made
 
@@ -101,25 +99,6 @@ def splice(doc: str, **parts: str) -> str:
         else:
             lines.append(textwrap.indent(part, line[: len(line) - len(line.lstrip())]))
     return "\n".join(lines)
-
-
-def fingerprint(value: Any) -> Any:
-    """Return what JSON can write and what is the same, in any process, for equal parameters."""
-    if isinstance(value, Mapping):
-        return {str(k): fingerprint(value[k]) for k in sorted(value, key=str)}
-    if isinstance(value, (list, tuple)):
-        return [fingerprint(v) for v in value]
-    if isinstance(value, (np.ndarray, np.generic)):
-        return fingerprint(value.tolist())
-    if isinstance(value, partial):
-        return ["partial", *map(fingerprint, (value.func, value.args, value.keywords))]
-    if callable(value) and hasattr(value, "__qualname__"):
-        return f"{value.__module__}:{value.__qualname__}"
-    kind = f"{type(value).__module__}:{type(value).__qualname__}"
-    if hasattr(value, "get_params"):
-        return [kind, fingerprint(value.get_params(deep=False))]
-    # The representation that every object has is the address it has in this process.
-    return kind if type(value).__repr__ is object.__repr__ else f"{kind} {value!r}"
 
 
 def _doc_order(cls: type, declared: Any) -> tuple[bool, int]:

@@ -6,7 +6,7 @@ as a function of the decoder's output, the domain of :math:`x`, and the output t
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -14,20 +14,25 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skae._sklearn import StrOptions
 from skae._validation import column_name
 
 __all__ = [
     "LIKELIHOODS",
+    "LIKELIHOOD_NAMES",
     "LOSSES",
+    "LOSS_NAMES",
     "AbsoluteError",
     "CrossEntropy",
     "LogLoss",
     "Loss",
     "Poisson",
     "SquaredError",
+    "register_loss",
 ]
 
 
+C = TypeVar("C", bound="type[Loss]")
 NAMED = {"loss": "name", "likelihood": "likelihood"}
 
 
@@ -207,9 +212,32 @@ class CrossEntropy(Loss):
         return away - total[:, self.group_start].log()
 
 
-LOSSES: dict[str, Loss] = {
-    loss.name: loss for loss in (SquaredError(), AbsoluteError(), LogLoss(), Poisson())
-}
-LIKELIHOODS: dict[str, Loss] = {
-    loss.likelihood: loss for loss in LOSSES.values() if loss.likelihood is not None
-}
+LOSSES: dict[str, Loss] = {}
+LIKELIHOODS: dict[str, Loss] = {}
+# Constraints of hyperparameters; losses that are registered later are valid, too.
+LOSS_NAMES = StrOptions(LOSSES.keys())
+LIKELIHOOD_NAMES = StrOptions(LIKELIHOODS.keys())
+
+
+def register_loss(cls: C) -> C:
+    """Let users choose a loss by its name, and its likelihood if it has one.
+
+    Parameters
+    ----------
+    cls : type
+        Subclass of `Loss` whose constructor takes no arguments.
+
+    Returns
+    -------
+    cls : type
+        The same class.
+    """
+    loss = cls()
+    LOSSES[loss.name] = loss
+    if loss.likelihood is not None:
+        LIKELIHOODS[loss.likelihood] = loss
+    return cls
+
+
+for _loss in (SquaredError, AbsoluteError, LogLoss, Poisson):
+    register_loss(_loss)

@@ -313,9 +313,9 @@ def test_log_loss_out_of_its_domain(sheet):
         ({"architecture": "mlp"}, "'architecture' parameter of Autoencoder must be an object impl"),
         (
             {"init": "pca", "loss": "log_loss"},
-            "init='pca' needs a squared or absolute error .* Use init",
+            "init='pca' requires a squared or absolute error .* Use init",
         ),
-        ({"init": "pca", "linear_shortcut": False}, "init='pca' needs .* linear_shortcut=True"),
+        ({"init": "pca", "linear_shortcut": False}, "init='pca' requires .* linear_shortcut=True"),
         ({"loss": "hinge"}, "'loss' parameter of Autoencoder must be a str among"),
         ({"max_iter": 0}, "'max_iter' parameter of Autoencoder must be an int"),
         ({"validation_fraction": 1.0}, "'validation_fraction' parameter of Autoencoder must be a"),

@@ -29,7 +29,7 @@ import numpy as np
 from skae import Autoencoder, save
 from skae.training import _checkpoint
 from tests.conftest import curve
-from tests.training.test_net import Noisy
+from tests.training.test_trainer import Noisy
 
 _checkpoint.INTERVAL = 0
 X = curve(np.random.default_rng(0))

@@ -115,7 +115,7 @@ def test_progress_nests_from_a_search_to_the_epoch(incomplete, capsys):
     )
     search.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(incomplete)
     printed = capsys.readouterr().out
-    assert "AutoencoderImputer - network | Filler" in printed
+    assert "AutoencoderImputer - network | ImputationNetwork" in printed
 
 
 @pytest.mark.parametrize("name", CASES)

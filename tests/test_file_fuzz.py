@@ -182,7 +182,7 @@ def test_forged_values_are_refused_before_anything_is_built(files, tmp_path, wha
     assert grown < 100e6 + 50 * (tmp_path / "model").stat().st_size
 
 
-@pytest.mark.parametrize("name", ["__class__", "transform", "_map", "a b", "__dict__"])
+@pytest.mark.parametrize("name", ["__class__", "transform", "_apply", "a b", "__dict__"])
 def test_attributes_shadow_nothing(files, tmp_path, name):
     structure, arrays, _ = copy.deepcopy(files[0])
     structure["state"]["dict"].append([name, 1])

@@ -203,7 +203,7 @@ def test_what_the_module_was_built_for_cannot_change(sheet, name, changed):
     model = Autoencoder(2, max_iter=2, warm_start=True, **PLAIN).fit(sheet)
     model.set_params(**changed)
     for go_on in (model.fit, model.partial_fit):
-        with pytest.raises(ValueError, match=f"goes on from a fit with {name}=.* start anew") as e:
+        with pytest.raises(ValueError, match=f"resumes a fit with {name}=.* start a new fit") as e:
             go_on(sheet)
         assert "\n" not in str(e.value)
     model.set_params(warm_start=False).fit(sheet)

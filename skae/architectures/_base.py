@@ -1,14 +1,37 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 from torch import nn
 
+from skae._schema import Persistent
 from skae._sklearn_types import BaseEstimator
 
 
-class Architecture(BaseEstimator, ABC):
-    """Base of what builds networks."""
+class PretrainingStage(NamedTuple):
+    """Parts of two networks that are trained as an autoencoder before the whole is.
+
+    Attributes
+    ----------
+    encoder, decoder : torch.nn.Module
+        Map arrays of shape (n, n_inputs) to (n, n_code), and back.
+    n_code : int
+    n_epochs : int
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+    n_code: int
+    n_epochs: int
+
+
+class Architecture(Persistent, BaseEstimator, ABC):
+    """Base of the objects that build an encoder and a decoder.
+
+    An architecture is an estimator whose hyperparameters describe networks. It depends on shapes
+    only, not on losses or data.
+    """
 
     @abstractmethod
     def build(
@@ -19,17 +42,75 @@ class Architecture(BaseEstimator, ABC):
         Parameters
         ----------
         n_inputs : int
-            Width of what the encoder sees.
+            Number of inputs of the encoder.
         n_code : int
-            Width of what the encoder answers.
+            Number of outputs of the encoder.
         n_components : int
-            Width of what the decoder sees.
+            Number of inputs of the decoder.
         n_outputs : int
-            Width of what the decoder answers.
+            Number of outputs of the decoder.
 
         Returns
         -------
         encoder, decoder : torch.nn.Module
-            For a start from principal components, each an `nn.Sequential` that ends in the layer
-            with weights that is then set to zero.
+            Networks that map arrays of shape (n, n_inputs) to (n, n_code), and of shape
+            (n, n_components) to (n, n_outputs).
         """
+
+    def zero_init_parameters(self, encoder: nn.Module, decoder: nn.Module) -> list[nn.Parameter]:
+        """Return the parameters that must be zero for both networks to output zero.
+
+        A start at PCA sets them to zero. By default, they are those of the last layer of each
+        network, which must be an `nn.Sequential` that ends in a layer with weights.
+
+        Parameters
+        ----------
+        encoder, decoder : torch.nn.Module
+            What `build` returned.
+
+        Returns
+        -------
+        parameters : list of torch.nn.Parameter
+
+        Raises
+        ------
+        ValueError
+            If there are no such parameters.
+        """
+        return [*last_layer_parameters(encoder), *last_layer_parameters(decoder)]
+
+    def pretraining_stages(
+        self, encoder: nn.Module, decoder: nn.Module, n_features: int
+    ) -> list[PretrainingStage]:
+        """Return the parts of the networks that are pretrained, by default none.
+
+        Each is trained to reconstruct the codes of the one before it; the first one the samples.
+
+        Parameters
+        ----------
+        encoder, decoder : torch.nn.Module
+            What `build` returned.
+        n_features : int
+            Number of columns of the samples.
+
+        Returns
+        -------
+        stages : list of PretrainingStage
+        """
+        return []
+
+    def _n_layers(self) -> int | None:
+        """Return a lower bound on the number of layers with weights; None if it is not known."""
+        return None
+
+
+def last_layer_parameters(network: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters of the last layer of an `nn.Sequential`."""
+    parameters = list(network[-1].parameters()) if isinstance(network, nn.Sequential) else []
+    if not parameters:
+        raise ValueError(
+            "A start at PCA sets the last layer of both networks to zero, so an architecture must "
+            "build two nn.Sequential that end in a layer with weights, such as nn.Linear; got "
+            f"{type(network).__name__}. Change it, or use init='random'."
+        )
+    return parameters

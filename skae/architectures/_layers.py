@@ -47,8 +47,6 @@ class Dropout(nn.Module):
 class Transposed(nn.Module):
     """A linear layer with the weights of another, transposed, and a bias of its own."""
 
-    borrows_weights = True
-
     def __init__(self, layer: nn.Linear):
         super().__init__()
         self.layer = (layer,)  # in a tuple, so that it is not registered a second time
@@ -61,8 +59,6 @@ class Transposed(nn.Module):
 
 class UnitLinear(nn.Linear):
     """A linear layer whose columns have one length, whatever is learned."""
-
-    zero_init = False
 
     def __init__(self, n_in: int, n_out: int, length: float):
         super().__init__(n_in, n_out)

@@ -4,13 +4,14 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from numbers import Integral
-from typing import Any
+from typing import Any, cast
 
+import torch
 from torch import nn
 
 from skae._schema import persistent
 from skae._sklearn import Interval
-from skae.architectures._base import Architecture
+from skae.architectures._base import Architecture, PretrainingStage, last_layer_parameters
 from skae.architectures._layers import ACTIVATIONS, Transposed, UnitLinear
 from skae.hyperparameters import POSITIVE_INT, hyperparameters, one_of, param
 
@@ -103,7 +104,7 @@ class MLP(Architecture):
     def build(
         self, n_inputs: int, n_code: int, n_components: int, n_outputs: int
     ) -> tuple[nn.Module, nn.Module]:
-        widths = self._layer_sizes("hidden_layer_sizes")
+        widths = self._hidden_sizes("hidden_layer_sizes")
         encoder = self._stack([n_inputs, *widths, n_code])
         if self.tied:
             if self.unit_norm is not None or self.decoder_hidden_layer_sizes is not None:
@@ -119,17 +120,53 @@ class MLP(Architecture):
             return encoder, self._mirror(encoder)
         back = widths[::-1]
         if self.decoder_hidden_layer_sizes is not None:
-            back = self._layer_sizes("decoder_hidden_layer_sizes")
+            back = self._hidden_sizes("decoder_hidden_layer_sizes")
         return encoder, self._stack([n_components, *back, n_outputs], self._decoder_layer)
+
+    def zero_init_parameters(self, encoder: nn.Module, decoder: nn.Module) -> list[nn.Parameter]:
+        if self.unit_norm is not None:
+            raise ValueError(
+                "A start at PCA sets the last layers to zero, which unit_norm forbids; set "
+                "unit_norm=None or use init='random'."
+            )
+        if self.tied:  # the last weights are the encoder's, so the layers before must output zero
+            return [*last_layer_parameters(encoder), *decoder.parameters()]
+        return super().zero_init_parameters(encoder, decoder)
+
+    def pretraining_stages(
+        self, encoder: nn.Module, decoder: nn.Module, n_features: int
+    ) -> list[PretrainingStage]:
+        if not self.pretraining_epochs:
+            return []
+        layers, mirrored = list(encoder.children()), list(decoder.children())[::-2]
+        stages: list[PretrainingStage] = []
+        fits = len(mirrored) > len(layers[1::2])
+        for layer, activation, back in zip(layers[:-1:2], layers[1::2], mirrored, strict=False):
+            fits = fits and isinstance(layer, nn.Linear) and layer.in_features == n_features
+            if not (fits and _inverts(layer, activation, back)):
+                fits = False
+                break
+            n_features = cast(nn.Linear, layer).out_features
+            parts = nn.Sequential(layer, activation), nn.Sequential(back)
+            stages.append(PretrainingStage(*parts, n_features, self.pretraining_epochs))
+        if not fits:
+            raise ValueError(
+                "pretraining_epochs trains each hidden layer as a shallow autoencoder, for which "
+                "the inputs of the encoder must be the samples alone, the encoder be made of dense "
+                "layers, each followed by its activation, and the decoder mirror it; set "
+                "pretraining_epochs=0, or change the architecture "
+                "(decoder_hidden_layer_sizes=None, one noise_level instead of a range)."
+            )
+        return stages
 
     def _n_layers(self) -> int:
         """Return how many layers with weights are built, at least."""
-        n = len(self._layer_sizes("hidden_layer_sizes"))
+        n = len(self._hidden_sizes("hidden_layer_sizes"))
         if self.decoder_hidden_layer_sizes is None:
             return 2 * (n + 1)
-        return n + len(self._layer_sizes("decoder_hidden_layer_sizes")) + 2
+        return n + len(self._hidden_sizes("decoder_hidden_layer_sizes")) + 2
 
-    def _layer_sizes(self, name: str) -> list[int]:
+    def _hidden_sizes(self, name: str) -> list[int]:
         sizes: Any = getattr(self, name)
         one = isinstance(sizes, Integral) or getattr(sizes, "ndim", 1) == 0
         widths = [sizes] if one else list(sizes)
@@ -158,3 +195,13 @@ class MLP(Architecture):
         for n_in, n_out in pairwise(widths):
             layers += [layer(n_in, n_out), ACTIVATIONS[self.activation]()]
         return nn.Sequential(*layers[:-1])
+
+
+@torch.no_grad()
+def _inverts(layer: nn.Module, activation: nn.Module, back: nn.Module) -> bool:
+    """Whether a layer of the decoder maps the output of a layer of the encoder to its input."""
+    x = torch.zeros_like(cast(nn.Linear, layer).weight[:1])
+    try:
+        return back(activation(layer(x))).shape == x.shape
+    except RuntimeError:
+        return False

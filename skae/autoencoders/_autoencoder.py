@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import warnings
-
 from skae._schema import persistent
+from skae._warnings import warn
 from skae.autoencoders._deep import DeepAutoencoder
 from skae.data import RowDataset
-from skae.exceptions import AutoencoderWarning
-from skae.hyperparameters import hyperparameters, one_of, param
-from skae.losses import LOSSES, Loss
+from skae.hyperparameters import hyperparameters, param
+from skae.losses import LOSS_NAMES, LOSSES, Loss
 from skae.training import AutoencoderModule
 
 
@@ -16,16 +14,17 @@ from skae.training import AutoencoderModule
 class Autoencoder(DeepAutoencoder):
     r"""Autoencoder of any depth that starts as PCA and is never worse.
 
-    With :math:`x` centred and divided by the root of its columns' mean variance,
+    With :math:`x` centred and divided by the root of the mean variance of the columns,
 
     .. math:: z = f(x) + A x, \qquad \hat x = \text{link}(g(z) + B z + c),
-              \qquad \min \sum_i w_i \frac{1}{d} \sum_j \ell(\hat x_{ij}, x_{ij}),
+              \qquad \min \sum_i w_i \frac{1}{d_i} \sum_j \ell(\hat x_{ij}, x_{ij}),
 
-    where the networks :math:`f` and :math:`g` come from the architecture, the second sum is over
-    the observed cells of a row, and :math:`\ell` is the loss. With the squared error, :math:`A`
-    and :math:`B` start as the projection on the leading principal components of all training
-    rows, and the last layers of the networks at zero: before the first epoch, the autoencoder is
-    PCA. A later epoch is kept only if it does better on rows held out, beyond doubt.
+    where the architecture provides the networks :math:`f` and :math:`g`, the second sum is over
+    the :math:`d_i` observed cells of a sample, and :math:`\ell` is the loss. With the squared
+    error, :math:`A` and :math:`B` start as the projection on the leading principal components of
+    all training samples, and the last layers of the networks at zero: before the first epoch, the
+    autoencoder is PCA. A later epoch is kept only if it is significantly better on validation
+    samples.
 
     ``init="random", linear_shortcut=False`` is the textbook network.
 
@@ -40,13 +39,13 @@ class Autoencoder(DeepAutoencoder):
     Warns
     -----
     AutoencoderWarning
-        If the code is wider than the input, so that nothing must be learned to copy it; if no
-        epoch was better than PCA; if the fit was interrupted.
+        If the code has more components than X has features, so that the identity is a solution;
+        if no epoch was better than PCA; if the fit was interrupted.
 
     See Also
     --------
-    LinearAutoencoder : Principal components, by training.
-    sklearn.decomposition.PCA : The start.
+    LinearAutoencoder : Linear, which finds the principal subspace.
+    sklearn.decomposition.PCA : Principal component analysis.
 
     References
     ----------
@@ -69,11 +68,11 @@ class Autoencoder(DeepAutoencoder):
     """
 
     loss: str = param(
-        one_of(*LOSSES),
+        LOSS_NAMES,
         default="squared_error",
         doc="""
-        What a reconstruction costs per cell: 'squared_error', 'absolute_error', 'log_loss' for
-        values in [0, 1], or 'poisson' (half the deviance) for values of at least 0.""",
+        Loss per cell: 'squared_error', 'absolute_error', 'log_loss' for values in [0, 1], or
+        'poisson' (half the deviance) for non-negative values.""",
     )
 
     def _loss(self) -> Loss:
@@ -82,9 +81,7 @@ class Autoencoder(DeepAutoencoder):
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         n_features = rows.n_features
         if self.n_components_ > n_features:
-            warnings.warn(
+            warn(
                 f"n_components={self.n_components_} is more than the {n_features} features of X: "
-                "nothing keeps the code from copying X. Lower n_components, or regularise.",
-                AutoencoderWarning,
-                stacklevel=6,
+                "the identity is a solution. Lower n_components, or regularise."
             )

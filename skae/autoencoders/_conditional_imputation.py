@@ -1,9 +1,10 @@
-"""What the holes of rows may hold, by a model with a density."""
+"""Imputation and sampling of missing values by a model with a density."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -17,40 +18,54 @@ from skae.base import BaseAutoencoder
 from skae.data import MAX_CHUNK_SIZE, Batch, DataSource, gen_slices
 from skae.training import AutoencoderModule
 
-FAR = 1e3  # standard deviations that a hole may be filled with on the way
-SWEEPS = 20  # of filling holes by draws, before those that count
+MAX_STANDARD_DEVIATIONS = 1e3  # of intermediate values in Gibbs sweeps
+N_SWEEPS = 20  # of Gibbs sampling, before the draws that are used
 
 
-class Conditional(BaseAutoencoder):
-    """The part of `VariationalAutoencoder` that fills holes, given what is observed in a row."""
+class ConditionalImputation(BaseAutoencoder):
+    """The methods of a model with a density that fill missing values, given the observed ones."""
 
     likelihood: str
-    _noise: Callable[[AutoencoderModule], Tensor]
-    _with_noise: Callable[[NDArray, np.random.RandomState], NDArray]
-    _posterior: Callable[[AutoencoderModule, Tensor], tuple[Tensor, Tensor]]
-    _nll: Callable[[AutoencoderModule, Tensor, Batch], Tensor]
+    n_importance_draws: int | None
+
+    @abstractmethod
+    def _posterior(self, module: AutoencoderModule, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log variance of q(z | x), (n, k) each."""
+
+    @abstractmethod
+    def _nll(self, module: AutoencoderModule, z: Tensor, batch: Batch) -> Tensor:
+        """Return -log p(x | z) of each sample over its observed cells, (..., n)."""
+
+    @abstractmethod
+    def _noise(self, module: AutoencoderModule) -> Tensor:
+        """Return the variance of x given z, in conditioned units, (), (1,) or (d,)."""
+
+    @abstractmethod
+    def _with_noise(self, mean: NDArray, rng: np.random.RandomState) -> NDArray:
+        """Draw samples given their means."""
 
     def conditional_mean(self, X: ArrayLike) -> NDArray:
-        r"""Fill holes by their mean given what is observed.
+        r"""Fill missing values by their conditional mean given the observed values.
 
-        .. math:: E[x_h | x_o] \approx \sum_l \frac{w_l}{\sum_i w_i} E[x_h | z_l], \qquad
-                  w_l = \frac{p(x_o | z_l) p(z_l)}{\frac{1}{L} \sum_i q(z_l | x_o, x_h^i)},
-                  \quad z_l \sim q(z | x_o, x_h^l)
+        .. math:: E[x_m | x_o] \approx \sum_l \frac{w_l}{\sum_i w_i} E[x_m | z_l], \qquad
+                  w_l = \frac{p(x_o | z_l) p(z_l)}{\frac{1}{L} \sum_i q(z_l | x_o, x_m^i)},
+                  \quad z_l \sim q(z | x_o, x_m^l)
 
-        over L = ``n_importance_draws`` draws, 64 if it is None, the same for every row. For half of
-        them, :math:`x_h^l` is the mean of the training rows, as in training. For the others it is
-        what z decodes to, with noise, and z is drawn anew, twenty times over, since q knows
-        nothing of holes if the training rows had none.
+        over L = ``n_importance_draws`` draws, 64 if it is None, the same for every sample. For half
+        of them, the missing values :math:`x_m^l` are the mean of the training samples, as in
+        training. For the other half, they are drawn from p(x | z), and z from q(z | x), in twenty
+        sweeps of Gibbs sampling, since q is not trained on missing values if the training samples
+        had none.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows; NaN is a hole.
+            Input samples. NaN marks a missing value.
 
         Returns
         -------
         X_filled : ndarray of shape (n_samples, n_features)
-            The rows, observed cells as they are.
+            The samples; observed values are unchanged.
 
         References
         ----------
@@ -61,125 +76,136 @@ class Conditional(BaseAutoencoder):
         approximate inference in deep generative models", appendix F. International Conference on
         Machine Learning, 1278-1286.
         """
-        check_is_fitted(self)
-        fitted = self._with_fit_params()
 
-        def mean(module: AutoencoderModule, batch: Batch) -> Tensor:
+        def mean(fitted: Self, module: AutoencoderModule, batch: Batch) -> Tensor:
             generator = torch.Generator().manual_seed(0)
-            z, share = fitted._given(module, batch, generator, alike=True)
-            return torch.einsum("ln,lnd->nd", share, fitted._decode(module, z))
+            z, weight = fitted._posterior_draws(module, batch, generator, same_draws=True)
+            return torch.einsum("ln,lnd->nd", weight, fitted._decode(module, z))
 
-        return self._filled(self._fitted_table(X), mean)
+        return self._filled(self._fitted_source(X), mean)
 
     def conditional_sample(
         self, X: ArrayLike, n_samples: int = 1, random_state: Any = None, *, noise: bool = True
     ) -> NDArray:
-        """Draw what holes may hold, given what is observed.
+        """Draw missing values from their distribution given the observed values.
 
-        Of as many draws of z as `conditional_mean` makes, one is kept by its weight, and the holes
-        are drawn from x given z (importance resampling).
+        Of as many draws of z as `conditional_mean` uses, one is selected by its weight, and the
+        missing values are drawn from p(x | z) (importance resampling).
 
         Parameters
         ----------
         X : array-like of shape (n_rows, n_features)
-            Rows; NaN is a hole.
+            Input samples. NaN marks a missing value.
         n_samples : int, default=1
-            How many times each row is drawn.
+            Number of draws for each row.
         random_state : int, RandomState instance or None, default=None
-            Determines the draws; None draws anew at each call.
+            Determines the draws. Pass an int for reproducible output.
         noise : bool, default=True
-            Whether to draw x given z; else its mean is returned.
+            Whether to draw x given z; otherwise its mean is returned.
 
         Returns
         -------
         X_drawn : ndarray of shape (n_samples, n_rows, n_features)
-            The rows, observed cells as they are.
+            The samples; observed values are unchanged.
 
         Raises
         ------
         ValueError
-            If ``n_samples`` is not a positive integer, or asks for more than the memory holds.
+            If ``n_samples`` is not a positive integer, or if the result exceeds the memory.
         """
         check_is_fitted(self)
         check_count(n_samples, "n_samples")
-        table = self._fitted_table(X)
-        check_fits((n_samples, *table.shape), "n_samples")
-        fitted, rng = self._with_fit_params(), random_state_of(random_state)
+        source = self._fitted_source(X)
+        check_fits((n_samples, *source.shape), "n_samples")
+        rng = random_state_of(random_state)
         generator = torch.Generator().manual_seed(rng.randint(np.iinfo(np.int32).max))
 
-        def resampled(module: AutoencoderModule, batch: Batch) -> Tensor:
-            z, share = fitted._given(module, batch, generator, alike=False)
-            # multinomial refuses the shares of rows that overflow; their z says so.
-            share, z = share.nan_to_num(1.0), torch.where(share.isnan()[..., None], torch.nan, z)
-            kept = torch.multinomial(share.T.cpu(), n_samples, True, generator=generator)
+        def resampled(fitted: Self, module: AutoencoderModule, batch: Batch) -> Tensor:
+            z, weight = fitted._posterior_draws(module, batch, generator, same_draws=False)
+            # multinomial refuses NaN, which z then passes on to the check of the result.
+            is_nan = weight.isnan()
+            z = torch.where(is_nan[..., None], torch.nan, z)
+            weight = weight.nan_to_num(1.0).T.cpu()
+            kept = torch.multinomial(weight, n_samples, True, generator=generator)
             z = z.take_along_dim(kept.T[:, :, None].to(z.device), dim=0)
             return fitted._decode(module, z).transpose(0, 1)  # (n, n_samples, d)
 
-        return self._filled(table, resampled, rng if noise else None)
+        return self._filled(source, resampled, rng if noise else None)
 
     def _filled(
         self,
-        table: DataSource,
-        function: Callable[[AutoencoderModule, Batch], Tensor],
+        source: DataSource,
+        function: Callable[[Any, AutoencoderModule, Batch], Tensor],
         rng: np.random.RandomState | None = None,
     ) -> NDArray:
-        """Return rows with a function's answers in their holes, (..., n, d)."""
-        at_once = max(1, MAX_CHUNK_SIZE // (self._n_given * self.n_features_in_))
+        """Return samples with a function's results in place of missing values, (..., n, d)."""
+        n_draws = cast(Self, self._with_fit_params())._n_posterior_draws
+        size = max(1, MAX_CHUNK_SIZE // (n_draws * self.n_features_in_))
 
-        def answer(module: AutoencoderModule, batch: Batch) -> Tensor:
+        def in_parts(fitted: Any, module: AutoencoderModule, batch: Batch) -> Tensor:
             parts = []
-            for chunk in gen_slices(len(batch.x), at_once):
-                seen = None if batch.observed is None else batch.observed[chunk]
-                some = batch._replace(x=batch.x[chunk], observed=seen)
-                parts.append(function(module, some))
+            for rows in gen_slices(len(batch.x), size):
+                observed = None if batch.observed is None else batch.observed[rows]
+                part = batch._replace(x=batch.x[rows], observed=observed)
+                parts.append(function(fitted, module, part))
             return torch.cat(parts)
 
-        filled = check_finite_result(self._in_units(self._map(table, answer)), "X")
+        filled = self._apply(in_parts, source, in_units=True)
         if filled.ndim == 3:
             filled = filled.swapaxes(0, 1)
         if rng is not None:
             filled = check_finite_result(self._with_noise(filled, rng), "the draws")
-        rows = table[:]
-        return np.where(np.isnan(rows), filled, rows)
+        X = source[:]
+        return np.where(np.isnan(X), filled, X)
 
     @property
-    def _n_given(self) -> int:
-        return cast(Any, self._with_fit_params()).n_importance_draws or N_DRAWS
+    def _n_posterior_draws(self) -> int:
+        return self.n_importance_draws or N_DRAWS
 
-    def _given(
-        self, module: AutoencoderModule, batch: Batch, generator: torch.Generator, *, alike: bool
+    def _posterior_draws(
+        self,
+        module: AutoencoderModule,
+        batch: Batch,
+        generator: torch.Generator,
+        *,
+        same_draws: bool,
     ) -> tuple[Tensor, Tensor]:
-        """Return draws of z given what is observed, (L, n, k), and their shares, (L, n)."""
-        n, seen = len(batch.x), batch.observed
+        """Return draws of z given the observed values, (L, n, k), and their weights, (L, n).
 
-        def normal(n_draws: int, width: int) -> Tensor:
-            shape = (n_draws, 1 if alike else n, width)
+        `same_draws` uses the same standard normal draws for all samples.
+        """
+        n, observed = len(batch.x), batch.observed
+        n_draws = self._n_posterior_draws
+
+        def normal(n_draws: int, size: int) -> Tensor:
+            shape = (n_draws, 1 if same_draws else n, size)
             return torch.randn(shape, generator=generator, dtype=torch.float64).to(batch.x)
 
         def posterior(x: Tensor) -> tuple[Tensor, Tensor]:
             rows = batch._replace(x=x.flatten(0, 1), observed=None)
-            answer = self._posterior(module, module.encode(self._inputs(rows)))
-            mean, log_variance = (a.unflatten(0, (-1, n)) for a in answer)
+            moments = self._posterior(module, module.encode(self._inputs(rows)))
+            mean, log_variance = (a.unflatten(0, (-1, n)) for a in moments)
             return mean, log_variance
 
         def draws(mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             z = mean + (0.5 * log_variance).exp() * normal(*mean.shape[::2])
             return z, mean, log_variance
 
-        blind = draws(*(a.expand(self._n_given, -1, -1) for a in posterior(batch.x[None])))
-        half = self._n_given // 2 if seen is not None else 0
-        moved = [a[:half] for a in blind]
-        for _ in range(SWEEPS if half else 0):
-            x = self._decode(module, moved[0])
+        at_mean = draws(*(a.expand(n_draws, -1, -1) for a in posterior(batch.x[None])))
+        half = n_draws // 2 if observed is not None else 0
+        swept = [a[:half] for a in at_mean]
+        for _ in range(N_SWEEPS if half else 0):
+            x = self._decode(module, swept[0])
             if self.likelihood == "gaussian":
                 x = x + self._noise(module).sqrt() * normal(half, x.shape[-1])
             else:
                 x = (x - module.shift) / module.scale
-            x = torch.where(cast(Tensor, seen) > 0, batch.x, x.clamp(-FAR, FAR))
-            moved = list(draws(*posterior(x)))
-        # Fills may run away by their own consequences; the other half of the draws stays.
+            x = x.clamp(-MAX_STANDARD_DEVIATIONS, MAX_STANDARD_DEVIATIONS)
+            x = torch.where(cast(Tensor, observed) > 0, batch.x, x)
+            swept = list(draws(*posterior(x)))
+        # Sweeps may diverge; the other half of the draws cannot.
         z, mean, log_variance = (
-            torch.cat([m, b[half:]]) for m, b in zip(moved, blind, strict=True)
+            torch.cat([s, m[half:]]) for s, m in zip(swept, at_mean, strict=True)
         )
-        weight = -0.5 * z.double().square().sum(-1) - self._nll(module, z, batch)
-        return z, (weight - log_mixture(z, mean, log_variance)).softmax(0).to(z)
+        log_weight = -0.5 * z.double().square().sum(-1) - self._nll(module, z, batch)
+        return z, (log_weight - log_mixture(z, mean, log_variance)).softmax(0).to(z)

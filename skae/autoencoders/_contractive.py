@@ -127,14 +127,14 @@ class ContractiveAutoencoder(Autoencoder):
     )
 
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
-        self._before_resume(module)
+        self._before_resume(module, rows)
         own = [p for n, p in module.named_parameters() if n.startswith("decoder") and p.ndim > 1]
         if self.alpha > 0 and own:
             warn_free_scale("tied=True, also in an architecture of yours")
         if self.alpha == 0:
             super()._before_fit(module, rows)
 
-    def _before_resume(self, module: AutoencoderModule) -> None:
+    def _before_resume(self, module: AutoencoderModule, rows: RowDataset) -> None:
         with warnings.catch_warnings():  # torch's forward mode warns of itself when first used
             warnings.simplefilter("ignore")
             jvp(torch.sin, (module.scale,), (module.scale,))
@@ -145,10 +145,10 @@ class ContractiveAutoencoder(Autoencoder):
     def _default_architecture(self, **flat: Any) -> Any:
         return MLP(tied=self.tied, **flat)
 
-    def _objective(self, module: AutoencoderModule, batch: Batch) -> Tensor:
+    def _objective(self, module: AutoencoderModule, batch: Batch) -> dict[str, Tensor]:
         if not self.alpha:
             return super()._objective(module, batch)
         x = self._inputs(self._corrupt(module, batch))
         h, squared = with_squared_jacobian(module.encode, x, self.n_components_, batch.random)
         error = module.reconstruction_loss(module.decode(self._sample(module, batch, h)), batch)
-        return error + self.alpha / batch.x.shape[1] * squared
+        return {"reconstruction": error, "penalty": self.alpha / batch.x.shape[1] * squared}

@@ -1,25 +1,20 @@
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from skae._sklearn import HasMethods
 from skae._sklearn_types import clone
-from skae.architectures import MLP
-from skae.architectures._mlp import ACTIVATION, HIDDEN_LAYER_SIZES
+from skae._warnings import warn
+from skae.architectures import ACTIVATION, HIDDEN_LAYER_SIZES, MLP, Architecture
 from skae.base import BaseAutoencoder
-from skae.exceptions import AutoencoderWarning
 from skae.hyperparameters import hyperparameters, one_of, param
 
 
 def warn_free_scale(remedy: str) -> None:
-    """Warn that a penalty of the code may be met by its scale alone."""
-    warnings.warn(
-        "The decoder is free to grow, so that the penalty may shrink the code instead of making it "
-        f"what it asks for; use {remedy}.",
-        AutoencoderWarning,
-        stacklevel=7,
+    """Warn that a small code and a large decoder can make a penalty of the code ineffective."""
+    warn(
+        "The scale of the decoder is not constrained, so that the penalty may only shrink the "
+        f"code; use {remedy}."
     )
 
 
@@ -37,60 +32,62 @@ class DeepAutoencoder(BaseAutoencoder):
         None,
         default=None,
         doc="""
-        Width of each hidden layer of the encoder; the decoder mirrors them. None leaves it to the
-        architecture, whose default is (128, 64).""",
+        Number of units of each hidden layer of the encoder; the decoder mirrors them. If None, the
+        default of the architecture, (128, 64).""",
     )
     activation: str | None = param(
         ACTIVATION,
         None,
         default=None,
-        doc="Function after each hidden layer. None leaves it to the architecture: 'silu'.",
+        doc="""
+        Activation function of the hidden layers. If None, the default of the architecture,
+        'silu'.""",
     )
     architecture: Any = param(
-        HasMethods("build"),
+        Architecture,
         None,
         default=None,
         doc="""
-        Recipe that builds encoder and decoder, such as `MLP`; None is
-        ``MLP(hidden_layer_sizes, activation)``. Give either a recipe or its parameters here.""",
+        Builds encoder and decoder. If None, ``MLP(hidden_layer_sizes, activation)``. Set either an
+        architecture or these two parameters.""",
     )
     init: str = param(
         one_of("auto", "pca", "random"),
         default="auto",
         doc="""
-        What training starts from: 'pca', which needs a squared or absolute error (a Gaussian
-        likelihood), a code without activation and the linear shortcut; 'random'; or 'auto', which
-        is 'pca' where that exists.""",
+        Initialisation of the weights: 'pca' starts at the principal components and requires a
+        squared or absolute error (a Gaussian likelihood), a code without activation and the linear
+        shortcut; 'random' starts at random; 'auto' is 'pca' where possible, else 'random'.""",
     )
     linear_shortcut: bool = param(
         "boolean",
         default=True,
-        doc="Whether a linear map runs beside the encoder, and another beside the decoder.",
+        doc="Whether linear maps are added to the encoder and to the decoder.",
     )
 
     _linear_code = True  # whether the code is linear in the encoder's output
 
-    def _architecture(self) -> Any:
+    def _architecture(self) -> Architecture:
         flat = {
             name: value
             for name in ("hidden_layer_sizes", "activation")
             if (value := getattr(self, name)) is not None
         }
         if self.architecture is None:
-            recipe = self._default_architecture(**flat)
+            architecture = self._default_architecture(**flat)
         elif flat:
             raise ValueError(
                 f"Both architecture and {' and '.join(flat)} are given; set {' and '.join(flat)} "
                 "on the architecture instead."
             )
         else:
-            recipe = clone(self.architecture)
-        if hasattr(recipe, "_validate_params"):
-            recipe._validate_params()
-        return recipe
+            architecture = clone(self.architecture)
+        if hasattr(architecture, "_validate_params"):
+            architecture._validate_params()
+        return architecture
 
-    def _default_architecture(self, **flat: Any) -> Any:
-        """Return the recipe that the flat parameters, where they are given, describe."""
+    def _default_architecture(self, **flat: Any) -> Architecture:
+        """Return the architecture that the flat parameters describe, where they are given."""
         return MLP(**flat)
 
     def _starts_from_pca(self) -> bool:
@@ -104,7 +101,7 @@ class DeepAutoencoder(BaseAutoencoder):
             return self.init != "random"
         if self.init == "pca":
             raise ValueError(
-                "init='pca' needs a squared or absolute error (a Gaussian likelihood), a code "
+                "init='pca' requires a squared or absolute error (a Gaussian likelihood), a code "
                 f"without activation and linear_shortcut=True; got {instead}. Use init='auto'."
             )
         return False

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from skae._schema import persistent
 from skae._training_parameters import N_COMPONENTS, N_COMPONENTS_DOC
-from skae._validation import check_count, check_finite_result
+from skae._validation import check_count
 from skae.autoencoders._autoencoder import Autoencoder
 from skae.autoencoders._corruption import NOISES, Columns
 from skae.autoencoders._linear_denoiser import best_linear
@@ -185,13 +185,13 @@ class DenoisingAutoencoder(Autoencoder):
         x = NOISES[self.noise].apply(batch, level, columns)
         if batch.observed is not None:
             x = x * batch.observed
-        return batch._replace(x=x, level=level)
+        return batch._replace(x=x, context=level)
 
     def _inputs(self, batch: Batch) -> Tensor:
         low, high = self._levels()
         if low == high:
             return batch.x
-        level = torch.full_like(batch.x[:, :1], low) if batch.level is None else batch.level
+        level = torch.full_like(batch.x[:, :1], low) if batch.context is None else batch.context
         return torch.cat([batch.x, level], dim=1)
 
     def score_field(self, X: ArrayLike, noise_level: float | None = None) -> NDArray:
@@ -230,14 +230,14 @@ class DenoisingAutoencoder(Autoencoder):
         data-generating distribution". Journal of Machine Learning Research 15, 3743-3773.
         """
         check_is_fitted(self)
-        fitted = self._with_fit_params()
-        low, high = fitted._levels()
+        fit = self._with_fit_params()
+        low, high = fit._levels()
         level = low if noise_level is None and low == high else noise_level
-        if fitted.noise != "gaussian" or fitted.loss != "squared_error":
+        if fit.noise != "gaussian" or fit.loss != "squared_error":
             raise ValueError(
                 "score_field needs gaussian noise and the squared error, but this "
-                f"DenoisingAutoencoder was fitted with noise={fitted.noise!r} and "
-                f"loss={fitted.loss!r}."
+                f"DenoisingAutoencoder was fitted with noise={fit.noise!r} and "
+                f"loss={fit.loss!r}."
             )
         if not (isinstance(level, Real) and level > 0 and low <= level <= high):
             raise ValueError(
@@ -245,14 +245,14 @@ class DenoisingAutoencoder(Autoencoder):
                 f"and {high:g}; got {level!r}."
             )
 
-        def gradient(module: AutoencoderModule, batch: Batch) -> Tensor:
-            told = batch._replace(level=torch.full_like(batch.x[:, :1], float(level)))
+        def gradient(fitted: Self, module: AutoencoderModule, batch: Batch) -> Tensor:
+            at_level = batch._replace(context=torch.full_like(batch.x[:, :1], float(level)))
             sigma = float(level) * module.get_buffer("column_std")
-            away = fitted._reconstruct(module, told) - batch.x
-            away = away if batch.observed is None else away * batch.observed
-            return torch.where(sigma > 0, away / sigma / sigma, 0) / module.scale
+            residual = fitted._reconstruct(module, at_level) - batch.x
+            residual = residual if batch.observed is None else residual * batch.observed
+            return torch.where(sigma > 0, residual / sigma / sigma, 0) / module.scale
 
-        return check_finite_result(self._map(self._fitted_table(X), gradient), "X")
+        return self._apply(gradient, X)
 
     def project(self, X: ArrayLike, n_steps: int = 10) -> NDArray:
         """Walk from rows to where rows are dense, by reconstructing again and again.
@@ -275,10 +275,8 @@ class DenoisingAutoencoder(Autoencoder):
             If ``n_steps`` is not a positive integer.
         """
         check_count(n_steps, "n_steps")
-        table = self._fitted_table(X)
-        fitted = self._with_fit_params()
 
-        def walk(module: AutoencoderModule, batch: Batch) -> Tensor:
+        def walk(fitted: Self, module: AutoencoderModule, batch: Batch) -> Tensor:
             for _ in range(n_steps):
                 x_hat = fitted._reconstruct(module, batch)
                 if not module.loss.power:
@@ -286,4 +284,4 @@ class DenoisingAutoencoder(Autoencoder):
                 batch = batch._replace(x=x_hat, observed=None)
             return x_hat if module.loss.power else x_hat * module.scale + module.shift
 
-        return check_finite_result(self._in_units(self._map(table, walk)), "X")
+        return self._apply(walk, X, in_units=True)

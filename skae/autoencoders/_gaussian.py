@@ -1,4 +1,4 @@
-"""Normal distributions: their divergence, fixed draws, and probabilistic principal components."""
+"""Normal distributions: divergence, fixed draws, importance-weighted bound, mixture."""
 
 from __future__ import annotations
 
@@ -28,6 +28,22 @@ def standard_draws(n: int, like: Tensor, *, paired: bool = False) -> Tensor:
         draws /= draws.square().mean(0).sqrt()
         draws = torch.cat([draws, -draws])
     return draws[:, None].to(like)
+
+
+def importance_bound(nll: Tensor, z: Tensor, epsilon: Tensor, log_variance: Tensor) -> Tensor:
+    """Return log of the sum over draws of p(x, z) / q(z | x), (n,).
+
+    Parameters
+    ----------
+    nll : Tensor of shape (L, n)
+        -log p(x | z).
+    z, epsilon : Tensor of shape (L, n, k) or, for epsilon, (L, 1, k)
+        Draws of q(z | x) and the standard normal draws they are made of.
+    log_variance : Tensor of shape (n, k)
+        Of q(z | x).
+    """
+    prior_to_posterior = 0.5 * (epsilon.square() - z.square() + log_variance).sum(-1)
+    return (prior_to_posterior - nll).logsumexp(0)
 
 
 def log_mixture(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from skae.hyperparameters import POSITIVE_INT, hyperparameters, one_of, param
 from skae.training import AutoencoderModule, LayerSizes
 
 REVIVAL = 1 / 32  # weight of the auxiliary loss (Gao et al. 2024)
-BINS, LOOKS = 1024, 3  # of the sizes of all entries, to find a threshold among them
+N_BINS = 1024  # of a histogram of absolute values, in which a threshold is searched
+N_REFINEMENTS = 3  # of that histogram
 
 
 def top(h: Tensor, k: int) -> Tensor:
@@ -110,7 +111,11 @@ class KSparseAutoencoder(DictionaryAutoencoder):
 
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         super()._before_fit(module, rows)
+        self._before_resume(module, rows)
         self._n_kept(rows.n_features, self.n_components_)
+
+    def _before_resume(self, module: AutoencoderModule, rows: RowDataset) -> None:
+        self._equal_weights = rows.equal_weights
 
     def _n_kept(self, n_features: int, n_components: int) -> int:
         if self.n_nonzero_coefs is None:
@@ -132,12 +137,12 @@ class KSparseAutoencoder(DictionaryAutoencoder):
             return torch.where(h.abs() >= module.get_buffer("threshold"), h, 0)
         return top(h, self._n_kept(len(module.output_bias), h.shape[1]))
 
-    def _objective(self, module: AutoencoderModule, batch: Batch) -> Tensor:
+    def _objective(self, module: AutoencoderModule, batch: Batch) -> dict[str, Tensor]:
         h = self._of_signs(module.encode(self._inputs(self._corrupt(module, batch))))
         k = self._n_kept(batch.x.shape[1], h.shape[1])
         if self.selection == "row":
             z = top(h, k)
-        elif module.equal_weights:
+        elif self._equal_weights:
             z = top(h.reshape(1, -1), k * len(h)).reshape(h.shape)
         else:
             z = weighted_top(h, k, batch.weight)
@@ -148,7 +153,8 @@ class KSparseAutoencoder(DictionaryAutoencoder):
             [n, n, 1]
         )
         revival = module.reconstruction_loss(output.detach() + more - nothing, batch)
-        return module.reconstruction_loss(output, batch) + REVIVAL * revival
+        reconstruction = module.reconstruction_loss(output, batch)
+        return {"reconstruction": reconstruction, "revival": REVIVAL * revival}
 
     def _added_tensors(self, widths: LayerSizes) -> dict[str, Tensor]:
         return {"threshold": torch.empty((), device="meta")} if self.selection == "batch" else {}
@@ -173,15 +179,15 @@ class KSparseAutoencoder(DictionaryAutoencoder):
         low, high, above = 0.0, 0.0, 0.0
         for _, h in self._encoded(module, rows):
             high = max(high, float(self._of_signs(h).abs().max()))
-        for _ in range(LOOKS if high else 0):
-            ends = torch.linspace(low, high, BINS + 1, dtype=torch.float64)
-            counts = torch.zeros(BINS, dtype=torch.float64)
+        for _ in range(N_REFINEMENTS if high else 0):
+            ends = torch.linspace(low, high, N_BINS + 1, dtype=torch.float64)
+            counts = torch.zeros(N_BINS, dtype=torch.float64)
             for chunk, h in self._encoded(module, rows):
                 size = self._of_signs(h).abs().double()
                 share = weight[chunk, None].expand_as(size).contiguous()
                 counts += torch.histogram(size, ends, weight=share).hist
             reached = above + counts.flip(0).cumsum(0)
-            i = min(int((reached < k * (1 - 1e-9)).sum()), BINS - 1)  # bins from the top
-            above = float(reached[i] - counts[BINS - 1 - i])
-            low, high = float(ends[BINS - 1 - i]), float(ends[BINS - i])
+            i = min(int((reached < k * (1 - 1e-9)).sum()), N_BINS - 1)  # bins from the top
+            above = float(reached[i] - counts[N_BINS - 1 - i])
+            low, high = float(ends[N_BINS - 1 - i]), float(ends[N_BINS - i])
         return low

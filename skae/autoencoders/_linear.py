@@ -201,7 +201,7 @@ class LinearAutoencoder(BaseAutoencoder):
         n_left_out = min(n, axes.shape[1]) - len(axes)
         self.noise_variance_ = real(left_out * unit / n_left_out if n_left_out > 0 else 0.0)
 
-    def _before_resume(self, module: AutoencoderModule) -> None:
+    def _before_resume(self, module: AutoencoderModule, rows: RowDataset) -> None:
         encoder, decoder = map(torch.tensor, self._trained)
         module.input_axes.copy_(encoder)
         module.output_axes.copy_(decoder)

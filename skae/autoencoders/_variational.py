@@ -1,34 +1,24 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from skae import _schema as schema
-from skae._numeric_input import as_numeric
 from skae._sklearn import Interval
-from skae._validation import (
-    check_array,
-    check_count,
-    check_finite_result,
-    check_fits,
-    random_state_of,
-)
-from skae.autoencoders._conditional_imputation import Conditional
+from skae._warnings import warn
+from skae.autoencoders._conditional_imputation import ConditionalImputation
 from skae.autoencoders._deep import DeepAutoencoder
-from skae.autoencoders._gaussian import N_DRAWS, kl_from_normal, standard_draws
-from skae.autoencoders._interpolation import arc
+from skae.autoencoders._gaussian import N_DRAWS, importance_bound, kl_from_normal, standard_draws
+from skae.autoencoders._generation import GenerativeAutoencoder
 from skae.autoencoders._ppca import FLOOR, input_gain, start_at_ppca
-from skae.data import FLOATS, MAX_CHUNK_SIZE, Batch, DataSource, RowDataset
-from skae.exceptions import AutoencoderWarning
+from skae.data import MAX_CHUNK_SIZE, Batch, RowDataset
 from skae.hyperparameters import (
     NON_NEGATIVE,
     POSITIVE,
@@ -37,18 +27,18 @@ from skae.hyperparameters import (
     one_of,
     param,
 )
-from skae.losses import LIKELIHOODS, Loss
+from skae.losses import LIKELIHOOD_NAMES, LIKELIHOODS, Loss
 from skae.training import AutoencoderModule, LayerSizes
 
-LOG_VARIANCES = (-30.0, 10.0)  # of the posterior: far-away rows must not overflow
-ACTIVE = 0.01  # nats: a component whose posterior says less than this says nothing
+LOG_VARIANCES = (-30.0, 10.0)  # range of the posterior's, against overflow far from the data
+ACTIVE = 0.01  # nats: mean divergence above which a component is active
 LARGEST_COUNT = 9e18  # mean of a Poisson distribution that numpy draws from
 LOG_2_PI = math.log(2 * math.pi)
 
 
 @schema.persistent
 @hyperparameters
-class VariationalAutoencoder(Conditional, DeepAutoencoder):
+class VariationalAutoencoder(GenerativeAutoencoder, ConditionalImputation, DeepAutoencoder):
     r"""Probabilistic autoencoder: a density of the rows, to score, sample and interpolate.
 
     The model is :math:`z \sim N(0, I)`, :math:`x \sim p(x | z)` with mean
@@ -128,7 +118,7 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
     """
 
     likelihood: str = param(
-        one_of(*LIKELIHOODS),
+        LIKELIHOOD_NAMES,
         default="gaussian",
         doc="""
         Distribution of x given z: 'gaussian'; 'bernoulli' for values in [0, 1]; 'poisson' for
@@ -189,19 +179,19 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
         return batch.x * input_gain(batch.x.shape[1])
 
     def _layer_sizes(self, n_features: int) -> LayerSizes:
-        widths = super()._layer_sizes(n_features)
-        return LayerSizes({**widths, "n_code": 2 * widths["n_components"]})
+        sizes = super()._layer_sizes(n_features)
+        return LayerSizes({**sizes, "n_code": 2 * sizes["n_components"]})
 
     def _check(self) -> None:
         if self.objective == "iwae" and (self.beta != 1 or self.free_bits or self.warm_up):
             raise ValueError(
-                "objective='iwae' is a bound of its own, which knows neither beta nor free_bits "
-                f"nor warm_up; got beta={self.beta}, free_bits={self.free_bits} and "
-                f"warm_up={self.warm_up}. Use 1, 0 and 0, or objective='elbo'."
+                "objective='iwae' is a bound without beta, free_bits and warm_up; got "
+                f"beta={self.beta}, free_bits={self.free_bits} and warm_up={self.warm_up}. Set "
+                "them to 1, 0 and 0, or objective='elbo'."
             )
         if self.objective == "iwae" and self.n_draws < 2:
             raise ValueError(
-                "objective='iwae' weighs several draws by importance; set n_draws to 2 or more "
+                "objective='iwae' weights several draws by importance; set n_draws to 2 or more "
                 f"(50, say); got n_draws={self.n_draws}."
             )
 
@@ -226,14 +216,14 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
             n = rows.n_features if self.variance == "feature" else 1
             module.log_noise = nn.Parameter(learned.log().to(module.shift).repeat(n))
 
-    def _added_tensors(self, widths: LayerSizes) -> dict[str, Tensor]:
-        bias = nn.Parameter(torch.empty(widths["n_components"], device="meta"))
+    def _added_tensors(self, layer_sizes: LayerSizes) -> dict[str, Tensor]:
+        bias = nn.Parameter(torch.empty(layer_sizes["n_components"], device="meta"))
         added: dict[str, Tensor] = {"posterior_bias": bias}
         if self.likelihood != "gaussian":
             return added
         if not isinstance(self.variance, str):
             return added | {"given_noise": torch.empty((), device="meta")}
-        n = widths["n_outputs"] if self.variance == "feature" else 1
+        n = layer_sizes["n_outputs"] if self.variance == "feature" else 1
         return added | {"log_noise": nn.Parameter(torch.empty(n, device="meta"))}
 
     @classmethod
@@ -244,13 +234,11 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
             schema.check_values("a fitted Gaussian", {"noise_variance_": noise}, state)
 
     def _noise(self, module: AutoencoderModule) -> Tensor:
-        """Return the variance of x given z, in conditioned units, (), (1,) or (d,)."""
         if isinstance(self.variance, str):
             return module.get_parameter("log_noise").exp() + FLOOR
         return module.get_buffer("given_noise")
 
     def _posterior(self, module: AutoencoderModule, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log variance of q(z | x), (n, k) each."""
         mean, log_variance = h.chunk(2, dim=1)
         log_variance = log_variance + module.get_parameter("posterior_bias")
         return mean, log_variance.clamp(*LOG_VARIANCES)
@@ -259,7 +247,6 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
         return h[:, : h.shape[1] // 2]
 
     def _nll(self, module: AutoencoderModule, z: Tensor, batch: Batch) -> Tensor:
-        """Return -log p(x | z) of each row over its observed cells, (..., n), for z (..., n, k)."""
         output = module.decode(z)
         if self.likelihood == "gaussian":
             noise = self._noise(module)
@@ -272,13 +259,14 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
 
     # ------------------------------------------------------------------------------- training
 
-    def _objective(self, module: AutoencoderModule, batch: Batch) -> Tensor:
+    def _objective(self, module: AutoencoderModule, batch: Batch) -> dict[str, Tensor]:
         mean, log_variance = self._posterior(module, module.encode(self._inputs(batch)))
         epsilon = batch.random.normal(self.n_draws, *mean.shape)
+        z, d = mean + (0.5 * log_variance).exp() * epsilon, batch.x.shape[1]
+        nll = self._nll(module, z, batch)
         if self.objective == "iwae":
-            bound = self._importance_bound(module, batch, mean, log_variance, epsilon)
-            return (math.log(self.n_draws) - bound) / batch.x.shape[1]
-        z = mean + (0.5 * log_variance).exp() * epsilon
+            bound = importance_bound(nll, z, epsilon, log_variance)
+            return {"bound": (math.log(self.n_draws) - bound) / d}
         kl = kl_from_normal(mean, log_variance)
         if self.free_bits:
             average = batch.weight @ kl / batch.weight.sum()
@@ -286,21 +274,7 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
         beta: float | Tensor = self.beta
         if self.warm_up:
             beta = beta * (batch.progress / self.warm_up).clamp_max(1)
-        nll = self._nll(module, z, batch).mean(0)
-        return (nll + beta * kl.sum(1)) / batch.x.shape[1]
-
-    def _importance_bound(
-        self,
-        module: AutoencoderModule,
-        batch: Batch,
-        mean: Tensor,
-        log_variance: Tensor,
-        epsilon: Tensor,
-    ) -> Tensor:
-        """Return log of the sum over draws of p(x, z) / q(z | x), (n,), for epsilon (L, ..., k)."""
-        z = mean + (0.5 * log_variance).exp() * epsilon
-        prior_to_posterior = 0.5 * (epsilon.square() - z.square() + log_variance).sum(-1)
-        return (prior_to_posterior - self._nll(module, z, batch)).logsumexp(0)
+        return {"reconstruction": nll.mean(0) / d, "divergence": beta * kl.sum(1) / d}
 
     def _after_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         kl = torch.zeros(self.n_components_, dtype=torch.float64)
@@ -312,30 +286,28 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
             noise = self._noise(module).double().numpy() * self.scale_**2
             self.noise_variance_ = noise if noise.size > 1 else float(noise.item())
         if self.n_active_ == 0:
-            warnings.warn(
-                "The posterior has collapsed: no component of the code depends on the row. Lower "
-                "beta, set warm_up (0.3, say) or free_bits (0.1, say), or start from 'pca'.",
-                AutoencoderWarning,
-                stacklevel=6,
+            warn(
+                "The posterior has collapsed: no component of the code depends on the sample. "
+                "Lower beta, set warm_up (0.3, say) or free_bits (0.1, say), or use init='pca'."
             )
 
     # ---------------------------------------------------------------------- what is learned
 
     def score_samples(self, X: ArrayLike) -> NDArray:
-        """Bound the log likelihood of each row from below; higher is better.
+        """Return a lower bound on the log likelihood of each sample; higher is better.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows; NaN is a value that is missing.
+            Input samples. NaN marks a missing value.
 
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            Bound on log p(x) in nats, of the observed cells of each row together, for x in its own
-            units (a density, with a Gaussian likelihood); 0 for a row with nothing observed. By
-            the same draws for every row: the evidence lower bound, or the importance-weighted one
-            of ``n_importance_draws`` draws.
+            Lower bound on log p(x) in nats, summed over the observed cells of each sample, in X's
+            units (a density for a Gaussian likelihood); 0 for a sample without an observed value.
+            The evidence lower bound, or the importance-weighted one of ``n_importance_draws``
+            draws, by the same draws for every sample.
         """
         return super().score_samples(X)
 
@@ -343,32 +315,27 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
         mean, log_variance = self._posterior(module, module.encode(self._inputs(batch)))
         paired = self.n_importance_draws is None
         draws = standard_draws(self.n_importance_draws or N_DRAWS, mean, paired=paired)
-        at_once = max(1, MAX_CHUNK_SIZE // batch.x.numel())
+        std, parts = (0.5 * log_variance).exp(), []
+        for epsilon in draws.split(max(1, MAX_CHUNK_SIZE // batch.x.numel())):
+            z = mean + std * epsilon
+            nll = self._nll(module, z, batch)
+            parts.append(nll.sum(0) if paired else importance_bound(nll, z, epsilon, log_variance))
         if paired:
-            std = (0.5 * log_variance).exp()
-            nll = sum(
-                self._nll(module, mean + std * epsilon, batch).sum(0)
-                for epsilon in draws.split(at_once)
-            ) / len(draws)
-            bound = -nll - kl_from_normal(mean, log_variance).sum(1)
+            bound = -sum(parts) / len(draws) - kl_from_normal(mean, log_variance).sum(1)
         else:
-            parts = [
-                self._importance_bound(module, batch, mean, log_variance, epsilon)
-                for epsilon in draws.split(at_once)
-            ]
             bound = torch.stack(parts).logsumexp(0) - math.log(len(draws))
-        seen = torch.ones_like(batch.x) if batch.observed is None else batch.observed
+        observed = torch.ones_like(batch.x) if batch.observed is None else batch.observed
         if self.likelihood == "gaussian":
-            bound = bound - seen.sum(1) * module.scale.log()
-        return torch.where(seen.any(1), bound, 0)
+            bound = bound - observed.sum(1) * module.scale.log()
+        return torch.where(observed.any(1), bound, 0)
 
     def posterior(self, X: ArrayLike) -> tuple[NDArray, NDArray]:
-        """Return the Gaussian that the encoder answers for each row.
+        """Return the mean and standard deviation of q(z | x) for each sample.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows; NaN is a value that is missing.
+            Input samples. NaN marks a missing value.
 
         Returns
         -------
@@ -377,123 +344,11 @@ class VariationalAutoencoder(Conditional, DeepAutoencoder):
         std : ndarray of shape (n_samples, n_components)
             Standard deviation of each component.
         """
-        check_is_fitted(self)
-        fitted = self._with_fit_params()
 
-        def both(module: AutoencoderModule, batch: Batch) -> Tensor:
+        def both(fitted: Self, module: AutoencoderModule, batch: Batch) -> Tensor:
             h = module.encode(fitted._inputs(batch))
             mean, log_variance = fitted._posterior(module, h)
             return torch.cat([mean, (0.5 * log_variance).exp()], dim=1)
 
-        mean, std = np.split(
-            check_finite_result(self._map(self._fitted_table(X), both), "X"), 2, axis=1
-        )
+        mean, std = np.split(self._apply(both, X), 2, axis=1)
         return mean, std
-
-    def sample(
-        self, n_samples: int = 1, random_state: Any = None, *, noise: bool = True
-    ) -> NDArray:
-        """Draw rows from the model.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            How many.
-        random_state : int, RandomState instance or None, default=None
-            Determines the draws; None draws anew at each call.
-        noise : bool, default=True
-            Whether to draw x given z; else its mean is returned.
-
-        Returns
-        -------
-        X : ndarray of shape (n_samples, n_features)
-            In the units of the training rows; zeros and ones from a Bernoulli likelihood, counts
-            from a Poisson likelihood.
-
-        Raises
-        ------
-        ValueError
-            If ``n_samples`` is not a positive integer, or asks for more than the memory holds.
-        """
-        check_is_fitted(self)
-        check_count(n_samples, "n_samples")
-        check_fits((n_samples, max(self.n_features_in_, self.n_components_)), "n_samples")
-        rng = random_state_of(random_state)
-        mean = self.inverse_transform(rng.normal(size=(n_samples, self.n_components_)))
-        return check_finite_result(self._with_noise(mean, rng), "the draws") if noise else mean
-
-    def _with_noise(self, mean: NDArray, rng: np.random.RandomState) -> NDArray:
-        """Draw rows given their means."""
-        likelihood = self._fit_params["likelihood"]
-        if likelihood == "bernoulli":
-            return (rng.uniform(size=mean.shape) < mean).astype(mean.dtype)
-        if likelihood == "poisson":
-            if mean.max() > LARGEST_COUNT:
-                raise ValueError(
-                    f"Counts with a mean of {mean.max():.3g} cannot be drawn, only up to "
-                    f"{LARGEST_COUNT:.3g}; set noise=False for the mean."
-                )
-            return rng.poisson(mean).astype(mean.dtype)
-        with np.errstate(over="ignore"):
-            drawn = mean + np.sqrt(self.noise_variance_) * rng.normal(size=mean.shape)
-            return drawn.astype(mean.dtype)
-
-    def interpolate(
-        self, a: ArrayLike, b: ArrayLike, n: int = 10, method: str = "linear"
-    ) -> NDArray:
-        """Walk from one row to another through the code.
-
-        Parameters
-        ----------
-        a, b : array-like of shape (n_features,)
-            Rows; NaN is a value that is missing.
-        n : int, default=10
-            Rows on the way, both ends included; at least 2.
-        method : {'linear', 'spherical'}, default='linear'
-            Along a line, or along an arc round the origin, where the prior's mass is.
-
-        Returns
-        -------
-        X : ndarray of shape (n, n_features)
-            Decoded codes, evenly spaced from that of `a` to that of `b`; float32 if both are.
-
-        Raises
-        ------
-        ValueError
-            If `a` and `b` are not two rows of the right length, `n` is less than 2, the method
-            unknown, or an arc is asked for between opposite codes.
-        """
-        check_is_fitted(self)
-        first, last = (
-            check_array(
-                as_numeric(np.ma.asanyarray(row), name),
-                dtype=FLOATS,
-                ensure_all_finite="allow-nan",
-                ensure_2d=False,
-                allow_nd=True,
-                ensure_min_samples=0,
-                ensure_min_features=0,
-                input_name=name,
-            )
-            for name, row in (("a", a), ("b", b))
-        )
-        if not first.shape == last.shape == (self.n_features_in_,):
-            raise ValueError(
-                f"interpolate needs two rows of {self.n_features_in_} values; got shapes "
-                f"{first.shape} and {last.shape}."
-            )
-        ends = np.stack([first, last])
-        if not (isinstance(n, (int, np.integer)) and n >= 2):
-            raise ValueError(f"n must be an integer of at least 2; got {n!r}.")
-        check_fits((n, max(self.n_features_in_, self.n_components_)), "n")
-        if not (isinstance(method, str) and method in ("linear", "spherical")):
-            raise ValueError(f"method must be 'linear' or 'spherical'; got {method!r}.")
-        start, end = check_finite_result(
-            self._map(DataSource(ends), self._with_fit_params()._encode), "a and b"
-        )
-        t = np.linspace(0, 1, n, dtype=ends.dtype)[:, None]
-        if method == "linear":
-            path = (1 - t) * start + t * end
-        else:
-            path = check_finite_result(arc(start, end, t), "the arc")
-        return self.inverse_transform(path)

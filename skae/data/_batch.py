@@ -19,7 +19,7 @@ class Batch(NamedTuple):
     observed: Tensor | None  # (n, d), 1 where a value is known, or None if all are
     weight: Tensor  # (n,)
     progress: Tensor  # (), the share of the training that is done
-    level: Tensor | None = None  # (n, 1), of the noise in x, where the encoder sees it
+    context: Tensor | None = None  # (n, c), further inputs of the encoder, set by `_corrupt`
     random: Random = NO_RANDOM  # what objectives draw from
 
     def to(self, device: torch.device | str) -> Batch:

@@ -57,6 +57,11 @@ class RowDataset(Dataset):
     def __len__(self) -> int:
         return len(self.weight)
 
+    @property
+    def equal_weights(self) -> bool:
+        """Whether all samples have the same weight."""
+        return bool((self.weight == self.weight[0]).all())
+
     def values(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
         """Return x and observed of some of the rows."""
         raise NotImplementedError

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from skae._fitting import resolve_auto
 from skae._schema import array, persistent
 from skae.architectures._base import Architecture
 from skae.architectures._layers import Dropout
@@ -20,7 +19,7 @@ from skae.hyperparameters import NON_NEGATIVE, POSITIVE, POSITIVE_INT, hyperpara
 from skae.impute._conditional_gaussian import Gaussian, probabilities
 from skae.impute._table_encoder import is_grouping
 from skae.losses import CrossEntropy
-from skae.training import AutoencoderModule, HoldOut, LayerSizes
+from skae.training import AutoencoderModule, HoldOut, LayerSizes, budget
 
 STEPS = 2500  # of the training, about
 EPOCHS = (10, 500)  # of it, at least and at most
@@ -134,7 +133,9 @@ class ImputationNetwork(BaseAutoencoder):
         return 0.8  # the last epochs, of small steps, or none
 
     def _n_epochs(self, rows: RowDataset, steps_per_epoch: int, starts_at_pca: bool) -> int:
-        return resolve_auto(self.max_iter, int(np.clip(round(STEPS / steps_per_epoch), *EPOCHS)))
+        return budget.resolve_auto(
+            self.max_iter, int(np.clip(round(STEPS / steps_per_epoch), *EPOCHS))
+        )
 
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         shift, scale = module.shift.double(), module.scale.double()
@@ -184,7 +185,7 @@ class ImputationNetwork(BaseAutoencoder):
             seen = seen * batch.observed
         return batch._replace(x=batch.x * seen, observed=seen)
 
-    def _objective(self, module: AutoencoderModule, batch: Batch) -> Tensor:
+    def _objective(self, module: AutoencoderModule, batch: Batch) -> dict[str, Tensor]:
         known = torch.ones_like(batch.x) if batch.observed is None else batch.observed
         total = torch.zeros_like(batch.x[:, 0])
         looks = 1 if module.training else LOOKS
@@ -192,7 +193,7 @@ class ImputationNetwork(BaseAutoencoder):
             seen = self._corrupt(module, batch)
             error = cell_errors(module, self._output(module, seen), batch.x)
             total = total + (error * (known - cast(Tensor, seen.observed))).mean(1)
-        return total / looks
+        return {"reconstruction": total / looks}
 
     def _encode(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         return module.encode(self._told(module, batch)[1])

@@ -183,9 +183,7 @@ def _map(
             "pipeline, pass its last step, and the rows as that step sees them."
         )
 
-    def at(module: AutoencoderModule, batch: Batch) -> Tensor:
-        fitted: Any = estimator._with_fit_params()
-
+    def at(fitted: Any, module: AutoencoderModule, batch: Batch) -> Tensor:
         def encode(x: Tensor) -> Tensor:
             row = batch._replace(x=x[None], observed=None)
             return fitted._encode(module, row)[0]
@@ -207,7 +205,7 @@ def _map(
             answers.append(_of_finite(answer, jacobians))
         return torch.cat(answers)
 
-    return check_finite_result(estimator._map(estimator._fitted_table(X), at), "X")
+    return estimator._apply(at, X)
 
 
 def _of_finite(answer: Callable[..., Tensor], jacobians: list[Tensor]) -> Tensor:

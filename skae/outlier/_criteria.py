@@ -278,13 +278,15 @@ def _losses(model: BaseAutoencoder, X: NDArray, levels: NDArray, std: NDArray) -
         for epsilon in noise:
             x = batch.x + (epsilon if batch.observed is None else epsilon * batch.observed)
             told = torch.full_like(x[:, :1], level)
-            z = fitted._encode(module, batch._replace(x=x, level=told if level else None))
+            z = fitted._encode(module, batch._replace(x=x, context=told if level else None))
             total += module.cell_loss(module.decode(z), batch)
         return total / len(noise)
 
     table = _exact(model, X)
     model._check_domain(table)
-    return model._map(table, losses).astype(np.float64)
+    return model._apply(lambda fitted, module, batch: losses(module, batch), table).astype(
+        np.float64
+    )
 
 
 def _noise(model: BaseAutoencoder, table: DataSource, weight: NDArray) -> tuple[NDArray, NDArray]:
@@ -346,7 +348,9 @@ def _exact(model: BaseAutoencoder, X: NDArray) -> DataSource:
 
 def _encoded(model: BaseAutoencoder, X: NDArray) -> NDArray:
     """Return the codes of rows, whatever overflows."""
-    return model._map(_exact(model, X), model._with_fit_params()._encode).astype(np.float64)
+    return model._apply(
+        lambda fitted, module, batch: fitted._encode(module, batch), _exact(model, X)
+    ).astype(np.float64)
 
 
 def _codes(model: BaseAutoencoder, table: DataSource) -> NDArray:

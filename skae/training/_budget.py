@@ -14,6 +14,8 @@ patience           30 % of the epochs
 
 from __future__ import annotations
 
+from typing import Any
+
 STEPS = 4000
 EPOCHS = 20
 BATCH = (16, 128)
@@ -41,3 +43,8 @@ def n_held_out(n_rows: int, fraction: float) -> int:
 def patience(max_iter: int) -> int:
     """Return the epochs without improvement after which to stop."""
     return max(1, round(PATIENCE * max_iter))
+
+
+def resolve_auto(value: Any, auto: int) -> int:
+    """Return the value of a hyperparameter, or what 'auto' stands for."""
+    return auto if value == "auto" else int(value)  # torch refuses numpy's integers

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import time
-from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from skae import _schema as schema
 from skae._file_format import check_place, read, write
-from skae.hyperparameters import fingerprint
-from skae.training._module_state import moments_fit, state_of
+from skae.training._module_state import moments_fit
 from skae.training._optimizer import load_optimizer, state_of_optimizer
 
-if TYPE_CHECKING:
-    from skae.base import BaseAutoencoder
-    from skae.data._source import DataSource
-    from skae.training._trainer import Trainer
-
 INTERVAL = 1.0  # seconds between two writes, at least
-FREE = ("checkpoint", "verbose")
 
 
 class Checkpoint:
@@ -68,7 +57,7 @@ class Checkpoint:
             random_state.set_state(self.began)
         return random_state
 
-    def resume(self, net: Trainer, order: torch.Generator) -> None:
+    def resume(self, net: Any, order: torch.Generator) -> None:
         """Bring a net, about to run its first epoch, to where the file says it was."""
         if self.state is None:
             return
@@ -78,7 +67,7 @@ class Checkpoint:
         net.module_.load_state_dict(modules)
         load_optimizer(net, state["optimizer"])
         net.n_steps_, net.n_epochs_ = state["n_steps"], len(state["history"])
-        net.stop_ = state["stop"]
+        net.stop_, net.term_names_ = state["stop"], state["term_names"]
         for epoch in state["history"]:
             net.history.new_epoch()
             net.history[-1].update(epoch)
@@ -87,7 +76,7 @@ class Checkpoint:
         order.set_state(torch.tensor(state["order"]))
         net.random_.generator.set_state(torch.tensor(state["noise"]))
 
-    def _check_fits(self, net: Trainer, state: dict[str, Any]) -> None:
+    def _check_fits(self, net: Any, state: dict[str, Any]) -> None:
         """Raise ValueError where a file's arrays are not those of a net."""
         shapes = {name: tuple(t.shape) for name, t in net.module_.state_dict().items()}
         best = state["best"]
@@ -103,12 +92,11 @@ class Checkpoint:
                 "damaged."
             )
 
-    def note(self, net: Trainer, order: torch.Generator) -> None:
+    def save(self, net: Any, order: torch.Generator) -> None:
         """Write where a net is after an epoch, unless it was written just now."""
         if time.monotonic() - self.written < INTERVAL:
             return
         module = {name: t.cpu().numpy() for name, t in net.module_.state_dict().items()}
-        kept = ("epoch", "train_loss", "valid_loss", "valid_loss_best", "dur")
         write(
             self.path,
             "checkpoint",
@@ -119,13 +107,20 @@ class Checkpoint:
                 "optimizer": state_of_optimizer(net),
                 "n_steps": net.n_steps_,
                 "stop": net.stop_,
-                "history": [{k: e[k] for k in kept if k in e} for e in net.history],
+                "history": [_own_entries(epoch) for epoch in net.history],
+                "term_names": net.term_names_,
                 "best": None if net.best_ is None else net.best_.state(),
                 "order": order.get_state().numpy(),
                 "noise": net.random_.generator.get_state().numpy(),
             },
         )
         self.written = time.monotonic()
+
+
+def _own_entries(epoch: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries of a row of the history that are numbers of skae or of skorch."""
+    kept = ("epoch", "valid_loss", "valid_loss_best", "dur")
+    return {k: v for k, v in epoch.items() if k in kept or k.startswith("train_")}
 
 
 def _generator(value: Any, _: Any) -> bool:
@@ -155,6 +150,7 @@ _state = schema.record(
     ),
     n_steps=schema.integer(),
     stop=schema.boolean,
+    term_names=schema.sequence(schema.text, list),
     history=schema.sequence(schema.mapping(schema.either(schema.number, schema.boolean)), list),
     best=schema.either(
         schema.instance(None),
@@ -172,26 +168,5 @@ _state = schema.record(
 
 
 def _is_state(value: Any) -> bool:
-    """Whether a value is what `Checkpoint.note` writes."""
+    """Whether a value is what `Checkpoint.save` writes."""
     return _state(value, {})
-
-
-def identity(estimator: BaseAutoencoder, table: DataSource, weight: NDArray, resume: bool) -> str:
-    """Return a text that no other fit has: of parameters, rows and what it goes on from."""
-    parameters = {k: v for k, v in estimator.get_params(deep=False).items() if k not in FREE}
-    if not isinstance(parameters["random_state"], Integral):
-        del parameters["random_state"]  # what it drew is in the file
-    # Callbacks may be anything, and change from run to run, as a progress bar does.
-    further = (parameters["net_params"] or {}).items()
-    parameters["net_params"] = {k: v for k, v in further if k.split("__")[0] != "callbacks"}
-    digest = hashlib.sha256(
-        json.dumps([fingerprint(type(estimator)), fingerprint(parameters)]).encode()
-    )
-    for chunk in table.gen_chunks():
-        digest.update(table[chunk].tobytes())
-    digest.update(weight.tobytes())
-    if resume:
-        fitted = [estimator.mean_, np.float64(estimator.scale_), np.int64(estimator._n_steps)]
-        for value in (*fitted, *state_of(estimator.module_)["values"].values()):
-            digest.update(value.tobytes())
-    return digest.hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self, TypedDict, cast
 
@@ -18,7 +18,7 @@ from skae.losses import LOSSES, Loss
 
 
 class LayerSizes(TypedDict):
-    """Widths of a module's tensors: x, h, z and o, see `AutoencoderModule`."""
+    """Sizes of a module's tensors: x, h, z and o, see `AutoencoderModule`."""
 
     n_inputs: int
     n_code: int
@@ -42,7 +42,7 @@ class AutoencoderModule(nn.Module):
     encoder, decoder : Module or None
         :math:`f` and :math:`g`; None is zero.
     n_inputs, n_code, n_components, n_outputs : int
-        Widths of :math:`x`, :math:`h`, :math:`z` and :math:`o`.
+        Sizes of :math:`x`, :math:`h`, :math:`z` and :math:`o`.
     linear_shortcut : bool
         Whether there are :math:`A` and :math:`B`.
     tied : bool
@@ -82,12 +82,15 @@ class AutoencoderModule(nn.Module):
         self.register_buffer("shift", torch.tensor(conditioning.shift).to(self.output_bias))
         self.register_buffer("scale", torch.tensor(conditioning.scale).to(self.output_bias))
         self.loss = loss
-        self.equal_weights = True  # of the rows it is trained on
-        self.objective: Callable[[AutoencoderModule, Batch], Tensor] | None = None
+        self.objective: Callable[[AutoencoderModule, Batch], dict[str, Tensor]] | None = None
         self._drawing_layers = tuple(m for m in self.modules() if isinstance(m, Dropout))
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Return the objective of each row, (n,)."""
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the objective out of copies and pickles: it belongs to a run of training."""
+        return self.__dict__ | {"objective": None}
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the objective by name, (n,) each."""
         assert self.objective is not None
         for layer in self._drawing_layers:
             layer.random = batch.random
@@ -145,7 +148,9 @@ class AutoencoderModule(nn.Module):
         return cell.sum(1) / batch.observed.sum(1).clamp_min(1)
 
     @torch.no_grad()
-    def start(self, bias: NDArray, axes: NDArray | None) -> None:
+    def start(
+        self, bias: NDArray, axes: NDArray | None, zeroed: Iterable[nn.Parameter] = ()
+    ) -> None:
         """Set the values that training starts from.
 
         Parameters
@@ -153,38 +158,39 @@ class AutoencoderModule(nn.Module):
         bias : ndarray of shape (n_outputs,)
             Output that is best if nothing but the mean is known.
         axes : ndarray of shape (rank, n_outputs) or None
-            Principal axes: the shortcuts become their projection, the networks zero, so that the
-            module is PCA. Codes beyond the rank start small at random and unheard.
+            Principal axes: the shortcuts become the projection on them, the output of the networks
+            zero, so that the module is PCA. Codes beyond the rank start small and random, and are
+            not decoded.
+        zeroed : iterable of Parameter
+            Parameters that are set to zero for both networks to output zero.
         """
         self.output_bias.copy_(torch.as_tensor(bias))
         if axes is None:
             return
-        for network in (self.encoder, self.decoder):
-            if network is not None:
-                for parameter in _zero_init_parameters(network):
-                    parameter.zero_()
+        for parameter in zeroed:
+            parameter.zero_()
         self._check_outputs_zero()
         rank, d = axes.shape
         nn.init.normal_(self.input_axes, std=NEW_CODE_STD / math.sqrt(d))
         if not self.tied:
             nn.init.zeros_(self.output_axes)
-        # Beside x, the encoder may be told of other things, which PCA does not know.
+        # The encoder may have further inputs, which PCA does not use.
         self.input_axes[:, d:] = 0
         self.input_axes[:rank, :d] = torch.as_tensor(axes).to(self.output_bias)
         self.output_axes[:, :rank] = torch.as_tensor(axes.T).to(self.output_bias)
 
     def _check_outputs_zero(self) -> None:
-        """Raise ValueError if a network that should answer zero does not."""
+        """Raise ValueError if a network does not output zero."""
         for name, network, axes in (
             ("encoder", self.encoder, self.input_axes),
             ("decoder", self.decoder, self.output_axes),
         ):
             if network is not None:
                 with _evaluating(network):
-                    answer = network(torch.ones_like(axes[:1]))
-                if answer.count_nonzero():
+                    output = network(torch.ones_like(axes[:1]))
+                if output.count_nonzero():
                     raise ValueError(
-                        f"The {name} does not answer zero when its last layer is zero, so that "
+                        f"The {name} does not output zero when its last layer is zero, so that "
                         "training cannot start at PCA (tied weights need an activation that is 0 "
                         "at 0, such as 'tanh'); use init='random'."
                     )
@@ -195,22 +201,22 @@ def build(
     conditioning: Conditioning,
     *,
     loss: str,
-    widths: LayerSizes,
+    layer_sizes: LayerSizes,
     linear_shortcut: bool,
     tied: bool,
 ) -> AutoencoderModule:
-    """Build an untrained module from a recipe, or from linear shortcuts alone."""
-    encoder, decoder = (None, None) if architecture is None else architecture.build(**widths)
+    """Build an untrained module from an architecture; None is linear shortcuts alone."""
+    encoder, decoder = (None, None) if architecture is None else architecture.build(**layer_sizes)
     for name, network, n_in, n_out in (
-        ("encoder", encoder, widths["n_inputs"], widths["n_code"]),
-        ("decoder", decoder, widths["n_components"], widths["n_outputs"]),
+        ("encoder", encoder, layer_sizes["n_inputs"], layer_sizes["n_code"]),
+        ("decoder", decoder, layer_sizes["n_components"], layer_sizes["n_outputs"]),
     ):
         if network is not None:
-            _check_widths(name, network, n_in, n_out)
+            _check_layer_sizes(name, network, n_in, n_out)
     return AutoencoderModule(
         encoder,
         decoder,
-        **widths,
+        **layer_sizes,
         linear_shortcut=linear_shortcut,
         tied=tied,
         loss=LOSSES[loss],
@@ -219,29 +225,29 @@ def build(
 
 
 @torch.no_grad()
-def _check_widths(name: str, network: nn.Module, n_in: int, n_out: int) -> None:
-    """Raise ValueError where a network does not map rows of one width to rows of the other."""
+def _check_layer_sizes(name: str, network: nn.Module, n_in: int, n_out: int) -> None:
+    """Raise ValueError where a network does not map rows of one size to rows of the other."""
     weight = next(network.parameters(), torch.empty(0))
     rows = torch.zeros(2, n_in, dtype=weight.dtype, device=weight.device)
     with _evaluating(network):
         try:
-            answer = network(rows)
+            output = network(rows)
         except (RuntimeError, ValueError) as error:
             reason = f"fails on two rows ({str(error).splitlines()[0]})"
         else:
-            shape = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+            shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             if shape == (2, n_out):
                 return
-            reason = f"answers two rows by {shape}"
+            reason = f"maps two rows to {shape}"
     raise ValueError(
-        f"The {name} that the architecture builds must take rows of width {n_in} and answer rows "
-        f"of width {n_out}, but it {reason}; use the widths that it is built with."
+        f"The {name} that the architecture builds must map rows of size {n_in} to rows of size "
+        f"{n_out}, but it {reason}; use the sizes that are passed to build."
     )
 
 
 @contextmanager
 def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Set a network to evaluation for a while, where one row is enough and nothing is drawn."""
+    """Set a network to evaluation mode for a while: one row is enough, and nothing is drawn."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
@@ -249,22 +255,3 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-def _zero_init_parameters(network: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters of a recipe's network that are zero for it to answer zero."""
-    last = network[-1] if isinstance(network, nn.Sequential) else None
-    parameters = [] if last is None else list(last.parameters())
-    if not parameters:
-        raise ValueError(
-            "A start at PCA sets the last layer of both networks to zero, so an architecture must "
-            "build two nn.Sequential that end in a layer with weights, such as nn.Linear; got "
-            f"{type(network).__name__}. Change it, or use init='random'."
-        )
-    if not getattr(last, "zero_init", True):
-        raise ValueError(
-            "A start at PCA sets the last layers to zero, which unit_norm forbids; set "
-            "unit_norm=None or use init='random'."
-        )
-    # Where the last weights are the encoder's, zero must come from the layers before.
-    return list(network.parameters()) if getattr(last, "borrows_weights", False) else parameters

@@ -63,21 +63,23 @@ def restore(
     ValueError
         If the arrays are not those of such a module.
     """
-    ours = architecture is None or hasattr(architecture, "_n_layers")
-    if ours and architecture is not None and architecture._n_layers() > len(state["values"]):
+    n_layers = 0 if architecture is None else architecture._n_layers()
+    is_ours = type(architecture).__module__.startswith("skae.")
+    ours = architecture is None or (n_layers is not None and is_ours)
+    if n_layers is not None and n_layers > len(state["values"]):
         raise ValueError("its architecture has more layers than there are weights")
     try:
         with torch.device("meta"):
             module = build(architecture, conditioning, **spec)
     except Exception as error:
         if ours:
-            raise ValueError(f"there are no networks of the widths {spec['widths']}") from error
+            raise ValueError(f"there are no networks of the sizes {spec['widths']}") from error
     else:
         module = _filled(module, state, added, strict=ours)
-        if ours or _is_whole(module, spec["widths"]):
+        if ours or _is_whole(module, spec["layer_sizes"]):
             return module
     # Networks of users may need real tensors, or have some that are no part of their state.
-    if max(spec["widths"].values()) > sum(array.size for array in state["values"].values()):
+    if max(spec["layer_sizes"].values()) > sum(array.size for array in state["values"].values()):
         raise ValueError("its networks are wider than there are weights")
     with drawing_from(torch.Generator()):  # weights that are replaced at once
         module = build(architecture, conditioning, **spec)
@@ -127,7 +129,7 @@ def _register(module: AutoencoderModule, name: str, tensor: Tensor) -> None:
 
 
 @torch.no_grad()
-def _is_whole(module: AutoencoderModule, widths: LayerSizes) -> bool:
+def _is_whole(module: AutoencoderModule, layer_sizes: LayerSizes) -> bool:
     """Whether networks of users work as they are, without anything left on the meta device."""
     for part in module.modules():
         held = (*vars(part).values(), *part.buffers(recurse=False))
@@ -135,8 +137,8 @@ def _is_whole(module: AutoencoderModule, widths: LayerSizes) -> bool:
             return False
     try:
         for network, n_inputs in (
-            (module.encoder, widths["n_inputs"]),
-            (module.decoder, widths["n_components"]),
+            (module.encoder, layer_sizes["n_inputs"]),
+            (module.decoder, layer_sizes["n_components"]),
         ):
             if network is not None and network(module.shift.new_zeros(2, n_inputs)).is_meta:
                 return False

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-if TYPE_CHECKING:
-    from skae.base import BaseAutoencoder
-    from skae.training._trainer import Trainer
-
 FREE = ("params", "lr", "weight_decay")  # what may change while the moments go on
 
 
-def with_optimizer(params: dict[str, Any], estimator: BaseAutoencoder) -> dict[str, Any]:
+def with_optimizer(params: dict[str, Any], weight_decay: float) -> dict[str, Any]:
     """Return a net's parameters with the optimiser as a class, fused where it can be."""
     optimizer = params["optimizer"]
     if isinstance(optimizer, str):
@@ -31,15 +27,15 @@ def with_optimizer(params: dict[str, Any], estimator: BaseAutoencoder) -> dict[s
     if "fused" in takes and not params.get("optimizer__foreach"):
         params = {"optimizer__fused": True} | params
     if "weight_decay" in takes:
-        params = {"optimizer__weight_decay": estimator.weight_decay} | params
-    elif estimator.weight_decay:
+        params = {"optimizer__weight_decay": weight_decay} | params
+    elif weight_decay:
         raise ValueError(
             f"The optimiser {optimizer.__name__} knows no weight_decay; set weight_decay=0."
         )
     return params | {"optimizer": optimizer}
 
 
-def options_of(net: Trainer) -> dict[str, str]:
+def options_of(net: Any) -> dict[str, str]:
     """Return, by the name of each weight, a digest of what its moments are made with."""
     kind, names = type(net.optimizer_), _names(net)
     options: dict[str, str] = {}
@@ -51,7 +47,7 @@ def options_of(net: Trainer) -> dict[str, str]:
     return options
 
 
-def state_of_optimizer(net: Trainer) -> dict[str, Any]:
+def state_of_optimizer(net: Any) -> dict[str, Any]:
     """Return an optimiser's moments as arrays, by the name of the weight they belong to."""
     names = _names(net)
     state = net.optimizer_.state.items()
@@ -59,7 +55,7 @@ def state_of_optimizer(net: Trainer) -> dict[str, Any]:
     return {"options": net.options_, "moments": moments}
 
 
-def load_optimizer(net: Trainer, state: dict[str, Any]) -> None:
+def load_optimizer(net: Any, state: dict[str, Any]) -> None:
     """Give an optimiser the moments of a former one; another one, or other options, start anew."""
     if state["options"] != net.options_:
         return
@@ -72,7 +68,7 @@ def load_optimizer(net: Trainer, state: dict[str, Any]) -> None:
     net.optimizer_.load_state_dict(whole)
 
 
-def _names(net: Trainer) -> dict[int, str]:
+def _names(net: Any) -> dict[int, str]:
     return {id(weight): name for name, weight in net.get_all_learnable_params()}
 
 

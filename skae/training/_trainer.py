@@ -1,11 +1,12 @@
-"""skorch's net, cut to whole batches and one synchronisation an epoch."""
+"""skorch's net, reduced to whole batches and one synchronisation an epoch."""
 
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import reduce
+from operator import add
 from typing import Any, cast
 
 import numpy as np
@@ -15,9 +16,10 @@ from skorch import NeuralNet
 from skorch.callbacks import EpochTimer, LRScheduler, PrintLog
 from torch import Tensor, nn
 
+from skae._warnings import warn
 from skae.data import Random
 from skae.data._dataset import Batches, RowDataset
-from skae.exceptions import AutoencoderWarning, DivergenceError
+from skae.exceptions import DivergenceError
 from skae.training._best_epoch import BestEpoch
 from skae.training._checkpoint import Checkpoint
 from skae.training._interrupts import keeps_best_epoch
@@ -39,6 +41,16 @@ class WeightedMean(nn.Module):
         return losses @ weight / (len(weight) * self.mean_weight)
 
 
+def total_of(terms: Mapping[str, Tensor]) -> Tensor:
+    """Return the sum of the terms of an objective, (n,)."""
+    if not isinstance(terms, dict):
+        raise TypeError(
+            "_objective must return a dict of the terms of the loss by name, each of shape (n,); "
+            f"got a {type(terms).__name__}."
+        )
+    return reduce(add, terms.values())
+
+
 class HoldOut:
     """Split rows once: the given ones are held out."""
 
@@ -51,7 +63,7 @@ class HoldOut:
 
 
 class Trainer(NeuralNet):
-    """Train a module whose call gives the objective per row.
+    """Train a module whose call returns the terms of the objective by name, each of shape (n,).
 
     Parameters
     ----------
@@ -66,9 +78,9 @@ class Trainer(NeuralNet):
     mean_loss : float
         Loss of a reconstruction by the mean. A loss that is far above this, that of the first step
         and that of the held-out rows at the start shows divergence.
-    endless : bool
-        Whether the rows are a chunk of a stream: what depends on how far training is, is as at
-        its end.
+    one_pass : bool
+        Whether the samples are a chunk of a stream: batches have the progress of a finished
+        training.
     warm_up : float
         Share of the training before which no epoch counts.
     patience, tol, n_errors
@@ -85,7 +97,7 @@ class Trainer(NeuralNet):
         seed: int = 0,
         validation_seed: int = 0,
         mean_loss: float = 1.0,
-        endless: bool = False,
+        one_pass: bool = False,
         warm_up: float = 0.0,
         patience: int = 10,
         tol: float = 0.0,
@@ -99,7 +111,7 @@ class Trainer(NeuralNet):
         self.seed = seed
         self.validation_seed = validation_seed
         self.mean_loss = mean_loss
-        self.endless = endless
+        self.one_pass = one_pass
         self.warm_up = warm_up
         self.patience = patience
         self.tol = tol
@@ -122,6 +134,7 @@ class Trainer(NeuralNet):
         self.n_steps_ = self.n_epochs_ = 0
         self.first_loss_: float | None = None
         self.stop_ = False
+        self.term_names_: list[str] = []
         self.best_: BestEpoch | None = None
         if self.schedule != "constant" and any(
             isinstance(c, LRScheduler) for _, c in self.callbacks_
@@ -138,11 +151,7 @@ class Trainer(NeuralNet):
                 raise
             del self.history[self.n_epochs_ :]
             kept = "the weights as they are" if self.best_ is None else f"epoch {self.best_.epoch}"
-            warnings.warn(
-                f"Interrupted after {self.n_epochs_} of {self.max_epochs} epochs; keeping {kept}.",
-                AutoencoderWarning,
-                stacklevel=2,
-            )
+            warn(f"Interrupted after {self.n_epochs_} of {self.max_epochs} epochs; keeping {kept}.")
         if self.best_ is not None:
             self.best_.restore()
         self.notify("on_train_end", X=rows)
@@ -158,33 +167,33 @@ class Trainer(NeuralNet):
         epochs = self.max_epochs if epochs is None else epochs
         self.n_steps_planned_ = max(1, epochs * len(batches))
         if held_out is not None:
-            looks = self.get_iterator(held_out, training=False).to(self.device)
+            validation = self.get_iterator(held_out, training=False).to(self.device)
             self.best_ = BestEpoch(
                 self.module_,
                 held_out.weight.to(self.device),
-                self._losses(looks),
+                self._losses(validation),
                 patience=self.patience,
                 tol=self.tol,
                 n_errors=self.n_errors,
             )
-        told = {"dataset_train": train, "dataset_valid": held_out}
-        if self.checkpoint is not None:
+        datasets = {"dataset_train": train, "dataset_valid": held_out}
+        if self.checkpoint is not None:  # once the loss at the start is known
             self.checkpoint.resume(self, batches.generator)
         for epoch in range(self.n_epochs_ + 1, epochs + 1):
             if self.stop_ or (self.best_ is not None and self.best_.exhausted):
                 break
-            self.notify("on_epoch_begin", **told)
+            self.notify("on_epoch_begin", **datasets)
             self.run_single_epoch(batches, training=True, prefix="train", step_fn=self.train_step)
             if self.best_ is not None:
                 counts = epoch > self.warm_up * epochs
-                loss = self.best_.update(epoch, self._losses(looks), counts=counts)
+                loss = self.best_.update(epoch, self._losses(validation), counts=counts)
                 self._record("valid_loss", loss)
                 self.history.record("valid_loss_best", self.best_.epoch == epoch)
             self.history[-1]["batches"].clear()
             self.n_epochs_ = epoch
-            self.notify("on_epoch_end", **told)
+            self.notify("on_epoch_end", **datasets)
             if self.checkpoint is not None:  # after callbacks, which stop the fit or draw
-                self.checkpoint.note(self, batches.generator)
+                self.checkpoint.save(self, batches.generator)
         return self
 
     def run_single_epoch(
@@ -192,47 +201,60 @@ class Trainer(NeuralNet):
         iterator: Batches,
         training: bool,
         prefix: str,
-        step_fn: Callable[..., dict[str, Tensor]],
+        step_fn: Callable[..., dict[str, Any]],
         **_: Any,
     ) -> None:
         """Take one step a batch and record the mean loss."""
         anneal = SCHEDULES[self.schedule]
         self._set_training(training)
         total: Tensor | float = 0.0
+        sums: dict[str, Tensor] = {}  # of the terms but the first, which is the rest
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
-            progress = 1.0 if self.endless else self.n_steps_ / self.n_steps_planned_
+            progress = 1.0 if self.one_pass else self.n_steps_ / self.n_steps_planned_
             iterator.progress.fill_(progress)
             if self.schedule != "constant":
                 for group, rate in zip(self.optimizer_.param_groups, self.rates_, strict=True):
                     group["lr"] = rate * anneal(progress)
             step = step_fn(batch)
             total = total + step["loss"].detach() * len(batch.x)
+            for name in self.term_names_[1:]:
+                term = step["terms"][name].detach() @ batch.weight
+                sums[name] = sums[name] + term if name in sums else term
             if self.first_loss_ is None:
                 self.first_loss_ = float(step["loss"].detach())
             self.n_steps_ += 1
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        self._record(f"{prefix}_loss", float(total) / len(iterator.rows))
+        loss = float(total) / len(iterator.rows)
+        self._record(f"{prefix}_loss", loss)
+        if sums:
+            weight = float(iterator.rows.weight.sum())
+            means = {name: float(value) / weight for name, value in sums.items()}
+            means = {self.term_names_[0]: loss - sum(means.values())} | means
+            for name, value in means.items():
+                self.history.record(f"{prefix}_{name}", value)
 
-    def train_step_single(self, batch: Any, **_: Any) -> dict[str, Tensor]:
+    def train_step_single(self, batch: Any, **_: Any) -> dict[str, Any]:
         """Compute the loss of a batch and its gradient."""
         with self._network_draws(self.seed + self.n_steps_), self._autocast():
-            losses = self.module_(batch)
+            terms = self.module_(batch)
+        losses = total_of(terms)
         loss = self.criterion_(losses, batch.weight)
         loss.backward()
-        return {"loss": loss, "y_pred": losses}
+        self.term_names_ = self.term_names_ or list(terms)
+        return {"loss": loss, "y_pred": losses, "terms": terms}
 
-    def _losses(self, looks: Any) -> Tensor:
+    def _losses(self, validation: Any) -> Tensor:
         """Return the objective of each held-out row, with the same noise every time."""
         self._set_training(False)
-        looks.progress.fill_(1.0)
-        looks.random = Random(self.validation_seed, looks.progress)
+        validation.progress.fill_(1.0)
+        validation.random = Random(self.validation_seed, validation.progress)
         network_draws = self._network_draws(self.validation_seed)
         with torch.no_grad(), network_draws, self._autocast():
-            losses = torch.empty_like(looks.rows.weight, device=self.device)
+            losses = torch.empty_like(validation.rows.weight, device=self.device)
             start = 0
-            for batch in looks:
-                losses[start : start + len(batch.x)] = self.module_(batch)
+            for batch in validation:
+                losses[start : start + len(batch.x)] = total_of(self.module_(batch))
                 start += len(batch.x)
         return losses
 

@@ -10,7 +10,7 @@ from torch import nn
 import skae
 from skae import MLP, Autoencoder, FunctionArchitecture
 from skae.training import seeded
-from skae.training._module import _check_widths
+from skae.training._module import _check_layer_sizes
 
 SHORT = {"max_iter": 3, "early_stopping": False, "random_state": 0}
 
@@ -100,15 +100,15 @@ class Pair(Custom):
 @pytest.mark.parametrize(
     ("factory", "reason"),
     [
-        (to_one, r"answers two rows by \(2, 1\)"),
+        (to_one, r"maps two rows to \(2, 1\)"),
         (from_nine, r"fails on two rows \(mat1 and mat2"),
-        (Pair, "answers two rows by tuple"),
+        (Pair, "maps two rows to tuple"),
     ],
 )
 def test_networks_of_other_widths_are_refused(sheet, init, role, factory, reason):
     n_in, n_out = (6, 2) if role == "encoder" else (2, 6)
     model = Autoencoder(2, architecture=FunctionArchitecture(**{role: factory}), init=init, **SHORT)
-    match = f"The {role} .* of width {n_in} and .* of width {n_out}, but it {reason}.*use the width"
+    match = f"The {role} .* of size {n_in} to .* of size {n_out}, but it {reason}.*use the sizes"
     with pytest.raises(ValueError, match=match) as caught:
         model.fit(sheet)
     assert "\n" not in str(caught.value)
@@ -129,7 +129,7 @@ def test_networks_that_differ_in_training_are_looked_at_in_evaluation(sheet):
     with seeded(0):
         network = normalised(6, 2)
     network[2].eval()
-    _check_widths("encoder", network, 6, 2)
+    _check_layer_sizes("encoder", network, 6, 2)
     assert [layer.training for layer in network] == [True, True, False, True, True]
     assert network[1].num_batches_tracked == 0
 

@@ -116,7 +116,7 @@ def gaussian_table(rng, n=4000):
     ("init", "max_iter", "per_feature"),
     [("auto", 5, False), ("auto", 5, True), ("random", 40, True)],
 )
-@pytest.mark.filterwarnings("ignore:No epoch of DenoisingAutoencoder did better")
+@pytest.mark.filterwarnings("ignore:No epoch of DenoisingAutoencoder had")
 def test_score_field_is_that_of_a_normal_distribution(rng, init, max_iter, per_feature):
     X, mean, S = gaussian_table(rng)
     level = 0.5
@@ -233,7 +233,7 @@ def test_a_level_may_be_an_array(sheet):
 
 def test_the_units_of_the_noise_stay(sheet):
     model = DenoisingAutoencoder(**PLAIN).fit(sheet).set_params(per_feature=False)
-    with pytest.raises(ValueError, match="goes on from a fit with per_feature=True"):
+    with pytest.raises(ValueError, match="resumes a fit with per_feature=True"):
         model.partial_fit(sheet)
 
 

@@ -6,6 +6,7 @@ from sklearn.datasets import load_digits
 from skae import KSparseAutoencoder, SparseAutoencoder
 from skae.autoencoders._k_sparse import top, weighted_top
 from skae.data import Batch, Random
+from skae.training import total_of
 
 PLAIN = {"early_stopping": False, "random_state": 0}
 
@@ -149,11 +150,13 @@ def test_weights_are_repetitions_in_a_batch(digits, selection):
     module = model.module_
     x = torch.from_numpy((digits[:20] - model.mean_) / model.scale_).float()
     count = torch.full((20,), 2)
-    module.equal_weights = False
-    weighted = model._objective(module, Batch(x, None, count.float(), torch.ones(())))
+    model._equal_weights = False
+    weighted = total_of(model._objective(module, Batch(x, None, count.float(), torch.ones(()))))
     again = x.repeat_interleave(count, 0)
-    module.equal_weights = True
-    repeated = model._objective(module, Batch(again, None, torch.ones(40), torch.ones(())))
+    model._equal_weights = True
+    repeated = total_of(
+        model._objective(module, Batch(again, None, torch.ones(40), torch.ones(())))
+    )
     torch.testing.assert_close(weighted.mean(), repeated.mean())
 
 
@@ -190,7 +193,7 @@ def test_revival_is_what_silent_units_would_add(digits):
         x_hat, plain = module.decode(z), module.decode(torch.zeros(1, 40))
         left = x - x_hat - (module.decode(spare) - plain)
         expected = ((x - x_hat) ** 2).mean(1) + (left**2).mean(1) / 32
-        torch.testing.assert_close(model._objective(module, batch), expected)
+        torch.testing.assert_close(total_of(model._objective(module, batch)), expected)
 
 
 def test_more_than_there_are_is_refused(sheet):

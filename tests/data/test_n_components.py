@@ -77,7 +77,7 @@ def test_a_fit_that_goes_on_keeps_its_number(variant, wine, rng):
     model.set_params(n_components=3).partial_fit(narrow)
     model.set_params(n_components=0.5)
     assert model.transform(wine).shape[1] == 3
-    with pytest.raises(ValueError, match="fit with n_components=3, but is asked for 0.5"):
+    with pytest.raises(ValueError, match="fit with n_components=3, but n_components=0.5 is set"):
         model.partial_fit(narrow)
     model.set_params(warm_start=False)
     assert model.fit(wine).n_components_ == 1

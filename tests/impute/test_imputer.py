@@ -29,7 +29,7 @@ from skae.data import Batch, Random
 from skae.impute import _network
 from skae.impute._network import ImputationNetwork, bins
 from skae.impute._residuals import tensors
-from skae.training import _trainer
+from skae.training import _trainer, total_of
 
 LINEAR = LinearAutoencoder(1, max_iter=5)
 DENOISER = DenoisingAutoencoder(noise="masking", max_iter=3, early_stopping=False)
@@ -118,7 +118,7 @@ def test_only_hidden_cells_count_in_training(fitted):
     with torch.no_grad():
         module.train()
         module.encoder.eval()  # no dropout
-        losses = model._objective(module, batch._replace(random=Random(0, x)))
+        losses = total_of(model._objective(module, batch._replace(random=Random(0, x))))
         module.eval()
     assert (seen.observed <= known).all()
     assert (seen.x == x * seen.observed).all()

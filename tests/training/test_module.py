@@ -70,7 +70,7 @@ def test_start_at_axes_is_their_projection():
     axes = np.linalg.qr(np.random.default_rng(0).normal(size=(5, 2)))[0].T
     module = build(k=3)
     with seeded(0):
-        module.start(np.zeros(5), axes)
+        module.start(np.zeros(5), axes, MLP().zero_init_parameters(module.encoder, module.decoder))
     x = randn(6, 5)
     projected = x @ torch.tensor(axes.T @ axes, dtype=torch.float32)
     torch.testing.assert_close(module.decode(module.encode(x)), projected)

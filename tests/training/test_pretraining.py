@@ -4,8 +4,9 @@ import torch
 from sklearn.decomposition import PCA
 from torch import nn
 
-from skae import MLP, Autoencoder, DenoisingAutoencoder, _fitting
+from skae import MLP, Autoencoder, DenoisingAutoencoder
 from skae.metrics import neg_reconstruction_error
+from skae.training import _pretraining
 
 
 class NormFirst(MLP):
@@ -50,16 +51,16 @@ def test_each_layer_becomes_an_autoencoder_of_the_one_before(sheet, tied, sizes)
 
 
 def test_one_layer_after_another(sheet, monkeypatch):
-    widths = []
-    original = _fitting.make_trainer
+    sizes = []
+    original = _pretraining.run
 
-    def noting(estimator, start, *args, **kwargs):
-        widths.append((start.rows.n_features, start.module.encoder[0].out_features))
-        return original(estimator, start, *args, **kwargs)
+    def noting(module, objective, dataset, plan):
+        sizes.append((dataset.n_features, module.encoder[0].out_features, plan.max_epochs))
+        return original(module, objective, dataset, plan)
 
-    monkeypatch.setattr(_fitting, "make_trainer", noting)
+    monkeypatch.setattr(_pretraining, "run", noting)
     Autoencoder(2, architecture=MLP((9, 4), pretraining_epochs=2), **SHORT).fit(sheet)
-    assert widths == [(6, 9), (9, 4), (6, 9)]
+    assert sizes == [(6, 9, 2), (9, 4, 2)]
 
 
 def test_a_deep_saturating_network_learns_that_otherwise_does_not(sheet):
@@ -103,8 +104,8 @@ def test_the_start_is_still_pca_and_the_same_each_time(sheet, architecture):
         ),
         Autoencoder(2, architecture=NormFirst((8,), pretraining_epochs=1)),
     ],
-    ids=["other widths", "fewer layers", "told the level", "normalised"],
+    ids=["other widths", "fewer layers", "sees the level", "normalised"],
 )
 def test_layers_that_do_not_mirror_are_refused(sheet, model):
-    with pytest.raises(ValueError, match="must see the rows.*set pretraining_epochs=0"):
+    with pytest.raises(ValueError, match="inputs of the encoder must be.*set pretraining_epochs=0"):
         model.fit(sheet)

@@ -18,7 +18,7 @@ from skae import Autoencoder, AutoencoderWarning
 from skae.data import Conditioning, DataSource, RowDataset
 from skae.hyperparameters import hyperparameters
 from skae.losses import LOSSES
-from skae.training import SCHEDULES, Trainer, WeightedMean, seeded
+from skae.training import SCHEDULES, Trainer, WeightedMean, seeded, total_of
 
 
 def test_loss_of_a_weighted_batch_is_that_of_the_repeated_one():
@@ -37,7 +37,7 @@ def test_loss_of_a_weighted_batch_is_that_of_the_repeated_one_for_every_loss(she
         conditioning = Conditioning(model.mean_, model.scale_)
         rows = RowDataset.of(table, weight, conditioning, torch.float64, complete=True)
         module = copy.deepcopy(model.module_).double()
-        losses = model._objective(module, rows[slice(None)])
+        losses = total_of(model._objective(module, rows[slice(None)]))
         return WeightedMean(float(rows.weight.mean()))(losses, rows.weight).item()
 
     repeated = np.repeat(X, weight, axis=0)

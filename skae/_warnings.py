@@ -1,0 +1,23 @@
+"""Warnings that point at the line of the user."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+from skae.exceptions import AutoencoderWarning
+
+# Packages whose frames lie between the user's call and the warning.
+INTERNAL = frozenset(("skae", "sklearn", "skorch", "joblib", "torch", "contextlib", "functools"))
+
+
+def warn(message: str, category: type[Warning] = AutoencoderWarning) -> None:
+    """Issue a warning at the innermost line outside of skae and the libraries that it calls."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and _package(frame.f_globals) in INTERNAL:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _package(module: dict) -> str:
+    return str(module.get("__name__", "")).partition(".")[0]

@@ -1,0 +1,161 @@
+"""One run of training: a module, its objective, a dataset and a plan in, a trained module out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from skorch.callbacks import Callback
+from torch import Tensor
+
+from skae.data import MAX_CHUNK_ROWS, MAX_CHUNK_SIZE, Batch, Batches, RowDataset
+from skae.training._checkpoint import Checkpoint
+from skae.training._module import AutoencoderModule
+from skae.training._optimizer import load_optimizer, state_of_optimizer, with_optimizer
+from skae.training._plan import TrainingPlan
+from skae.training._trainer import HoldOut, Trainer, WeightedMean
+
+Objective = Callable[[AutoencoderModule, Batch], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run leaves behind, in addition to the trained module.
+
+    Attributes
+    ----------
+    history : list of dict
+        Losses of each epoch: ``train_loss``, ``train_<term>`` for each term of the objective if
+        there are several, ``valid_loss`` if there are validation samples.
+    term_names : list of str
+        Names of the terms of the objective; empty if there was no step.
+    n_steps : int
+        Number of gradient steps.
+    best : tuple (int, float) or None
+        Epoch whose weights were kept and its validation loss; 0 is the start. None without
+        validation samples.
+    mean_loss : float
+        Loss of the reconstruction by the mean.
+    optimizer : dict
+        State of the optimiser.
+    """
+
+    history: list[dict[str, Any]]
+    term_names: list[str]
+    n_steps: int
+    best: tuple[int, float] | None
+    mean_loss: float
+    optimizer: dict[str, Any]
+
+
+def result_of(trainer: Trainer) -> TrainingResult:
+    """Return the result of a run, or of a run that would end after the current epoch."""
+    best = trainer.best_
+    return TrainingResult(
+        history=list(trainer.history[: trainer.n_epochs_]),
+        term_names=trainer.term_names_,
+        n_steps=trainer.n_steps_,
+        best=None if best is None else (best.epoch, best.loss),
+        mean_loss=trainer.mean_loss,
+        optimizer=state_of_optimizer(trainer),
+    )
+
+
+def run(
+    module: AutoencoderModule,
+    objective: Objective,
+    dataset: RowDataset,
+    plan: TrainingPlan,
+    callbacks: Sequence[tuple[str, Callback]] = (),
+    *,
+    checkpoint: Checkpoint | None = None,
+    optimizer: dict[str, Any] | None = None,
+) -> TrainingResult:
+    """Train a module in place; afterwards it is on the CPU, in evaluation mode.
+
+    Parameters
+    ----------
+    module : AutoencoderModule
+    objective : callable
+        Function of module and batch that returns the terms of the loss by name, each of shape (n,).
+    dataset : RowDataset
+    plan : TrainingPlan
+    callbacks : sequence of (str, skorch.callbacks.Callback)
+        Notified in addition to those of ``plan.net_params``, also if these are disabled.
+    checkpoint : Checkpoint, default=None
+        File to save the state to, and to resume from.
+    optimizer : dict, default=None
+        State of a former run's optimiser.
+
+    Returns
+    -------
+    result : TrainingResult
+    """
+    trainer = make_trainer(module, dataset, plan, checkpoint)
+    module.objective = objective
+    try:
+        with warnings.catch_warnings():  # torch's first optimiser adds a warnings filter
+            trainer.initialize()
+        trainer.callbacks_.extend(callbacks)
+        if optimizer is not None:
+            load_optimizer(trainer, optimizer)
+        trainer.train(dataset)
+    finally:
+        module.objective = None
+    module.cpu().eval()
+    return result_of(trainer)
+
+
+def make_trainer(
+    module: AutoencoderModule,
+    dataset: RowDataset,
+    plan: TrainingPlan,
+    checkpoint: Checkpoint | None = None,
+) -> Trainer:
+    """Return the net that a plan describes."""
+    is_kept = np.ones(len(dataset), dtype=bool)
+    is_kept[plan.held_out] = False
+    own: dict[str, Any] = {
+        "criterion": WeightedMean,
+        "criterion__mean_weight": float(dataset.weight[torch.from_numpy(is_kept)].mean()),
+        "optimizer": "AdamW",
+        "lr": plan.learning_rate,
+        "max_epochs": plan.max_epochs,
+        "batch_size": plan.batch_size,
+        "iterator_train": Batches,
+        "iterator_train__generator": torch.Generator().manual_seed(plan.order_seed),
+        "iterator_valid": Batches,
+        "iterator_valid__batch_size": min(
+            MAX_CHUNK_ROWS, max(1, MAX_CHUNK_SIZE // dataset.n_features)
+        ),
+        "train_split": HoldOut(plan.held_out) if len(plan.held_out) else None,
+        "verbose": plan.verbose,
+        "schedule": plan.schedule,
+        "precision": plan.precision,
+        "seed": plan.seed,
+        "validation_seed": plan.validation_seed,
+        "mean_loss": plan.mean_loss,
+        "warm_up": plan.warm_up,
+        "one_pass": plan.one_pass,
+        "patience": plan.patience,
+        "tol": plan.tol,
+        "n_errors": plan.n_errors,
+        "checkpoint": checkpoint,
+    }
+    params = with_optimizer(own | dict(plan.net_params), plan.weight_decay)
+    return Trainer(module, **params | {"device": plan.device})
+
+
+@torch.no_grad()
+def mean_loss_of(module: AutoencoderModule, dataset: RowDataset) -> float:
+    """Return the loss of samples reconstructed by the output's bias alone, at first their mean."""
+    total = 0.0
+    for chunk in dataset.gen_chunks():
+        batch = dataset[chunk]
+        output = module.output_bias.cpu().expand_as(batch.x)
+        total += float(module.reconstruction_loss(output, batch) @ batch.weight)
+    return total / float(dataset.weight.sum())
