@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skae._training_parameters import TrainingParameters
+from skae._training_parameters import FittedAttributes, TrainingParameters
 from skae.architectures import Architecture
 from skae.data import Batch, RowDataset
 from skae.losses import LOSSES, Loss
 from skae.training import AutoencoderModule, LayerSizes, budget
 
 
-class Hooks(TrainingParameters):
+class Hooks(TrainingParameters, FittedAttributes):
     """Hooks with their defaults: an autoencoder that starts at PCA and minimises its loss.
 
     This is the contract of those who write a variant. Hooks take and return tensors in conditioned
@@ -28,8 +28,6 @@ class Hooks(TrainingParameters):
     values of a tensor, so that they run unchanged under ``torch.compile``, ``torch.func.vmap`` and
     in several processes.
     """
-
-    n_components_: int  # set before all hooks except `_check`
 
     _init_name = "PCA"  # what training starts from, in messages
     _loss_parameter = "loss"  # name of the hyperparameter that chooses the loss

@@ -27,7 +27,6 @@ from skae._sklearn_types import (
     TransformerMixin,
     with_callbacks,
 )
-from skae._training_parameters import FittedAttributes
 from skae._validation import (
     check_array,
     check_finite_result,
@@ -48,13 +47,7 @@ from skae.data import (
 )
 from skae.exceptions import DivergenceError
 from skae.hyperparameters import hyperparameters
-from skae.training import (
-    AutoencoderModule,
-    check_precision,
-    device_of,
-    restore,
-    state_of,
-)
+from skae.training import AutoencoderModule, check_precision, device_of, restore, state_of
 
 # Attributes that scikit-learn needs to tear down its callbacks.
 CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
@@ -69,7 +62,6 @@ class BaseAutoencoder(
     TransformerMixin,
     schema.Persistent,
     Hooks,
-    FittedAttributes,
     BaseEstimator,
 ):
     r"""Base of the autoencoders: training, and everything that scikit-learn expects.

@@ -28,7 +28,7 @@ import sys
 import numpy as np
 from skae import Autoencoder, save
 from skae.training import _checkpoint
-from tests.conftest import curve
+from tests.tables import curve
 from tests.training.test_trainer import Noisy
 
 _checkpoint.INTERVAL = 0

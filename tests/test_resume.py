@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 
 from skae import MLP, Autoencoder, FunctionArchitecture, LinearAutoencoder
-from tests.conftest import curve
+from tests.tables import curve
 
 PLAIN = {"schedule": "constant", "early_stopping": False, "random_state": 0}
 

@@ -11,7 +11,7 @@ from skae import MLP, Autoencoder, AutoencoderWarning, ContractiveAutoencoder, F
 from skae.autoencoders._contractive import EXACT_UP_TO, with_squared_jacobian
 from skae.data import Batch, Random
 from skae.training import seeded, total_of
-from tests.conftest import curve
+from tests.tables import curve
 
 PLAIN = {"early_stopping": False, "random_state": 0, "max_iter": 5}
 

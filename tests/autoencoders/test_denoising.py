@@ -8,7 +8,7 @@ from skae import MLP, Autoencoder, DenoisingAutoencoder
 from skae.autoencoders._corruption import NOISES, Columns
 from skae.autoencoders._linear_denoiser import best_linear
 from skae.data import Batch, Random
-from tests.conftest import curve
+from tests.tables import curve
 
 PLAIN = {"early_stopping": False, "random_state": 0, "max_iter": 5}
 ALL = sorted(NOISES)

@@ -179,8 +179,7 @@ def test_no_warm_up_may_be_an_integer(rng):
 def test_no_epoch_of_the_warm_up_is_the_best(digits):
     vae = VariationalAutoencoder(3, warm_up=0.5, max_iter=10, init="random", random_state=0)
     vae.fit(digits)
-    assert vae.best_epoch_ == 0 or vae.best_epoch_ > 5
-    assert vae.n_iter_ >= 6
+    assert vae.best_epoch_ > 5
 
 
 def test_units_of_the_score(digits):
