@@ -1,7 +1,5 @@
 import math
 import os
-import random
-import warnings
 
 # Two workers with two torch threads each on two cores take twenty times as long as with one.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -16,33 +14,8 @@ import torch
 from skae.impute import _nearest_rows, _residuals
 from skae.outlier import _detector
 from skae.training import _interrupts
+from tests.guard import pytest_runtest_call  # noqa: F401  a hook, found by its name
 from tests.tables import curve
-
-
-def global_state():
-    """Return what no call into skae may change."""
-    name, key, *position = np.random.get_state()  # noqa: NPY002
-    return {
-        "torch generator": torch.random.get_rng_state().numpy().tobytes(),
-        "torch default dtype": torch.get_default_dtype(),
-        "torch threads": torch.get_num_threads(),
-        "warning filters": list(warnings.filters),
-        "numpy generator": (name, key.tobytes(), *position),
-        "python generator": random.getstate(),
-    }
-
-
-@pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_runtest_call(item):
-    before = global_state()
-    result = yield
-    # scikit-learn's own checks draw from numpy's global generator.
-    spared = (
-        {"numpy generator", "python generator"} if item.get_closest_marker("conformance") else set()
-    )
-    changed = [k for k, v in global_state().items() if v != before[k] and k not in spared]
-    assert not changed, f"the test changed global state: {', '.join(changed)}"
-    return result
 
 
 def pytest_collection_modifyitems(items):

@@ -93,7 +93,7 @@ def test_codes_beyond_the_rank_leave_the_start_at_pca(rng):
 
 @pytest.mark.filterwarnings("ignore:No epoch:skae.AutoencoderWarning")
 @pytest.mark.parametrize("load", [load_wine, load_iris])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.full)])
 def test_not_worse_than_pca_on_small_tables(load, seed):
     X = load().data
     train, test = train_test_split(X / X.std(axis=0), test_size=0.25, random_state=seed)
@@ -263,7 +263,7 @@ def test_weights_may_be_a_column_of_a_frame(autoencoder, sheet):
 @pytest.mark.filterwarnings("ignore:No epoch:skae.AutoencoderWarning")
 def test_weight_moves_the_fit_to_the_heavy_rows(sheet, rng):
     X, heavy = np.vstack([sheet, rng.normal(size=(400, 6))]), np.repeat([1e3, 1], 400)
-    model = Autoencoder(2, max_iter=30, random_state=0)
+    model = Autoencoder(2, max_iter=15, random_state=0)
     on_sheet = clone(model).fit(X, sample_weight=heavy).score(sheet)
     alone = clone(model).fit(sheet).score(sheet)
     alike = clone(model).fit(X).score(sheet)
@@ -404,7 +404,7 @@ def test_pandas_in_and_out(sheet):
 
 
 @pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning")
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.full)])
 def test_grid_search_over_reducers_and_their_parameters(n_jobs):
     X = load_digits().data[:300]
     pipeline = Pipeline([("scale", StandardScaler()), ("reduce", PCA(8))])

@@ -31,7 +31,7 @@ def test_first_chunk_fixes_the_conditioning(sheet):
 
 
 def test_a_stream_of_chunks_ends_where_one_fit_of_them_does(rng):
-    X = curve(rng, n=2000)
+    X = curve(rng, n=1000)
     stream = Autoencoder(2, batch_size=50, **PLAIN)
     for _ in range(10):
         for chunk in np.split(X, 20):

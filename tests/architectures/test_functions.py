@@ -145,7 +145,7 @@ def test_tied_weights_are_one(sheet):
     assert np.array_equal(
         pickle.loads(pickle.dumps(model)).reconstruct(sheet), model.reconstruct(sheet)
     )
-    longer = Autoencoder(2, architecture=MLP((5, 4), tied=True), max_iter=200, random_state=0)
+    longer = Autoencoder(2, architecture=MLP((5, 4), tied=True), max_iter=100, random_state=0)
     assert longer.fit(sheet).score(sheet) > 0.5 * model.score(sheet)
 
 
