@@ -1,8 +1,6 @@
 """The promises that every autoencoder inherits."""
 
 import pickle
-import subprocess
-import sys
 import warnings
 
 import joblib
@@ -219,16 +217,6 @@ def test_torchs_generator_neither_matters_nor_moves(sheet):
     b = Autoencoder(2, max_iter=2, random_state=0).fit(sheet)
     torch.random.set_rng_state(torch_state)
     assert equal(a, b, sheet)
-
-
-def test_the_first_fit_of_a_process_leaves_its_warning_filters_alone():
-    """Torch's first optimiser imports what adds one."""
-    code = (
-        "import warnings, numpy as np, skae; before = list(warnings.filters);"
-        "skae.Autoencoder(1, max_iter=1, early_stopping=False).fit(np.eye(4));"
-        "assert warnings.filters == before"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # Promise 6: weights.
