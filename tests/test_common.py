@@ -25,7 +25,7 @@ from skae.base import BaseAutoencoder
 
 pytestmark = [
     pytest.mark.conformance,
-    # Small or random tables stay at PCA, or have fewer columns than the code; both are told.
+    # Small or random tables stay at PCA, or have fewer columns than the code: skae warns of both.
     pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning"),
 ]
 

@@ -1,4 +1,4 @@
-"""What the documentation says is so."""
+"""The documentation is correct: its examples run, its tables match the code."""
 
 import doctest
 import importlib
@@ -30,7 +30,7 @@ def test_examples_run(name, monkeypatch):
     monkeypatch.setattr(_network, "STEPS", 200)
     monkeypatch.setattr(_detector, "STEPS", 200)
     module = importlib.import_module(name)
-    with seeded(0):  # a recipe that is called by itself draws weights from torch's generator
+    with seeded(0):  # an architecture that is called by itself draws weights from torch's generator
         results = doctest.testmod(module)
     assert results.failed == 0
 

@@ -45,15 +45,15 @@ def test_autoencoders_score_is_the_error(iris):
     )
 
 
-def test_holes_are_not_counted(iris):
+def test_missing_values_are_ignored(iris):
     linear = LinearAutoencoder(2).fit(iris)
-    holed = iris.copy()
-    holed[::3, 1] = np.nan
-    x_hat, seen = linear.reconstruct(holed), ~np.isnan(holed)
-    error = ((x_hat - holed)[seen] ** 2).sum()
-    assert neg_reconstruction_error(linear, holed) == pytest.approx(-error / seen.sum())
-    variation = np.nansum((holed - np.nanmean(holed, axis=0)) ** 2)
-    assert explained_variance(linear, holed) == pytest.approx(1 - error / variation)
+    X_missing = iris.copy()
+    X_missing[::3, 1] = np.nan
+    x_hat, seen = linear.reconstruct(X_missing), ~np.isnan(X_missing)
+    error = ((x_hat - X_missing)[seen] ** 2).sum()
+    assert neg_reconstruction_error(linear, X_missing) == pytest.approx(-error / seen.sum())
+    variation = np.nansum((X_missing - np.nanmean(X_missing, axis=0)) ** 2)
+    assert explained_variance(linear, X_missing) == pytest.approx(1 - error / variation)
 
 
 def test_constant_table_has_nothing_to_explain(iris):
@@ -65,7 +65,7 @@ def test_constant_table_has_nothing_to_explain(iris):
             metric(linear, np.full((3, 4), np.nan))
 
 
-class Answers:
+class Constant:
     """An estimator that reconstructs whatever it is given by one value."""
 
     def __init__(self, value, n_features=4):
@@ -81,13 +81,13 @@ class Answers:
 @pytest.mark.parametrize("metric", [explained_variance, neg_reconstruction_error])
 def test_reconstructions_that_have_no_error_are_refused(iris, metric):
     with pytest.raises(ValueError, match="reconstruction contains NaN"):
-        metric(Answers(np.nan), iris)
+        metric(Constant(np.nan), iris)
     with pytest.raises(ValueError, match="reconstruction contains infinity"):
-        metric(Answers(np.inf), iris)
+        metric(Constant(np.inf), iris)
     with pytest.raises(ValueError, match=r"shape \(150, 3\), but X has shape \(150, 4\)"):
-        metric(Answers(0.0, n_features=3), iris)
+        metric(Constant(0.0, n_features=3), iris)
     with pytest.raises(ValueError, match="overflow"):
-        metric(Answers(1e200), iris)
+        metric(Constant(1e200), iris)
 
 
 @pytest.mark.parametrize("factor", [5e-324, 1e-310, 1e-200, 1e-30, 1e30, 1e150, 1e200, 1e307])
@@ -95,7 +95,7 @@ def test_explained_variance_does_not_depend_on_units(factor):
     X = np.array([[1.0, 4.0], [2.0, 4.0], [3.0, 8.0], [6.0, 4.0]])
     half = np.vectorize(lambda x: 2 * np.floor(x / factor / 2) * factor)  # exact in these units
 
-    class Rounds(Answers):
+    class Rounds(Constant):
         def inverse_transform(self, Z):
             return half(Z)
 
@@ -122,7 +122,7 @@ def test_weights_count_relative_to_each_other(iris, factor):
 def test_a_large_constant_column_does_not_hide_small_ones():
     X = np.column_stack([np.full(3, 1e300), [1e-9, 2e-9, 3e-9]])
 
-    class Means(Answers):
+    class Means(Constant):
         def inverse_transform(self, Z):
             return np.column_stack([Z[:, 0], [1.5e-9, 2e-9, 2.5e-9]])
 

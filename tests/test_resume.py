@@ -217,7 +217,7 @@ def test_the_same_architecture_may_be_given_in_another_way(sheet):
 
 
 def test_a_row_at_the_mean_is_no_divergence(sheet):
-    """Beside its loss by the mean, which is zero, any loss is infinitely large."""
+    """Relative to its loss by the mean, which is zero, any loss is infinitely large."""
     model = Autoencoder(2, init="random", linear_shortcut=False, learning_rate=1e-9, **PLAIN)
     model.partial_fit(sheet)
     for _ in range(2):
