@@ -1,15 +1,15 @@
-"""Outlier detectors on labelled tables, by two protocols, every one at its defaults.
+"""Outlier detectors on labelled tables, by two protocols, each with its defaults.
 
-*novelty*: fit on half of the normal rows, score the other half and the anomalies. *mixed*: fit on
-a stratified 70 % with its anomalies, score the other 30 %. At most 10,000 rows of a table
-(stratified), columns standardised on the training part.
+*novelty*: fit on half of the normal samples, score the other half and the anomalies. *mixed*: fit
+on a stratified 70 % with its anomalies, score the other 30 %. At most 10,000 samples of a table
+(stratified), features standardised on the training set.
 
     python benchmarks/anomaly.py --data FOLDER --seeds 3      .npz files with X and y, 1 an anomaly
     python benchmarks/anomaly.py                              tables that scikit-learn ships
-    python benchmarks/anomaly.py --data --ablation            what each ingredient brings
+    python benchmarks/anomaly.py --data --ablation            what each criterion contributes
     python benchmarks/anomaly.py --data --conformal           are p-values and selections valid?
 
-PyOD's detectors take part if it is installed (``pip install pyod``), kNN, PCA and ECOD only then.
+PyOD's detectors are included if it is installed (``pip install pyod``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress, track
-from rich.table import DataSource
+from rich.table import Table
 from scipy.stats import binomtest, false_discovery_control
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.ensemble import IsolationForest
@@ -37,43 +37,42 @@ from sklearn.preprocessing import StandardScaler
 from tables import add_data_argument, mean, write_json
 
 from skae import AutoencoderOutlierDetector, AutoencoderWarning
-from skae.data import DataSource as RowDataset
-from skae.outlier._criteria import MEASURES
-from skae.outlier._detector import AUTO
-from skae.outlier._threshold import SAME
+from skae.data import DataSource
+from skae.outlier._conformal import conformal_p_values
+from skae.outlier._criteria import AUTO, CRITERIA, make_criterion
 
 PROTOCOLS = ("novelty", "mixed")
 MAX_ROWS = 10_000
-ENOUGH = 20  # anomalies in the test rows, for a table to count by itself
-LEVELS = (0.05, 0.1, 0.2)
+MIN_ANOMALIES = 20  # in the test set, for a table to be compared by itself
+P_VALUE_LEVELS = (0.05, 0.1, 0.2)
 
 
 class Skae:
-    """skae's detector, larger for outliers, as PyOD has it."""
+    """skae's detector with PyOD's interface: scores are higher for outliers."""
 
     def __init__(self, seed: int, **params: Any):
         self.detector = AutoencoderOutlierDetector(random_state=seed, **params)
 
     def fit(self, X: np.ndarray) -> Skae:
-        """Fit."""
+        """Fit the detector."""
         self.detector.fit(X)
         return self
 
     def decision_function(self, X: np.ndarray) -> np.ndarray:
-        """Score."""
+        """Return the outlier scores."""
         return -self.detector.score_samples(X)
 
 
 class Sklearn(Skae):
-    """One of scikit-learn's."""
+    """A detector of scikit-learn with PyOD's interface."""
 
     def __init__(self, detector: Any):
         self.detector = detector
 
 
 def detectors() -> dict[str, Callable[[int], Any]]:
-    """Return a maker of each detector, by the seed."""
-    made: dict[str, Callable[[int], Any]] = {"skae": Skae}
+    """Return a function of the seed that makes each detector."""
+    makers: dict[str, Callable[[int], Any]] = {"skae": Skae}
     try:
         from pyod.models.auto_encoder import AutoEncoder
         from pyod.models.ecod import ECOD
@@ -83,11 +82,11 @@ def detectors() -> dict[str, Callable[[int], Any]]:
         from pyod.models.pca import PCA
         from pyod.models.vae import VAE
     except ImportError:
-        return made | {
+        return makers | {
             "isolation forest": lambda seed: Sklearn(IsolationForest(random_state=seed)),
             "LOF": lambda seed: Sklearn(LocalOutlierFactor(novelty=True)),
         }
-    return made | {
+    return makers | {
         "kNN": lambda seed: KNN(),
         "PyOD AutoEncoder": lambda seed: AutoEncoder(random_state=seed, verbose=0),
         "LOF": lambda seed: LOF(),
@@ -99,7 +98,7 @@ def detectors() -> dict[str, Callable[[int], Any]]:
 
 
 def tables(folder: Path | None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Yield name, rows and labels (1 an anomaly) of each table."""
+    """Yield name, samples and labels (1 for anomalies) of each table."""
     if folder is None:
         for name, load, rare in (
             ("breast_cancer", load_breast_cancer, 0),
@@ -122,7 +121,7 @@ def tables(folder: Path | None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
 def split(
     X: np.ndarray, y: np.ndarray, protocol: str, seed: int, max_rows: int = MAX_ROWS
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return training rows, test rows and the labels of these."""
+    """Return training samples, test samples and the labels of the latter."""
     if len(X) > max_rows:
         X, _, y, _ = train_test_split(X, y, train_size=max_rows, stratify=y, random_state=seed)
     if protocol == "mixed":
@@ -155,7 +154,7 @@ def measure(
                 model = fit(make(seed), train)
                 fitted = time.perf_counter()
                 with np.errstate(all="ignore"):
-                    # PyOD's PCA may answer infinity.
+                    # PyOD's PCA may return infinity.
                     scores = np.nan_to_num(model.decision_function(test))
                 records.append(
                     {
@@ -177,11 +176,11 @@ def measure(
 
 
 def ablation(data: list[tuple], seeds: int) -> list[dict[str, Any]]:
-    """Return the same records of skae's detector with some of its ingredients.
+    """Return the same records of skae's detector with some of its criteria.
 
-    Of each trimming, one autoencoder is fitted, and all measures to it.
+    For each trimming, one autoencoder is fitted, and all criteria to it.
     """
-    names = [name for name in MEASURES if name != "likelihood"]
+    names = [name for name in CRITERIA if name != "likelihood"]
     mixtures = {name: (name,) for name in names} | {
         "auto": AUTO,
         "auto and mahalanobis": (*AUTO, "mahalanobis"),
@@ -194,14 +193,14 @@ def ablation(data: list[tuple], seeds: int) -> list[dict[str, Any]]:
         for trim, change in (("", {}), (", trim=0", {"trim": 0.0})):
             detector = fit(Skae(seed, **change), train).detector
             weight, model = detector.support_.astype(float), detector.estimator_
-            parts = {}
+            relative = {}
             for part in names:
-                measure = MEASURES[part]
-                state = measure.fit(model, RowDataset(train), weight, detector.n_neighbors)
-                usual = measure.rows(model, train, state)[detector.support_].mean()
-                parts[part] = measure.rows(model, test, state) / usual
+                criterion = make_criterion(part, detector.n_neighbors)
+                criterion.fit(model, DataSource(train), weight)
+                in_training = criterion.score(model, DataSource(train))[detector.support_]
+                relative[part] = criterion.score(model, DataSource(test)) / in_training.mean()
             for mixture, members in mixtures.items():
-                scores = sum(parts[part] for part in members)
+                scores = sum(relative[part] for part in members)
                 records.append(
                     {
                         "table": name,
@@ -220,7 +219,7 @@ def ablation(data: list[tuple], seeds: int) -> list[dict[str, Any]]:
 
 
 def fit(model: Any, X: np.ndarray) -> Any:
-    """Fit without a word."""
+    """Fit without warnings."""
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore", AutoencoderWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -232,7 +231,7 @@ def show(records: list[dict], detail: bool) -> None:
     """Print a line per detector, and one per table and protocol."""
     console = Console(width=140)
     names = list(dict.fromkeys(r["detector"] for r in records))
-    table = DataSource(title="Mean over tables and seeds; seconds of all fits", box=None)
+    table = Table(title="Mean over tables and seeds; seconds of all fits", box=None)
     table.add_column("detector")
     for protocol in PROTOCOLS:
         for column in ("AUROC", "AP", "s"):
@@ -247,7 +246,7 @@ def show(records: list[dict], detail: bool) -> None:
         table.add_row(*cells)
     console.print(table)
     if detail:
-        each = DataSource(title="AUROC by table, mean over seeds", box=None)
+        each = Table(title="AUROC by table, mean over seeds", box=None)
         for column in ("table", "protocol", "rows", "columns", "anomalies", *names):
             each.add_column(column, justify="left" if column in ("table", "protocol") else "right")
         for (name, protocol), rows in by_table(records).items():
@@ -269,20 +268,20 @@ def by_table(records: list[dict]) -> dict[tuple[str, str], list[dict]]:
 
 
 def summary(records: list[dict]) -> dict[str, str]:
-    """Return how skae's stands beside PyOD's autoencoder, table by table."""
+    """Return the comparison with PyOD's autoencoder, table by table."""
     rival = "PyOD AutoEncoder"
     if not any(r["detector"] == rival for r in records):
         return {}
     gaps, ratios = {}, []
     for key, rows in by_table(records).items():
         ours, theirs = ({"detector": d} for d in ("skae", rival))
-        if rows[0]["n_anomalies"] >= ENOUGH:
+        if rows[0]["n_anomalies"] >= MIN_ANOMALIES:
             gaps[key] = mean(rows, "auroc", **ours) - mean(rows, "auroc", **theirs)
         n = int(np.mean([r["n_train"] for r in rows]))
         ratios.append((n, mean(rows, "seconds", **ours) / mean(rows, "seconds", **theirs)))
     worst = min(gaps, key=lambda key: gaps[key])
     lines = {
-        "worst": f"AUROC less {rival}'s, tables of at least {ENOUGH} test anomalies: worst "
+        "worst": f"AUROC less {rival}'s, tables of at least {MIN_ANOMALIES} test anomalies: worst "
         f"{gaps[worst]:+.3f} ({worst[0]}, {worst[1]}), better on "
         f"{sum(g > 0 for g in gaps.values())} of {len(gaps)}"
     }
@@ -299,57 +298,53 @@ def summary(records: list[dict]) -> dict[str, str]:
     return lines
 
 
-def p_values(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Return what the detector's method does, of scores."""
-    among = np.searchsorted(np.sort(reference), scores + SAME * np.abs(scores))
-    return (1 + among) / (1 + len(reference))
-
-
 def conformal(data: list[tuple], n_splits: int) -> list[dict[str, Any]]:
-    """Print how often p-values are below a level, and the false discoveries of a selection.
+    """Print how often p-values are below a level, and the false discovery rate of a selection.
 
-    The detector is fitted to half of the normal rows once; the other half is split anew each time
-    into rows to calibrate by and one row to test; selections add as many as a tenth of anomalies.
+    The detector is fitted once, to half of the normal samples; the other half is split anew each
+    time into calibration samples and one test sample. Selections are from normal samples and
+    anomalies, up to a tenth of them.
     """
     records = []
     console = Console(width=120)
-    title = f"P(p <= t) over {n_splits} splits of one test row; selection at a rate of 0.1"
-    table = DataSource(title=title, box=None)
-    for column in ("table", *(f"t = {t}" for t in LEVELS), "valid", "false", "found"):
+    title = f"P(p <= t) over {n_splits} splits of one test sample; selection at a rate of 0.1"
+    table = Table(title=title, box=None)
+    for column in ("table", *(f"t = {t}" for t in P_VALUE_LEVELS), "valid", "false", "found"):
         table.add_column(column, justify="left" if column == "table" else "right")
     for name, X, y in data:
         train, test, labels = split(X, y, "novelty", 0)
         detector = fit(Skae(0), train).detector
-        normal, odd = test[labels == 0], test[labels == 1]
+        normal, anomalous = test[labels == 0], test[labels == 1]
         rng = np.random.default_rng(0)
-        known = detector.score_samples(normal)
+        of_normal = detector.score_samples(normal)
         p = np.empty(n_splits)
         for i in range(n_splits):
-            order = rng.permutation(len(known))[:1001]
-            p[i] = p_values(known[order[:1]], known[order[1:]])[0]
-        # The same by the public method, once.
+            order = rng.permutation(len(of_normal))[:1001]
+            p[i] = conformal_p_values(of_normal[order[:1]], np.sort(of_normal[order[1:]]))[0]
+        # Check the public method once.
         public = detector.p_values(normal[order[:1]], normal[order[1:]])[0]
         assert np.isclose(public, p[-1]), (public, p[-1])
-        below = {t: int((p <= t).sum()) for t in LEVELS}
+        below = {t: int((p <= t).sum()) for t in P_VALUE_LEVELS}
         valid = all(
-            binomtest(n, n_splits, t, "greater").pvalue > 0.01 / len(LEVELS)
+            binomtest(n, n_splits, t, "greater").pvalue > 0.01 / len(P_VALUE_LEVELS)
             for t, n in below.items()
         )
-        others = detector.score_samples(odd)
+        of_anomalous = detector.score_samples(anomalous)
         false, power = [], []
         for _ in range(n_splits):
-            order = rng.permutation(len(known))
-            half = len(known) // 2
-            tested = known[order[half:]]
-            some = rng.choice(others, size=min(len(others), max(1, len(tested) // 9)))
+            order = rng.permutation(len(of_normal))
+            half = len(of_normal) // 2
+            tested = of_normal[order[half:]]
+            some = rng.choice(of_anomalous, size=min(len(of_anomalous), max(1, len(tested) // 9)))
             both = np.concatenate([tested, some])
-            selected = false_discovery_control(p_values(both, known[order[:half]])) <= 0.1
+            p_of_both = conformal_p_values(both, np.sort(of_normal[order[:half]]))
+            selected = false_discovery_control(p_of_both) <= 0.1
             false.append(selected[: len(tested)].sum() / max(1, selected.sum()))
             power.append(selected[len(tested) :].mean())
         record = {
             "table": name,
             "rows": len(normal),
-            **{f"t={t}": below[t] / n_splits for t in LEVELS},
+            **{f"t={t}": below[t] / n_splits for t in P_VALUE_LEVELS},
             "valid": valid,
             "false": float(np.mean(false)),
             "found": float(np.mean(power)),
@@ -357,7 +352,7 @@ def conformal(data: list[tuple], n_splits: int) -> list[dict[str, Any]]:
         records.append(record)
         table.add_row(
             name,
-            *(f"{below[t] / n_splits:.3f}" for t in LEVELS),
+            *(f"{below[t] / n_splits:.3f}" for t in P_VALUE_LEVELS),
             "yes" if valid else "NO",
             f"{record['false']:.3f}",
             f"{record['found']:.3f}",
@@ -367,14 +362,14 @@ def conformal(data: list[tuple], n_splits: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for."""
+    """Run the benchmark, print its table and write its records."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_data_argument(parser)
     parser.add_argument("--seeds", type=int, default=1, help="splits per table (default 1)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these detectors")
     parser.add_argument("--tables", nargs="+", metavar="NAME", help="these tables")
     parser.add_argument("--max-rows", type=int, default=MAX_ROWS, help="of a table (10,000)")
-    parser.add_argument("--ablation", action="store_true", help="skae's ingredients instead")
+    parser.add_argument("--ablation", action="store_true", help="skae's criteria instead")
     parser.add_argument("--conformal", action="store_true", help="p-values and selections instead")
     parser.add_argument("--splits", type=int, default=1000, help="of --conformal (default 1000)")
     parser.add_argument("--detail", action="store_true", help="a line per table too")

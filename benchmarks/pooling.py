@@ -1,11 +1,11 @@
-"""Test score of a model of rows with holes, and coverage of its pooled coefficients.
+"""Scores of models and coverage of pooled coefficients after multiple imputation.
 
-scikit-learn's own tables, columns and numeric targets standardised; holes by chance (MCAR) or as
-half of the columns tell (MAR). Models are fitted to 70 % of the rows with holes and score the other
-30 % with holes: after column means, after one imputation, and pooled over several. Intervals (0.95)
-are of the coefficients of the complete training rows: Rubin's, which are of the population's and
-hold those of one sample more often than that; and those of the variance between tables alone, which
-is all that holes leave open of them.
+scikit-learn's own tables, features and numeric targets standardised; missing values at random
+(MCAR) or depending on half of the features (MAR). Models are fitted to 70 % of the samples and
+evaluated on the other 30 %, both with missing values: after mean imputation, after single
+imputation, and pooled over several imputations. Intervals (0.95) are for the coefficients of the
+complete training data: Rubin's, which are for the population and cover those of a sample more
+often; and those from the variance between tables alone, which is their whole uncertainty.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import DataSource
+from rich.table import Table
 from sklearn import datasets
 from sklearn.base import clone
 from sklearn.impute import SimpleImputer
@@ -38,15 +38,20 @@ from skae import (
     pool_estimates,
 )
 
-HOLES = [(mechanism, share) for mechanism in ("mcar", "mar") for share in (0.2, 0.4)]
+MISSINGNESS = [(mechanism, share) for mechanism in ("mcar", "mar") for share in (0.2, 0.4)]
 
 
 def tables() -> Iterator[tuple[str, np.ndarray, np.ndarray, Any]]:
-    """Yield the name, rows, target and model of each table."""
+    """Yield the name, samples, target and model of each table."""
     X, y = datasets.load_diabetes(return_X_y=True)
     yield "diabetes", scale(X), scale(y), LinearRegression()
     X, y = datasets.load_breast_cancer(return_X_y=True)
-    yield "breast_cancer", scale(X[:, :10]), y, LogisticRegression()  # means; the rest repeats them
+    yield (
+        "breast_cancer",
+        scale(X[:, :10]),
+        y,
+        LogisticRegression(),
+    )  # the mean features
     X, y = datasets.load_wine(return_X_y=True)
     yield "wine", scale(X), y, KNeighborsClassifier()
 
@@ -60,30 +65,29 @@ def record(
     seed: int,
     **options: Any,
 ) -> dict[str, Any]:
-    """Return scores, coverage and seconds of one table with its holes."""
-    holed = make_missing(X, mechanism, share, random_state=seed)
+    """Return scores, coverage and seconds of one table with missing values."""
+    X_missing = make_missing(X, mechanism, share, random_state=seed)
     train, test = train_test_split(np.arange(len(X)), test_size=0.3, random_state=seed)
     imputer = AutoencoderImputer(max_iter=options["max_iter"])
     scores = {}
     for name, simple in (("means", SimpleImputer()), ("single", clone(imputer))):
         if name == "single":
             simple.set_params(random_state=seed)
-        simple.fit(holed[train])
-        filled = (simple.transform(holed[part]) for part in (train, test))
-        rows, new = filled
-        scores[name] = clone(model).fit(rows, y[train]).score(new, y[test])
+        simple.fit(X_missing[train])
+        filled_train, filled_test = (simple.transform(X_missing[part]) for part in (train, test))
+        scores[name] = clone(model).fit(filled_train, y[train]).score(filled_test, y[test])
     start = time.perf_counter()
     pooled = PooledEstimator(
         model, imputer, n_imputations=options["n_imputations"], random_state=seed
-    ).fit(holed[train], y[train])
-    scores["pooled"] = pooled.score(holed[test], y[test])
+    ).fit(X_missing[train], y[train])
+    scores["pooled"] = pooled.score(X_missing[test], y[test])
     scores["complete"] = clone(model).fit(X[train], y[train]).score(X[test], y[test])
     seconds = time.perf_counter() - start
     return {**scores, **coverage(pooled, X[train], y[train]), "seconds": seconds}
 
 
 def coverage(pooled: PooledEstimator, X: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    """Return the share of the complete rows' coefficients in each kind of interval."""
+    """Return the share of the complete data's coefficients in each kind of interval."""
     if not hasattr(pooled, "coef_"):
         return {"rubin": np.nan, "between": np.nan}
     complete = np.ravel(clone(pooled.estimator).fit(X, y).coef_)
@@ -100,9 +104,9 @@ def coverage(pooled: PooledEstimator, X: np.ndarray, y: np.ndarray) -> dict[str,
 
 
 def measure(seeds: int, **options: Any) -> list[dict[str, Any]]:
-    """Return a record per table, kind of holes and seed."""
+    """Return a record per table, kind of missing values and seed."""
     records = []
-    jobs = [(*table, *holes, s) for table in tables() for holes in HOLES for s in range(seeds)]
+    jobs = [(*table, *kind, s) for table in tables() for kind in MISSINGNESS for s in range(seeds)]
     with Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task("pooling", total=len(jobs))
         for name, X, y, model, mechanism, share, seed in jobs:
@@ -110,32 +114,32 @@ def measure(seeds: int, **options: Any) -> list[dict[str, Any]]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", AutoencoderWarning)
                 found = record(X, y, model, mechanism, share, seed, **options)
-            what = {
+            which = {
                 "table": name,
-                "holes": f"{mechanism.upper()} {100 * share:.0f} %",
+                "missing": f"{mechanism.upper()} {100 * share:.0f} %",
                 "seed": seed,
             }
-            records.append({**what, **found})
+            records.append({**which, **found})
             progress.advance(bar)
     return records
 
 
 def show(records: list[dict]) -> None:
-    """Print a line per table and kind of holes."""
+    """Print a line per table and kind of missing values."""
     values = ("complete", "means", "single", "pooled", "rubin", "between", "seconds")
-    table = DataSource(title="R2 or accuracy; coverage of 0.95; mean over seeds", box=None)
-    for column in ("table", "holes", *values):
-        table.add_column(column, justify="left" if column in ("table", "holes") else "right")
-    for name, holes in dict.fromkeys((r["table"], r["holes"]) for r in records):
-        cells = [mean(records, value, table=name, holes=holes) for value in values]
-        table.add_row(name, holes, *("" if np.isnan(cell) else f"{cell:.3f}" for cell in cells))
+    table = Table(title="R2 or accuracy; coverage of 0.95; mean over seeds", box=None)
+    for column in ("table", "missing", *values):
+        table.add_column(column, justify="left" if column in ("table", "missing") else "right")
+    for name, kind in dict.fromkeys((r["table"], r["missing"]) for r in records):
+        cells = [mean(records, value, table=name, missing=kind) for value in values]
+        table.add_row(name, kind, *("" if np.isnan(cell) else f"{cell:.3f}" for cell in cells))
     Console(width=120).print(table)
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for."""
+    """Run the benchmark, print its table and write its records."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=1, help="splits and holes (default 1)")
+    parser.add_argument("--seeds", type=int, default=1, help="splits (default 1)")
     parser.add_argument("--n-imputations", type=int, default=5, help="tables (default 5)")
     parser.add_argument("--max-iter", type=int, help="epochs of the imputer (default its own)")
     parser.add_argument("--json", type=Path, help="write every record here")

@@ -26,7 +26,7 @@ class CallbackBridge(Callback):
         X, y and metadata, which are passed to the callbacks.
     """
 
-    def __init__(self, estimator: Any, **data: Any):
+    def __init__(self, estimator: Hooks, **data: Any):
         self.estimator = estimator
         self.data = data
 

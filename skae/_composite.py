@@ -1,4 +1,4 @@
-"""What estimators that train several models have in common: their steps, shown as they go."""
+"""Base of the estimators that train several models: callbacks and messages per step."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Composite(CallbackSupportMixin):
         "verbose",
         default=0,
         doc="""
-        1 prints a line per step of the fit; each further level is passed on to the estimators
-        within, down to a line per epoch.""",
+        1 prints a line per step of the fit; higher levels, less 1, are passed to the inner
+        estimators, which print a line per epoch.""",
     )
 
     @contextmanager
     def _steps(self, n_steps: int, **data: Any) -> Iterator[None]:
-        """Announce a fit of so many steps, of some data, and its end."""
+        """Call the callbacks at the begin and end of a fit of `n_steps` steps."""
         begin = time.perf_counter()
         context = self._init_callback_context(max_subtasks=n_steps)
         context.call_on_fit_task_begin(estimator=self, **data)
@@ -43,9 +43,9 @@ class Composite(CallbackSupportMixin):
     def _step(
         self, name: str, model: Any = None, n_tasks: int | None = 0
     ) -> Iterator[Callable[[str], None]]:
-        """Announce a step, and its end; a model that is fitted in it announces its own steps.
+        """Call the callbacks at the begin and end of a step, and propagate them to its model.
 
-        What is yielded announces one of so many tasks within the step, by its name.
+        Yields a function of a name that reports one of the `n_tasks` tasks of the step as done.
         """
         task = self._callback_fit_ctx.subcontext(task_name=name, max_subtasks=n_tasks)
         self._print(f"step {task.task_id + 1} of {self._callback_fit_ctx.max_subtasks}: {name}")
@@ -59,7 +59,7 @@ class Composite(CallbackSupportMixin):
             task.call_on_fit_task_end(estimator=self)
 
     def _tick(self, task: Any, name: str) -> None:
-        """Announce a task within a step that is over."""
+        """Call the callbacks for a task of a step that is done."""
         part = task.subcontext(task_name=name)
         part.call_on_fit_task_begin(estimator=self)
         part.call_on_fit_task_end(estimator=self)

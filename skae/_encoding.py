@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from skae._schema import TYPES, check_state, type_name, type_of
+from skae._sklearn_types import BaseEstimator
 
 DEPTH = 40  # of values within values
 INTEGERS = 2**1024  # beyond which text is slow to become a number
@@ -55,9 +56,12 @@ def encode(value: Any, arrays: dict[str, NDArray], where: str, depth: int = 0) -
         return written
     if TYPES.get(type_name(kind)) is kind:
         return _encode_instance(value, arrays, where, depth + 1)
+    advice = "replace it, or use pickle"
+    if isinstance(value, BaseEstimator):
+        advice = "use skops.io.dump, which writes estimators of scikit-learn without pickle"
     raise TypeError(
         f"skae.save writes numbers, text, arrays and skae's own types, but {where} is a "
-        f"{_described(value)}; replace it, or use pickle."
+        f"{_described(value)}; {advice}."
     )
 
 

@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from skae._callbacks import CallbackBridge
+from skae._hooks import Hooks
 from skae._validation import random_state_of
 from skae._warnings import warn
 from skae.data import DataSource, Moments, RowDataset, principal_axes, resolve_n_components
@@ -53,7 +55,7 @@ class Start:
 
 
 def train(
-    estimator: Any,
+    estimator: Hooks,
     source: DataSource,
     weight: NDArray,
     *,
@@ -122,7 +124,7 @@ def train(
 
 
 def fitted_attributes(
-    estimator: Any, start: Start, result: TrainingResult, *, resume: bool, one_pass: bool
+    estimator: Hooks, start: Start, result: TrainingResult, *, resume: bool, one_pass: bool
 ) -> dict[str, Any]:
     """Return the fitted attributes of the epochs run so far, except the module."""
     former = vars(estimator) if resume else {}
@@ -159,7 +161,7 @@ def fitted_attributes(
 
 
 def start_fit(
-    estimator: Any,
+    estimator: Hooks,
     source: DataSource,
     weight: NDArray,
     random_state: np.random.RandomState,
@@ -184,7 +186,7 @@ def start_fit(
         module = build(architecture, conditioning, **spec).convert(dtype, conditioning)
     zeroed: list[Any] = []
     if architecture is not None:
-        networks = module.encoder, module.decoder
+        networks = cast(nn.Module, module.encoder), cast(nn.Module, module.decoder)
         if stages := architecture.pretraining_stages(*networks, rows.n_features):
             whole = Start(module, rows, starts_at_pca=False, fitted={})
             seeds = (int(s) for s in random_state.randint(2**31 - 1, size=3))
@@ -204,7 +206,7 @@ def start_fit(
     return Start(module, rows, starts_at_pca, fitted)
 
 
-def resume_fit(estimator: Any, source: DataSource, weight: NDArray) -> Start:
+def resume_fit(estimator: Hooks, source: DataSource, weight: NDArray) -> Start:
     """Continue with a copy of the fitted module, on samples conditioned as in the first fit."""
     asked, had = (
         {**spec["layer_sizes"], **spec, **architecture_params(architecture)}
@@ -236,7 +238,7 @@ def resume_fit(estimator: Any, source: DataSource, weight: NDArray) -> Start:
     return Start(module, rows, False, fitted, estimator._mean_loss, estimator._optimizer)
 
 
-def module_spec(estimator: Any, n_features: int) -> dict[str, Any]:
+def module_spec(estimator: Hooks, n_features: int) -> dict[str, Any]:
     """Return what `build` needs in addition to the architecture."""
     return {
         "loss": estimator._loss().name,
@@ -254,7 +256,7 @@ def architecture_params(architecture: Any) -> dict[str, Any]:
 
 
 def make_plan(
-    estimator: Any,
+    estimator: Hooks,
     start: Start,
     random_state: np.random.RandomState,
     seed: int,
@@ -296,7 +298,7 @@ def make_plan(
     )
 
 
-def n_validation_samples(estimator: Any, n_samples: int) -> int:
+def n_validation_samples(estimator: Hooks, n_samples: int) -> int:
     """Return the number of samples that early stopping holds out, 0 without early stopping."""
     if estimator.early_stopping == "auto":
         if n_samples < budget.ENOUGH_ROWS:
@@ -311,7 +313,7 @@ def n_validation_samples(estimator: Any, n_samples: int) -> int:
     return budget.n_held_out(n_samples, estimator.validation_fraction)
 
 
-def warn_if_still_pca(estimator: Any, best_epoch: int, loss: float) -> None:
+def warn_if_still_pca(estimator: Hooks, best_epoch: int, loss: float) -> None:
     """Warn that training did not improve on its start, unless the loss was 0 already."""
     if best_epoch == 0 and abs(loss) > torch.finfo(torch.float32).eps:
         warn(
@@ -324,7 +326,7 @@ def warn_if_still_pca(estimator: Any, best_epoch: int, loss: float) -> None:
 # ------------------------------------------------------------------------------ identity of a fit
 
 
-def fit_digest(estimator: Any, source: DataSource, weight: NDArray, resume: bool) -> str:
+def fit_digest(estimator: Hooks, source: DataSource, weight: NDArray, resume: bool) -> str:
     """Return a digest of a fit: of parameters, samples and the state that it resumes from."""
     parameters = estimator.get_params(deep=False)
     parameters = {k: v for k, v in parameters.items() if k not in NOT_OF_THE_FIT}

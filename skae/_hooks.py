@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from inspect import signature
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from skae._training_parameters import FittedAttributes, TrainingParameters
+from skae._training_parameters import TrainingParameters
 from skae.architectures import Architecture
-from skae.data import Batch, RowDataset
+from skae.data import Batch, Conditioning, RowDataset
 from skae.losses import LOSSES, Loss
 from skae.training import AutoencoderModule, LayerSizes, budget
 
 
-class Hooks(TrainingParameters, FittedAttributes):
+class Hooks(TrainingParameters):
     """Hooks with their defaults: an autoencoder that starts at PCA and minimises its loss.
 
     This is the contract of those who write a variant. Hooks take and return tensors in conditioned
@@ -28,6 +29,29 @@ class Hooks(TrainingParameters, FittedAttributes):
     values of a tensor, so that they run unchanged under ``torch.compile``, ``torch.func.vmap`` and
     in several processes.
     """
+
+    n_components_: int  # set before all hooks except `_check`
+    architecture_: Architecture | None
+    best_epoch_: int
+    feature_names_in_: NDArray
+    loss_curve_: list[float]
+    loss_terms_: dict[str, list[float]]
+    mean_: NDArray
+    module_: AutoencoderModule
+    n_features_in_: int
+    n_iter_: int
+    scale_: float
+    validation_loss_curve_: list[float] | None
+
+    _fit_params: dict[str, Any]  # hyperparameters of the fit that hooks may read
+    _mean_loss: float
+    _n_steps: int
+    _one_pass: bool
+    _optimizer: dict[str, Any]
+    _spec: dict[str, Any]
+
+    get_params: Callable[..., dict[str, Any]]
+    _init_callback_context: Callable[..., Any]
 
     _init_name = "PCA"  # what training starts from, in messages
     _loss_parameter = "loss"  # name of the hyperparameter that chooses the loss
@@ -160,6 +184,10 @@ class Hooks(TrainingParameters, FittedAttributes):
     def _reconstruct(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         """Return the reconstruction of each sample, (n, n_features)."""
         return self._decode(module, self._encode(module, batch))
+
+    @property
+    def _conditioning(self) -> Conditioning:
+        return Conditioning(self.mean_, self.scale_)
 
     def _own_parameters(self) -> dict[str, Any]:
         """Return the hyperparameters that hooks may read: all except those of training."""

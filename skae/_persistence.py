@@ -40,6 +40,13 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
     See Also
     --------
     load : Read it.
+    skops.io.dump : Writes whole pipelines, and other estimators of scikit-learn, without pickle.
+
+    Notes
+    -----
+    Pipelines and other estimators of scikit-learn are refused, also within an estimator of skae:
+    their attributes cannot be checked here before they are built. ``skops.io.dump`` writes them;
+    ``skops.io.load`` then asks to trust the types of skae that they contain.
 
     Examples
     --------

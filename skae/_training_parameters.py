@@ -6,8 +6,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from numpy.typing import NDArray
-
 from skae._sklearn import Interval, RealNotInt
 from skae.hyperparameters import (
     FRACTION,
@@ -18,7 +16,7 @@ from skae.hyperparameters import (
     one_of,
     param,
 )
-from skae.training import SCHEDULES, AutoencoderModule
+from skae.training import SCHEDULES
 
 FITTED = """
 module_ : torch.nn.Module
@@ -185,24 +183,3 @@ class TrainingParameters:
         Further arguments of ``skorch.NeuralNet``, such as ``callbacks``, ``optimizer`` (a class,
         or a name in ``torch.optim``) or ``optimizer__betas``; they win over skae's own.""",
     )
-
-
-class FittedAttributes:
-    """What every fit sets, declared for type checkers; those with an underscore are internal."""
-
-    module_: AutoencoderModule
-    architecture_: Any
-    n_components_: int
-    mean_: NDArray
-    scale_: float
-    n_iter_: int
-    best_epoch_: int
-    loss_curve_: list[float]
-    loss_terms_: dict[str, list[float]]
-    validation_loss_curve_: list[float] | None
-    _fit_params: dict[str, Any]
-    _spec: dict[str, Any]
-    _optimizer: dict[str, Any]
-    _one_pass: bool
-    _mean_loss: float
-    _n_steps: int

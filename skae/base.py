@@ -38,7 +38,6 @@ from skae._warnings import warn
 from skae.data import (
     FLOATS,
     Batch,
-    Conditioning,
     DataSource,
     concatenate_chunks,
     drop_empty_rows,
@@ -360,10 +359,6 @@ class BaseAutoencoder(
             # First: a device may not support the module's own dtype.
             module = copy.deepcopy(module).convert(wanted, self._conditioning)
         return module.to(device)
-
-    @property
-    def _conditioning(self) -> Conditioning:
-        return Conditioning(self.mean_, self.scale_)
 
     @property
     def _n_features_out(self) -> int:

@@ -1,6 +1,6 @@
-"""How well codes keep the data, for PCA, autoencoders and whole pipelines alike.
+"""Reconstruction metrics for PCA, autoencoders and pipelines.
 
-Each function takes anything fitted that has ``transform`` and ``inverse_transform``, and can be
+Each function takes a fitted estimator that has ``transform`` and ``inverse_transform``, and can be
 passed as ``scoring=`` to `sklearn.model_selection.GridSearchCV`.
 """
 
@@ -24,18 +24,19 @@ def neg_reconstruction_error(
 
     .. math:: -\frac{\sum_{ij} w_i (\hat x_{ij} - x_{ij})^2}{\sum_{ij} w_i}
 
-    over the observed cells.
+    over the observed values.
 
     Parameters
     ----------
     estimator : object
         Fitted, with ``transform`` and ``inverse_transform``.
     X : array-like of shape (n_samples, n_features)
-        Rows. NaN is left to the estimator and not counted.
+        Input samples. NaN marks a missing value, and is ignored.
     y : None
         Ignored.
     sample_weight : array-like of shape (n_samples,), default=None
-        Weights of the rows. None is 1 for all.
+        Per-sample weights. Samples with weight 0 are ignored. If None, all samples are weighted
+        equally.
 
     Returns
     -------
@@ -45,8 +46,8 @@ def neg_reconstruction_error(
     Raises
     ------
     ValueError
-        If no cell counts, the reconstruction is not finite or not of the shape of X, or the score
-        leaves the range of float64.
+        If no value of X is observed, the reconstruction is not finite or not of the shape of X, or
+        the score overflows float64.
 
     Examples
     --------
@@ -57,7 +58,7 @@ def neg_reconstruction_error(
     >>> round(neg_reconstruction_error(PCA(2).fit(X), X), 4)
     -0.0253
     """
-    x, weight = _table(X, sample_weight)
+    x, weight = _check_data(X, sample_weight)
     with np.errstate(over="ignore"):
         square, power = _mean_square(_error(estimator, X, x), weight)
         score = -np.ldexp(square, 2 * power)
@@ -72,34 +73,35 @@ def neg_reconstruction_error(
 def explained_variance(
     estimator: Any, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
 ) -> float:
-    r"""Return the share of the variance of X that its reconstruction keeps; higher is better.
+    r"""Return the fraction of the variance of X that its reconstruction explains; higher is better.
 
     .. math:: 1 - \frac{\sum_{ij} w_i (\hat x_{ij} - x_{ij})^2}
                        {\sum_{ij} w_i (x_{ij} - \bar x_j)^2}
 
-    over the observed cells, where :math:`\bar x_j` is the mean of column j of these rows.
+    over the observed values, where :math:`\bar x_j` is the weighted mean of feature j in X.
 
     Parameters
     ----------
     estimator : object
         Fitted, with ``transform`` and ``inverse_transform``.
     X : array-like of shape (n_samples, n_features)
-        Rows. NaN is left to the estimator and not counted.
+        Input samples. NaN marks a missing value, and is ignored.
     y : None
         Ignored.
     sample_weight : array-like of shape (n_samples,), default=None
-        Weights of the rows. None is 1 for all.
+        Per-sample weights. Samples with weight 0 are ignored. If None, all samples are weighted
+        equally.
 
     Returns
     -------
     score : float
-        1 if nothing is lost, 0 for a reconstruction by the mean.
+        1 for a perfect reconstruction, 0 for a reconstruction by the mean.
 
     Raises
     ------
     ValueError
-        If no column of X varies, no cell counts, the reconstruction is not finite or not of the
-        shape of X, or the score leaves the range of float64.
+        If X is constant, no value of X is observed, the reconstruction is not finite or not of the
+        shape of X, or the score overflows float64.
 
     Examples
     --------
@@ -111,7 +113,7 @@ def explained_variance(
     >>> round(explained_variance(pca, X), 4), round(float(sum(pca.explained_variance_ratio_)), 4)
     (0.9777, 0.9777)
     """
-    x, weight = _table(X, sample_weight)
+    x, weight = _check_data(X, sample_weight)
     variation, unit = _mean_square(_deviation(x, weight), weight)
     if variation == 0:
         raise ValueError(
@@ -128,17 +130,17 @@ def explained_variance(
     return float(score)
 
 
-def _table(X: ArrayLike, sample_weight: ArrayLike | None) -> tuple[NDArray, NDArray]:
-    """Return X in float64 and the weight of each cell, 0 where nothing is observed."""
+def _check_data(X: ArrayLike, sample_weight: ArrayLike | None) -> tuple[NDArray, NDArray]:
+    """Return X in float64 and the weight of each value, 0 if it is missing."""
     x = check_array(as_numeric(X), dtype=np.float64, ensure_all_finite="allow-nan", input_name="X")
     weight = check_sample_weight(sample_weight, len(x))[:, None] * ~np.isnan(x)
     if not weight.any():
-        raise ValueError("No cell of X is observed in a row of positive weight; pass other rows.")
+        raise ValueError("X has no observed value with a positive weight; pass other samples.")
     return x, rescale_weights(weight)
 
 
 def _error(estimator: Any, X: ArrayLike, x: NDArray) -> NDArray:
-    """Return the error of each observed cell, 0 elsewhere."""
+    """Return the error of each observed value, 0 elsewhere."""
     x_hat = check_array(
         estimator.inverse_transform(estimator.transform(X)),
         dtype=np.float64,
@@ -148,23 +150,24 @@ def _error(estimator: Any, X: ArrayLike, x: NDArray) -> NDArray:
     if x_hat.shape != x.shape:
         raise ValueError(
             f"The reconstruction of X has shape {x_hat.shape}, but X has shape {x.shape}; pass an "
-            "estimator whose inverse_transform undoes transform."
+            "estimator whose inverse_transform inverts transform."
         )
     return _difference(x_hat, x)
 
 
 def _deviation(x: NDArray, weight: NDArray) -> NDArray:
-    """Return the difference of each observed cell from its column's mean, 0 elsewhere."""
-    # Differences from a value of the column are exactly 0 where the column is constant.
-    away = np.where(weight > 0, _difference(x, x[weight.argmax(axis=0), np.arange(x.shape[1])]), 0)
-    power = binary_exponents(away)
+    """Return the difference of each observed value from its feature's mean, 0 elsewhere."""
+    # Differences from a value of the feature are exactly 0 if the feature is constant.
+    reference = x[weight.argmax(axis=0), np.arange(x.shape[1])]
+    deviation = np.where(weight > 0, _difference(x, reference), 0)
+    power = binary_exponents(deviation)
     total = weight.sum(axis=0)
-    means = (weight * np.ldexp(away, -power)).sum(axis=0) / np.where(total > 0, total, 1)
-    return np.where(weight > 0, away - np.ldexp(means, power), 0)
+    means = (weight * np.ldexp(deviation, -power)).sum(axis=0) / np.where(total > 0, total, 1)
+    return np.where(weight > 0, deviation - np.ldexp(means, power), 0)
 
 
 def _difference(a: NDArray, b: NDArray) -> NDArray:
-    """Return a - b, 0 where either is missing."""
+    """Return a - b, 0 if either is missing."""
     with np.errstate(over="ignore"):
         difference = np.nan_to_num(a - b, nan=0.0, posinf=np.inf, neginf=-np.inf)
     if not np.isfinite(difference).all():
@@ -176,6 +179,6 @@ def _difference(a: NDArray, b: NDArray) -> NDArray:
 
 
 def _mean_square(values: NDArray, weight: NDArray) -> tuple[Any, NDArray]:
-    """Return m and p so that the weighted mean square is m * 4**p, which may overflow."""
+    """Return m and p such that the weighted mean square is m * 4**p, which may overflow."""
     power = binary_exponents(values)
     return np.average(np.ldexp(values, -power) ** 2, weights=weight), power

@@ -12,7 +12,6 @@ import sympy  # noqa: F401  torch.testing imports it when first used, which adds
 import torch
 
 from skae.impute import _nearest_rows, _residuals
-from skae.outlier import _detector
 from skae.training import _interrupts
 from tests.guard import pytest_runtest_call  # noqa: F401  a hook, found by its name
 from tests.tables import curve
@@ -58,14 +57,12 @@ def sheet(rng):
 QUICK = {
     (_nearest_rows, "STEPS"): 5,
     (_residuals, "MOST"): 5,
-    (_detector, "STEPS"): 40,
-    (_detector, "EPOCHS"): (1, 3),
 }
 
 
 @pytest.fixture(scope="session", autouse=True)
 def usual():
-    """Let imputers and detectors learn little by default; return what is usual."""
+    """Let imputers learn little by default; return what is usual."""
     before = {(module, name): getattr(module, name) for module, name in QUICK}
     for (module, name), value in QUICK.items():
         setattr(module, name, value)

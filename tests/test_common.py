@@ -48,7 +48,7 @@ ESTIMATORS = [
     ),
     skae.AutoencoderImputer(max_iter=3),
     skae.AutoencoderImputer(skae.LinearAutoencoder(1, max_iter=3), add_indicator=True),
-    skae.AutoencoderOutlierDetector(),
+    skae.AutoencoderOutlierDetector(max_iter=3),
     skae.AutoencoderOutlierDetector(
         skae.DenoisingAutoencoder(noise_level=(0.1, 1.0), max_iter=3, early_stopping=False)
     ),

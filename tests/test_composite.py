@@ -1,4 +1,4 @@
-"""What estimators of several models have in common: their steps, and what they fall back to."""
+"""Estimators that train several models: steps, messages and diverging fits."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def incomplete(sheet):
 
 
 class Recorder:
-    """A callback that notes the path of each task that begins and ends, and propagates."""
+    """A propagating callback that records the path of each task that begins and ends."""
 
     max_propagation_depth = None
 
@@ -96,7 +96,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_callbacks_see_each_step_down_to_the_epoch(incomplete, name):
+def test_callbacks_receive_each_step_and_epoch(incomplete, name):
     model, expected = CASES[name]
     recorder = Recorder()
     model = clone(model).set_callbacks(recorder).fit(incomplete, incomplete[:, 0])
@@ -108,7 +108,7 @@ def test_callbacks_see_each_step_down_to_the_epoch(incomplete, name):
         assert not hasattr(part, "_parent_callback_ctx")
 
 
-def test_progress_nests_from_a_search_to_the_epoch(incomplete, capsys):
+def test_progress_bars_nest_from_a_search_to_the_epoch(incomplete, capsys):
     pipeline = make_pipeline(StandardScaler(), AutoencoderImputer(max_iter=2, random_state=0))
     search = GridSearchCV(
         make_pipeline(pipeline, INNER), {"autoencoder__n_components": [1]}, cv=2, refit=False
@@ -119,7 +119,7 @@ def test_progress_nests_from_a_search_to_the_epoch(incomplete, capsys):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_verbose_prints_a_line_per_step_and_passes_the_rest_on(incomplete, name, capsys):
+def test_verbose_prints_a_line_per_step_and_higher_levels_are_passed_on(incomplete, name, capsys):
     model = clone(CASES[name][0])
     model.fit(incomplete, incomplete[:, 0])
     assert capsys.readouterr().out == ""
@@ -142,23 +142,23 @@ def test_verbose_prints_a_line_per_step_and_passes_the_rest_on(incomplete, name,
     ],
     ids=["detector", "detector with early stopping", "imputer"],
 )
-def test_where_training_diverges_the_start_is_kept_with_a_warning(incomplete, model):
+def test_a_diverging_inner_fit_warns_and_keeps_the_start(incomplete, model):
     with pytest.warns(AutoencoderWarning, match="diverged, so it stays at its start"):
         model.fit(incomplete)
     inner = model.estimator_
     assert inner.best_epoch_ == 0
     assert inner.loss_curve_ == []
-    assert inner.learning_rate == 1e9  # as it was asked for
+    assert inner.learning_rate == 1e9  # unchanged
     if isinstance(model, AutoencoderImputer):
         assert np.isfinite(model.transform(incomplete)).all()
         return
     assert np.isfinite(model.score_samples(incomplete)).all()
-    still = clone(inner).set_params(learning_rate=1e-300, max_iter=1, early_stopping=False)
-    expected = still.fit(incomplete).reconstruct(incomplete)
+    at_start = clone(inner).set_params(learning_rate=1e-300, max_iter=1, early_stopping=False)
+    expected = at_start.fit(incomplete).reconstruct(incomplete)
     np.testing.assert_allclose(inner.reconstruct(incomplete), expected, rtol=1e-3, atol=1e-5)
 
 
-def test_a_fit_that_diverges_by_itself_is_loud(sheet):
+def test_a_diverging_fit_raises(sheet):
     model = Autoencoder(2, learning_rate=1e9, max_iter=9)
     with pytest.raises(ValueError, match="diverged in epoch 1: .*lower learning_rate"):
         model.fit(sheet)

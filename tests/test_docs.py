@@ -28,7 +28,6 @@ PUBLIC = [getattr(skae, name) for name in skae.__all__]
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name, monkeypatch):
     monkeypatch.setattr(_network, "STEPS", 200)
-    monkeypatch.setattr(_detector, "STEPS", 200)
     module = importlib.import_module(name)
     with seeded(0):  # an architecture that is called by itself draws weights from torch's generator
         results = doctest.testmod(module)
@@ -74,7 +73,7 @@ def test_pages_with_python_are_found():
 def test_python_in_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.setattr(_budget, "STEPS", 400)
     monkeypatch.setattr(_network, "STEPS", 100)
-    monkeypatch.setattr(_detector, "STEPS", 200)
+    monkeypatch.setattr(_detector, "N_STEPS", 200)
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}
     for block in blocks(page):

@@ -16,14 +16,14 @@ def iris():
     return load_iris().data
 
 
-def test_pca_and_its_ratio(iris):
+def test_explained_variance_of_pca_is_its_ratio(iris):
     pca = PCA(2).fit(iris)
     assert explained_variance(pca, iris) == pytest.approx(pca.explained_variance_ratio_.sum())
     residual = pca.inverse_transform(pca.transform(iris)) - iris
     assert neg_reconstruction_error(pca, iris) == pytest.approx(-np.mean(residual**2))
 
 
-def test_same_as_scikit_learns_r2(iris):
+def test_explained_variance_is_the_variance_weighted_r2(iris):
     pca = PCA(1).fit(iris)
     weight = np.arange(1.0, 151.0)
     assert explained_variance(pca, iris, sample_weight=weight) == pytest.approx(
@@ -36,7 +36,7 @@ def test_same_as_scikit_learns_r2(iris):
     )
 
 
-def test_autoencoders_score_is_the_error(iris):
+def test_score_of_an_autoencoder_is_the_error(iris):
     linear = LinearAutoencoder(2).fit(iris)
     weight = np.linspace(0, 1, 150)
     assert neg_reconstruction_error(linear, iris) == pytest.approx(linear.score(iris))
@@ -56,17 +56,17 @@ def test_missing_values_are_ignored(iris):
     assert explained_variance(linear, X_missing) == pytest.approx(1 - error / variation)
 
 
-def test_constant_table_has_nothing_to_explain(iris):
+def test_constant_or_missing_data_are_refused(iris):
     with pytest.raises(ValueError, match="X is constant"):
         explained_variance(PCA(1).fit(iris), np.full((9, 4), 0.1))
     linear = LinearAutoencoder(1).fit(iris)
     for metric in (explained_variance, neg_reconstruction_error):
-        with pytest.raises(ValueError, match="No cell of X is observed"):
+        with pytest.raises(ValueError, match="X has no observed value"):
             metric(linear, np.full((3, 4), np.nan))
 
 
 class Constant:
-    """An estimator that reconstructs whatever it is given by one value."""
+    """An estimator whose reconstruction is one value everywhere."""
 
     def __init__(self, value, n_features=4):
         self.value, self.n_features = value, n_features
@@ -79,7 +79,7 @@ class Constant:
 
 
 @pytest.mark.parametrize("metric", [explained_variance, neg_reconstruction_error])
-def test_reconstructions_that_have_no_error_are_refused(iris, metric):
+def test_invalid_reconstructions_are_refused(iris, metric):
     with pytest.raises(ValueError, match="reconstruction contains NaN"):
         metric(Constant(np.nan), iris)
     with pytest.raises(ValueError, match="reconstruction contains infinity"):
@@ -106,7 +106,7 @@ def test_explained_variance_does_not_depend_on_units(factor):
 
 
 @pytest.mark.parametrize("factor", [5e-324, 1e-300, 1e300, 1e307])
-def test_weights_count_relative_to_each_other(iris, factor):
+def test_metrics_are_invariant_to_the_scale_of_weights(iris, factor):
     pca = PCA(2).fit(iris)
     weight = np.arange(1.0, 151.0) % 4
     for metric in (explained_variance, neg_reconstruction_error):
@@ -127,7 +127,7 @@ def test_a_large_constant_column_does_not_hide_small_ones():
             return np.column_stack([Z[:, 0], [1.5e-9, 2e-9, 2.5e-9]])
 
     assert explained_variance(Means(0), X) == pytest.approx(0.75)
-    # All weight but a millionth of a millionth on one row.
+    # Nearly all weight is on one sample.
     one = explained_variance(Means(0), X, sample_weight=[1e12, 1, 0])
     assert one == pytest.approx(1 - (1e12 * 0.25) / 1, rel=1e-6)
 

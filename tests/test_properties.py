@@ -319,7 +319,7 @@ def test_scores_of_outliers_are_finite_and_each_row_has_its_own(X, Y, inner, dat
     method = data.draw(
         st.sampled_from(["auto", "reconstruction", "standardized", "mahalanobis", "neighbors"])
     )
-    detector = AutoencoderOutlierDetector(inner, method=method, random_state=0)
+    detector = AutoencoderOutlierDetector(inner, method=method, max_iter=3, random_state=0)
     kinds = st.sampled_from([0.0, 1.0, 2.5])
     weight = data.draw(st.none() | hnp.arrays(np.float64, length(X), elements=kinds))
     if attempt(detector.fit, X, sample_weight=weight) is None:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
+from sklearn.base import BaseEstimator
 from sklearn.utils.sparsefuncs import min_max_axis
 from sklearn.utils.validation import validate_data
 
 from skae._numeric_input import as_numeric, check_names, infinity_in
-from skae._sklearn_types import BaseEstimator
 from skae._validation import rescale_weights
 from skae.data._chunks import concatenate_chunks, gen_chunks
 

@@ -1,4 +1,4 @@
-"""What a fitted autoencoder has learned of the shape of the rows."""
+"""The local geometry that a fitted autoencoder has learned."""
 
 from skae.inspection._jacobian import intrinsic_dimension, jacobian, tangent_basis
 

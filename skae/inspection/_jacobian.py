@@ -1,3 +1,5 @@
+"""Derivatives of fitted autoencoders, and what they show of the data."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -11,27 +13,27 @@ from torch.func import jacrev, vmap
 
 from skae._validation import check_count, check_finite_result
 from skae.base import BaseAutoencoder
-from skae.data import Batch
+from skae.data import Batch, gen_slices
 from skae.training import AutoencoderModule
 
-CELLS = 2**24  # of the Jacobians that are computed together
+MAX_JACOBIAN_SIZE = 2**24  # entries of the Jacobians that are computed together
 
 
 def jacobian(estimator: BaseAutoencoder, X: ArrayLike) -> NDArray:
-    r"""Return how the code of each row changes with each of its values.
+    r"""Return the Jacobian of the encoder at each sample.
 
     Parameters
     ----------
     estimator : autoencoder
         Fitted.
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Rows; NaN is a value that is missing.
+        Input samples. NaN marks a missing value.
 
     Returns
     -------
     J : ndarray of shape (n_samples, n_components, n_features)
         :math:`\partial z_i / \partial x_j`, the derivative of ``transform``, in inverse units of X
-        and X's dtype; 0 where a value is missing.
+        and in X's dtype; 0 for a missing value.
 
     Raises
     ------
@@ -40,7 +42,7 @@ def jacobian(estimator: BaseAutoencoder, X: ArrayLike) -> NDArray:
 
     See Also
     --------
-    tangent_basis : Its leading directions.
+    tangent_basis : Its leading right singular vectors.
 
     Examples
     --------
@@ -52,35 +54,35 @@ def jacobian(estimator: BaseAutoencoder, X: ArrayLike) -> NDArray:
     >>> jacobian(model, X).shape
     (150, 2, 4)
     """
-    J = _map(estimator, X, lambda J: J)
+    J = _of_jacobians(estimator, X, lambda J: J)
     with np.errstate(over="ignore"):
         return check_finite_result(J / estimator.scale_, "X")
 
 
 def tangent_basis(estimator: BaseAutoencoder, X: ArrayLike, n_directions: int) -> NDArray:
-    """Return the directions in which the code of each row changes most.
+    """Return the directions in which the code of each sample changes most.
 
-    The leading right singular vectors of the Jacobian: for an autoencoder that contracts, the
-    directions in which rows vary around here.
+    These are the leading right singular vectors of the Jacobian. For a contractive autoencoder,
+    they span the tangent space of the data manifold at the sample.
 
     Parameters
     ----------
     estimator : autoencoder
         Fitted.
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Rows; NaN is a value that is missing.
+        Input samples. NaN marks a missing value.
     n_directions : int
-        How many, at most as many as there are components and features.
+        Number of directions, at most the smaller of the numbers of components and features.
 
     Returns
     -------
     basis : ndarray of shape (n_samples, n_directions, n_features)
-        Orthonormal rows, the most sensitive first, the largest entry of each positive.
+        Orthonormal rows, by descending singular value, the largest entry of each positive.
 
     Raises
     ------
     ValueError
-        If there are not so many directions.
+        If `n_directions` is out of range.
     TypeError
         If the estimator is not an autoencoder of skae.
 
@@ -102,40 +104,41 @@ def tangent_basis(estimator: BaseAutoencoder, X: ArrayLike, n_directions: int) -
     check_count(n_directions, "n_directions")
 
     def leading(J: Tensor) -> Tensor:
-        most = min(J.shape[1:])
-        if not 1 <= n_directions <= most:
+        largest = min(J.shape[1:])
+        if not 1 <= n_directions <= largest:
             raise ValueError(
-                f"n_directions must be between 1 and {most}, the smaller of components and "
+                f"n_directions must be between 1 and {largest}, the smaller of components and "
                 f"features; got {n_directions}."
             )
         basis = torch.linalg.svd(_scaled(J), full_matrices=False).Vh[:, :n_directions]
-        largest = basis.gather(2, basis.abs().argmax(2, keepdim=True))
-        return basis * largest.sign()
+        sign = basis.gather(2, basis.abs().argmax(2, keepdim=True)).sign()
+        return basis * sign
 
-    return _map(estimator, X, leading)
+    return _of_jacobians(estimator, X, leading)
 
 
 def intrinsic_dimension(estimator: BaseAutoencoder, X: ArrayLike) -> NDArray:
-    r"""Return in how many directions the reconstruction follows each row.
+    r"""Return the local dimension of the data manifold at each sample.
 
-    With singular values :math:`s_i` of the Jacobian of ``reconstruct``,
+    It is the participation ratio of the singular values :math:`s_i` of the Jacobian of
+    ``reconstruct``,
 
     .. math:: \Bigl( \sum_i s_i^2 \Bigr)^2 \Big/ \sum_i s_i^4,
 
-    which is m if m of them are equal and the others 0. Of principal components it is their number;
-    of a denoising or contractive autoencoder, the dimension of the surface that rows are drawn to.
+    which is m if m of them are equal and the others 0. For PCA it is the number of components; for
+    a denoising or contractive autoencoder, the dimension of the manifold that it has learned.
 
     Parameters
     ----------
     estimator : autoencoder
         Fitted.
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Rows; NaN is a value that is missing.
+        Input samples. NaN marks a missing value.
 
     Returns
     -------
     dimension : ndarray of shape (n_samples,)
-        Between 1 and the number of components; 0 where nothing is followed.
+        Between 1 and the number of components; 0 where the reconstruction is constant.
 
     Raises
     ------
@@ -153,14 +156,14 @@ def intrinsic_dimension(estimator: BaseAutoencoder, X: ArrayLike) -> NDArray:
     """
 
     def participation(J: Tensor, D: Tensor) -> Tensor:
-        # Of D J through the code: D = Q R and J' = Q S leave the singular values of R S'.
+        # With QR decompositions of D and J', D J has the singular values of R S'.
         R = torch.linalg.qr(_scaled(D), mode="r").R
         S = torch.linalg.qr(_scaled(J).mT, mode="r").R
         s = torch.linalg.svdvals(_scaled(R @ S.mT))
-        squares = (s / s[:, :1]).square()  # NaN where nothing is followed
+        squares = (s / s[:, :1]).square()  # NaN where the reconstruction is constant
         return (squares.sum(1).square() / squares.square().sum(1)).nan_to_num()
 
-    return _map(estimator, X, participation, with_decoder=True)
+    return _of_jacobians(estimator, X, participation, with_decoder=True)
 
 
 def _scaled(matrices: Tensor) -> Tensor:
@@ -169,47 +172,48 @@ def _scaled(matrices: Tensor) -> Tensor:
     return matrices / torch.where(largest > 0, largest, 1)
 
 
-def _map(
+def _of_jacobians(
     estimator: BaseAutoencoder,
     X: ArrayLike,
-    answer: Callable[..., Tensor],
+    function: Callable[..., Tensor],
     *,
     with_decoder: bool = False,
 ) -> NDArray:
-    """Answer for the Jacobians of encoder and decoder, in conditioned units, at each row."""
+    """Return a function of the Jacobians of encoder and decoder, in conditioned units.
+
+    They are (n, n_components, n_features) and, `with_decoder`, (n, n_features, n_components).
+    """
     if not isinstance(estimator, BaseAutoencoder):
         raise TypeError(
-            f"skae.inspection knows skae's autoencoders; got a {type(estimator).__name__}. Of a "
-            "pipeline, pass its last step, and the rows as that step sees them."
+            f"skae.inspection needs an autoencoder of skae; got a {type(estimator).__name__}. For "
+            "a pipeline, pass its last step, and X transformed by the steps before."
         )
 
-    def at(fitted: Any, module: AutoencoderModule, batch: Batch) -> Tensor:
+    def of_batch(fitted: Any, module: AutoencoderModule, batch: Batch) -> Tensor:
         def encode(x: Tensor) -> Tensor:
-            row = batch._replace(x=x[None], observed=None)
-            return fitted._encode(module, row)[0]
+            return fitted._encode(module, batch._replace(x=x[None], observed=None))[0]
 
         def decode(z: Tensor) -> Tensor:
             return fitted._decode(module, z[None])[0]
 
         n, d = batch.x.shape
-        at_once = max(1, CELLS // (d * estimator.n_components_))
-        answers = []
-        for i in range(0, n, at_once):
-            x = batch.x[i : i + at_once]
+        results = []
+        for chunk in gen_slices(n, max(1, MAX_JACOBIAN_SIZE // (d * estimator.n_components_))):
+            x = batch.x[chunk]
             jacobians = [vmap(jacrev(encode))(x)]
             if batch.observed is not None:
-                jacobians[0] = jacobians[0] * batch.observed[i : i + at_once, None]
+                jacobians[0] = jacobians[0] * batch.observed[chunk, None]
             if with_decoder:
                 z = fitted._encode(module, batch._replace(x=x, observed=None))
                 jacobians.append(vmap(jacrev(decode))(z))
-            answers.append(_of_finite(answer, jacobians))
-        return torch.cat(answers)
+            results.append(_of_finite(function, jacobians))
+        return torch.cat(results)
 
-    return estimator._apply(at, X)
+    return estimator._apply(of_batch, X)
 
 
-def _of_finite(answer: Callable[..., Tensor], jacobians: list[Tensor]) -> Tensor:
-    """Answer for rows with finite Jacobians, NaN for others, which decompositions refuse."""
-    known = torch.stack([J.isfinite().flatten(1).all(1) for J in jacobians]).all(0)
-    result = answer(*(torch.where(known[:, None, None], J, 0) for J in jacobians))
-    return torch.where(known.view(-1, *[1] * (result.ndim - 1)), result, torch.nan)
+def _of_finite(function: Callable[..., Tensor], jacobians: list[Tensor]) -> Tensor:
+    """Return a function of finite Jacobians, NaN for others, which decompositions refuse."""
+    finite = torch.stack([J.isfinite().flatten(1).all(1) for J in jacobians]).all(0)
+    result = function(*(torch.where(finite[:, None, None], J, 0) for J in jacobians))
+    return torch.where(finite.view(-1, *[1] * (result.ndim - 1)), result, torch.nan)

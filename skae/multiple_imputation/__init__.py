@@ -1,4 +1,4 @@
-"""Any estimator on several imputed tables, and Rubin's rules."""
+"""Multiple imputation for any estimator, and Rubin's rules."""
 
 from skae.multiple_imputation._pooled_estimator import PooledEstimator
 from skae.multiple_imputation._rubin import pool_estimates

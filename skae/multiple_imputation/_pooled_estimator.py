@@ -1,74 +1,53 @@
+"""Multiple imputation for any classifier or regressor."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import is_classifier, is_regressor
-from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils import Tags, column_or_1d, get_tags
+from sklearn.utils import Tags, get_tags
 from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import (
-    check_consistent_length,
     check_is_fitted,
     has_fit_parameter,
-    validate_data,
 )
 
 from skae._composite import Composite
-from skae._dataframes import to_pandas
-from skae._numeric_input import check_names, targets
 from skae._schema import Check, instance, persistent
 from skae._sklearn import HasMethods, _fit_context, _raise_for_params, _routing_enabled
 from skae._sklearn_types import BaseEstimator, MetaEstimatorMixin, clone, with_callbacks
 from skae._validation import (
-    binary_exponents,
-    check_array,
-    check_finite_result,
     check_sample_weight,
     random_state_of,
     unchanged_on_error,
     weighted_mean,
 )
 from skae.base import CALLBACK_STATE
-from skae.data import read_source
 from skae.hyperparameters import POSITIVE_INT, hyperparameters, one_of, param
-from skae.impute._imputer import AutoencoderImputer
+from skae.impute import AutoencoderImputer
+from skae.multiple_imputation._predictions import PredictionMixin
 from skae.multiple_imputation._rubin import Pooled, pool_estimates
-from skae.multiple_imputation._standard_errors import closed_form
-
-MODERATE = 50  # binary exponent up to which squares stay well inside float32's range
-
-
-def _inner_has(name: str) -> Callable[[Any], bool]:
-    """Return the test that the estimator has a method; its own AttributeError says why not."""
-
-    def has(pooled: PooledEstimator) -> bool:
-        getattr(pooled._inner, name)
-        return True
-
-    return has
+from skae.multiple_imputation._standard_errors import coefficient_variance, coefficients
+from skae.multiple_imputation._target_columns import TargetColumns, check_target, encode_target
 
 
 @persistent
 @hyperparameters
-class PooledEstimator(Composite, MetaEstimatorMixin, BaseEstimator):
-    r"""Any classifier or regressor for rows with holes, by multiple imputation.
+class PooledEstimator(Composite, PredictionMixin, MetaEstimatorMixin, BaseEstimator):
+    r"""Multiple imputation for any classifier or regressor.
 
-    An imputer draws m completed tables; a clone of the estimator is fitted to each. New rows are
-    completed m times, too, the i-th time for the i-th estimator, and answers are pooled:
+    An imputer draws m completed tables; a clone of the estimator is fitted to each. New samples are
+    completed m times, too, the i-th time for the i-th estimator, and the outputs are averaged:
 
     .. math:: \hat y(x) = \frac1m \sum_i f_i(x^{(i)}), \qquad
               p(k | x) = \frac1m \sum_i p_i(k | x^{(i)}),
 
-    predictions of regressors, and class probabilities of classifiers, whose prediction is the
-    class of the largest. Classifiers without ``predict_proba`` vote.
+    the predictions of regressors, and the class probabilities of classifiers, which predict the
+    class with the highest one. Classifiers without ``predict_proba`` predict by majority vote.
 
-    Coefficients are means over the tables, with standard errors by Rubin's rules
+    Coefficients are averaged over the tables, with standard errors by Rubin's rules
     (``pool_coefficients``).
 
     Parameters
@@ -78,27 +57,27 @@ class PooledEstimator(Composite, MetaEstimatorMixin, BaseEstimator):
     Attributes
     ----------
     imputers_ : list of imputers
-        The imputer of each completed table; without ``bootstrap``, the one of all.
+        The imputer of each completed table; without ``bootstrap``, one for all.
     estimators_ : list of estimators
         The estimator of each completed table.
     classes_ : ndarray of shape (n_classes,)
-        Labels, of a classifier.
+        Class labels, of a classifier.
     coef_, intercept_ : ndarray
-        Means over ``estimators_``, where these have them. Columns are those of the completed
-        tables: an `AutoencoderImputer` leaves out those without a value in ``fit``.
+        Means over ``estimators_``, if these have them. Features are those of the completed
+        tables: an `AutoencoderImputer` drops features without any observed value in ``fit``.
     n_features_in_ : int
-        Number of columns of the training rows.
+        Number of features seen during ``fit``.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the columns, if they were all strings.
+        Names of the features, if they were all strings.
 
     See Also
     --------
-    AutoencoderImputer : Draws the tables, by default.
-    skae.pool_estimates : Rubin's rules, for any estimates.
+    AutoencoderImputer : The default imputer.
+    skae.pool_estimates : Rubin's rules for any estimates.
 
     Notes
     -----
-    Within a table, standard errors of the coefficients are those of
+    Standard errors of the coefficients within a table are available for
 
     * `LinearRegression` and `Ridge`, with X centred if there is an intercept, W the weights and
       :math:`A = X^\top W X + \alpha I`,
@@ -107,26 +86,26 @@ class PooledEstimator(Composite, MetaEstimatorMixin, BaseEstimator):
                 \hat\sigma^2 = \frac1\nu \sum_i w_i (y_i - \hat y_i)^2, \qquad
                 \nu = \sum_i w_i - \operatorname{tr}(2 H - H^2),
 
-      where H is the matrix that turns y into its prediction; its trace is the number of
-      coefficients, if :math:`\alpha = 0`;
+      where H is the hat matrix, which maps y to its prediction; its trace is the number of
+      coefficients if :math:`\alpha = 0`;
     * `LogisticRegression` of two classes, penalised by L2 or not at all: the inverse of
       :math:`X^\top V X + I / C`, with :math:`v_i = w_i p_i (1 - p_i)` and an intercept that is not
       penalised, for :math:`\nu = \sum_i w_i - d` degrees of freedom.
 
-    A weight of 2 is two rows.
+    A sample with weight 2 counts as two samples.
 
-    Draws must vary as much as what is not known, of which the imputer's parameters are a part: each
-    imputer is fitted with weights of its own, exponentially distributed (the Bayesian bootstrap).
+    Draws must reflect the uncertainty of the imputer's parameters, too: each imputer is fitted with
+    its own exponentially distributed sample weights (the Bayesian bootstrap).
 
-    Every estimator has the same seed, and so has every imputer: they differ by weights and draws,
-    and estimators not at all where there are no holes. Draws for new rows have a seed that ``fit``
-    keeps, so that the same rows get the same answers. But what an `AutoencoderImputer` draws for a
-    row depends on where it stands in the table (without ``bootstrap``, also on how many rows there
-    are): the answer for a row with holes is exact to the noise of m draws, and 20 are better than 5
-    for linear models, which would lose nothing by means. Complete rows do not depend on others.
+    All estimators have the same seed, and so have all imputers: imputers differ by weights and
+    draws, and estimators are equal if no values are missing. Draws for new samples have a seed that
+    ``fit`` keeps, so that repeated calls return the same predictions. However, the draws of an
+    `AutoencoderImputer` for a sample depend on its position in X (without ``bootstrap``, also on
+    the number of samples): predictions for samples with missing values vary by the noise of m
+    draws, and 20 are better than 5 for linear models. Predictions for complete samples do not
+    depend on other samples.
 
-    Several targets of a classifier are wrapped the other way round:
-    ``MultiOutputClassifier(PooledEstimator(...))``.
+    For several targets of a classifier, use ``MultiOutputClassifier(PooledEstimator(...))``.
 
     References
     ----------
@@ -146,9 +125,10 @@ class PooledEstimator(Composite, MetaEstimatorMixin, BaseEstimator):
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(300, 3))
     >>> y = X @ [1, -1, 0] + rng.normal(size=300)
-    >>> holed = make_missing(X, "mcar", 0.2, random_state=0)
+    >>> X_missing = make_missing(X, "mcar", 0.2, random_state=0)
     >>> imputer = AutoencoderImputer(max_iter=10)
-    >>> model = PooledEstimator(LinearRegression(), imputer, random_state=0).fit(holed, y)
+    >>> model = PooledEstimator(LinearRegression(), imputer, random_state=0)
+    >>> model = model.fit(X_missing, y)
     >>> model.predict([[1, -1, 0], [1, -1, np.nan]]).round()
     array([2., 2.])
     >>> pooled = model.pool_coefficients()
@@ -156,13 +136,13 @@ class PooledEstimator(Composite, MetaEstimatorMixin, BaseEstimator):
     array([ True,  True, False, False])
     """
 
-    # Whatever `fit` is given is for the imputer and the estimator.
+    # All metadata of `fit` is routed to the imputer and the estimator.
     __metadata_request__fit: ClassVar = {"sample_weight": UNUSED}
 
     estimator: Any = param(
         HasMethods(["fit", "predict"]),
         kw_only=False,
-        doc="The classifier or regressor.",
+        doc="Classifier or regressor.",
     )
     imputer: Any = param(
         HasMethods(["fit", "sample"]),
@@ -170,46 +150,46 @@ class PooledEstimator(Composite, MetaEstimatorMixin, BaseEstimator):
         default=None,
         kw_only=False,
         doc="""
-        Anything with ``sample(X, n_imputations, random_state)`` that returns completed tables. None
-        is ``AutoencoderImputer()``.""",
+        Imputer with a method ``sample(X, n_imputations, random_state)`` that returns completed
+        tables. If None, ``AutoencoderImputer()``.""",
     )
-    n_imputations: int = param(POSITIVE_INT, default=5, doc="How many tables, m.")
+    n_imputations: int = param(POSITIVE_INT, default=5, doc="Number of completed tables, m.")
     with_target: bool = param(
         "boolean",
         default=True,
         doc="""
-        Whether the imputer sees the target beside the columns when ``fit`` fills them; it does not
-        know that of new rows. Without it, what is drawn for a hole is unrelated to the target, and
-        coefficients are too small.""",
+        Whether the imputer sees the target as a further column in ``fit``; it is missing for new
+        samples. Without it, imputed values are unrelated to the target, and coefficients are biased
+        towards zero.""",
     )
     bootstrap: bool = param(
         "boolean",
         default=True,
         doc="""
-        Whether each table is drawn by an imputer of its own, fitted with random weights of the
-        rows. One imputer for all takes the m-th part of the time, and does as well for predictions;
-        but it knows what it has learned too surely, and intervals of coefficients are too narrow
-        where much is missing.""",
+        Whether each table is drawn by its own imputer, fitted with random sample weights. One
+        imputer for all takes 1/m of the time and is as good for predictions, but the uncertainty of
+        its parameters is ignored, and confidence intervals of coefficients are too narrow if many
+        values are missing.""",
     )
-    variance: str | Callable = param(
+    coef_variance: str | Callable = param(
         one_of("auto"),
         callable,
         default="auto",
         doc="""
         Squared standard errors of the coefficients within a table: a function of the fitted
-        estimator, X and y, and of ``sample_weight`` if the estimator has some, that returns an
-        array like ``coef_``, or with one more at the end of the last axis for the intercept. 'auto'
-        knows those below.""",
+        estimator, X and y, and of ``sample_weight`` if it is given, that returns an array of the
+        shape of ``coef_``, or longer by one in the last axis, for the intercept. 'auto' supports
+        the estimators in the Notes.""",
     )
     random_state: Any = param(
         "random_state",
         default=None,
         doc="""
-        Seed of the imputer, of the draws and of the estimators; None leaves imputer and estimator
-        the ones they have.""",
+        Seed of the imputers, the draws and the estimators. If None, the ``random_state`` of
+        ``imputer`` and ``estimator`` is left unchanged.""",
     )
 
-    # What is fitted holds estimators of others, for which files have no type.
+    # A fitted instance holds estimators of other libraries, for which files have no type.
     _fitted_schema: ClassVar[dict[str, Check]] = {
         "imputers_": instance(),
         "estimators_": instance(),
@@ -222,16 +202,17 @@ class PooledEstimator(Composite, MetaEstimatorMixin, BaseEstimator):
     def fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, **params: Any
     ) -> Self:
-        """Draw completed tables, and fit the estimator to each.
+        """Draw completed tables and fit the estimator to each.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows, complete or not.
+            Training data. NaN marks a missing value.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets, complete.
+            Targets, without missing values.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, for the estimator, and for the imputer if it takes them.
+            Per-sample weights, for the estimator, and for the imputer if it takes them. If None,
+            all samples are weighted equally.
         **params : dict
             Further metadata for the ``fit`` of the imputer and of the estimator, where metadata
             routing is enabled.
@@ -244,10 +225,10 @@ class PooledEstimator(Composite, MetaEstimatorMixin, BaseEstimator):
         Raises
         ------
         TypeError
-            If the estimator is neither a classifier nor a regressor, weights are given that it does
-            not take, or ``bootstrap`` needs weights that the imputer does not take.
+            If the estimator is neither a classifier nor a regressor, or does not accept the given
+            weights, or ``bootstrap`` needs weights that the imputer does not accept.
         ValueError
-            If y is not fit for it, or X for the imputer.
+            If the estimator cannot be fitted to y, or the imputer to X.
         """
         n_imputers = self.n_imputations if self.bootstrap else 1
         with (
@@ -256,8 +237,9 @@ class PooledEstimator(Composite, MetaEstimatorMixin, BaseEstimator):
         ):
             if self.bootstrap and not has_fit_parameter(self._imputer(), "sample_weight"):
                 raise TypeError(
-                    "bootstrap=True fits imputers with random weights, but a "
-                    f"{type(self.imputer).__name__} takes no sample_weight; set bootstrap=False."
+                    "bootstrap=True fits imputers with random sample weights, but "
+                    f"{type(self.imputer).__name__}.fit does not accept sample_weight; set "
+                    "bootstrap=False."
                 )
             return self._fit(X, y, *self._routed(sample_weight, params))
 
@@ -265,11 +247,15 @@ class PooledEstimator(Composite, MetaEstimatorMixin, BaseEstimator):
         self, X: ArrayLike, y: Any, to_imputer: dict[str, Any], to_estimator: dict[str, Any]
     ) -> Self:
         X = self._read(X, y=y)
-        y, beside = self._targets(X, y)
+        y = check_target(self, X, y)
+        encoded = encode_target(self.estimator, y)
+        if not self.with_target:
+            encoded = encoded[:, :0]
         random_state = random_state_of(self.random_state)
         seed, for_fit, self._seed = random_state.randint(np.iinfo(np.int32).max, size=3).tolist()
-        self._n_beside = beside.shape[1]
-        table = _side_by_side(X, _unlike(beside, self._imputer()))
+        missing_values = getattr(self._imputer(), "missing_values", np.nan)
+        self._target_columns = TargetColumns(encoded.shape[1], missing_values)
+        table = self._target_columns.append(X, encoded)
         given = check_sample_weight(to_imputer.get("sample_weight"), len(y))
         self.imputers_: list[Any] = []
         for _ in range(self.n_imputations if self.bootstrap else 1):
@@ -280,203 +266,23 @@ class PooledEstimator(Composite, MetaEstimatorMixin, BaseEstimator):
             with self._step("imputer", imputer):
                 self.imputers_.append(imputer.fit(table, **to_imputer))
         self.estimators_: list[Any] = []
-        variances = []
+        self._variances = []
+        weight = to_estimator.get("sample_weight")
         for completed in self._drawn(table, self.n_imputations, for_fit):
             model = self._seeded(self.estimator, seed)
             with self._step("estimator", model):
                 self.estimators_.append(model.fit(completed, y, **to_estimator))
-            variances.append(self._variance(model, completed, y, to_estimator))
-        self._variances = variances
+            variance = coefficient_variance(model, completed, y, weight, self.coef_variance)
+            self._variances.append(variance)
         return self
 
-    def _targets(self, X: Any, y: Any) -> tuple[Any, NDArray]:
-        """Return validated targets, and the columns of numbers that tell the imputer of them."""
-        y = check_array(targets(y), ensure_2d=False, dtype=None, input_name="y", estimator=self)
-        check_consistent_length(X, y)
-        if not get_tags(self).target_tags.multi_output:
-            if y.ndim == 2 and y.shape[1] > 1:
-                raise ValueError(
-                    f"y should be a 1d array, but has {y.shape[1]} columns; for several targets, "
-                    "use sklearn.multioutput around the PooledEstimator."
-                )
-            y = column_or_1d(y, warn=True)
-        if is_regressor(self.estimator):
-            beside = _moderate(np.asarray(y, dtype=np.float64).reshape(len(y), -1))
-        elif is_classifier(self.estimator):
-            if (kind := type_of_target(y, input_name="y")) not in ("binary", "multiclass"):
-                raise ValueError(f"Unknown label type: {kind}; a classifier needs classes in y.")
-            beside = (y[:, None] == np.unique(y)[1:]).astype(np.float64)
-        else:
-            raise TypeError(
-                "PooledEstimator needs a classifier or a regressor, whose answers have a mean; got "
-                f"a {type(self.estimator).__name__}."
-            )
-        return y, beside if self.with_target else beside[:, :0]
-
-    def _variance(
-        self, model: Any, X: Any, y: Any, params: dict[str, Any]
-    ) -> tuple[NDArray, float] | str:
-        """Return squared standard errors and degrees of freedom within a table, or why not."""
-        coef = getattr(model, "coef_", None)
-        if coef is None:
-            return "it has no coef_"
-        known = {k: v for k, v in params.items() if k == "sample_weight" and v is not None}
-        weight = check_sample_weight(known.get("sample_weight"), len(y))
-        if not callable(self.variance):
-            return closed_form(model, X, y, weight)
-        variance = check_array(
-            self.variance(model, X, y, **known),
-            dtype=np.float64,
-            ensure_2d=False,
-            allow_nd=True,
-            input_name="the result of variance",
-        )
-        like = np.shape(coef)
-        if variance.shape not in (like, (*like[:-1], like[-1] + 1)):
-            raise ValueError(
-                f"variance must return an array of coef_'s shape, {like}, or one longer in the "
-                f"last axis, for the intercept; got {variance.shape}."
-            )
-        return variance, weight.sum() - variance.shape[-1]
-
     def _seeded(self, model: Any, seed: int) -> Any:
-        """Return a clone whose parts have the seed, if one was given."""
+        """Return a clone whose parts have the seed, if ``random_state`` is given."""
         model = clone(model)
         if self.random_state is not None:
             names = [n for n in model.get_params() if f"__{n}".endswith("__random_state")]
             model.set_params(**dict.fromkeys(names, seed))
         return model
-
-    # ----------------------------------------------------------------------------- predicting
-
-    def predict(self, X: ArrayLike) -> NDArray:
-        """Predict by the mean over completed rows, or by the most votes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows, complete or not.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Predicted values, or labels.
-        """
-        check_is_fitted(self)
-        if not is_classifier(self._inner):
-            return self._mean("predict", X)
-        if hasattr(self, "predict_proba"):
-            return self.classes_[self.predict_proba(X).argmax(axis=1)]
-        votes = np.array([answer[:, None] == self.classes_ for answer in self._each("predict", X)])
-        return self.classes_[votes.sum(axis=0).argmax(axis=1)]
-
-    @available_if(_inner_has("predict_proba"))
-    def predict_proba(self, X: ArrayLike) -> NDArray:
-        """Return the mean of the class probabilities over completed rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows, complete or not.
-
-        Returns
-        -------
-        p : ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of ``classes_``.
-        """
-        return self._mean("predict_proba", X)
-
-    @available_if(_inner_has("decision_function"))
-    def decision_function(self, X: ArrayLike) -> NDArray:
-        """Return the mean of the decision functions over completed rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows, complete or not.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            As the estimator gives them.
-        """
-        return self._mean("decision_function", X)
-
-    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Return the accuracy of a classifier, the R2 of a regressor.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows, complete or not.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Their targets.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        score : float
-            Higher is better.
-        """
-        predicted = self.predict(X)
-        if is_classifier(self._inner):
-            return accuracy_score(y, predicted, sample_weight=sample_weight)
-        truth: NDArray = check_array(
-            y, dtype=np.float64, ensure_2d=False, input_name="y", estimator=self
-        )
-        power = binary_exponents(truth, axis=0)  # R2 has no units, but its squares may overflow
-        with np.errstate(over="ignore", invalid="ignore"):
-            score = r2_score(
-                np.ldexp(truth, -power), np.ldexp(predicted, -power), sample_weight=sample_weight
-            )
-        if not np.isfinite(score) and len(truth) > 1:
-            raise ValueError(
-                "Predictions are so far from y, compared with how much y varies, that R2 overflows "
-                "float64; check the units of X and y."
-            )
-        return score
-
-    def _mean(self, method: str, X: ArrayLike) -> NDArray:
-        with np.errstate(over="ignore", invalid="ignore"):  # the result is checked
-            answers = np.array(self._each(method, X))
-            return check_finite_result(
-                weighted_mean(answers if answers.dtype.kind == "f" else answers.astype(float)), "X"
-            )
-
-    def _each(self, method: str, X: ArrayLike) -> list[NDArray]:
-        """Return each estimator's answer for its own completion of the rows."""
-        check_is_fitted(self)
-        rows = self._read(X)
-        table = _side_by_side(rows, np.full((len(rows), self._n_beside), np.nan))
-        tables = self._drawn(table, len(self.estimators_), self._seed)
-        return [
-            getattr(model, method)(completed)
-            for model, completed in zip(self.estimators_, tables, strict=True)
-        ]
-
-    def _drawn(self, table: Any, n_imputations: int, seed: int) -> list[Any]:
-        """Return completed tables, without the targets beside them."""
-        if len(self.imputers_) == 1:
-            tables = self.imputers_[0].sample(table, n_imputations, random_state=seed)
-        else:
-            seeds = random_state_of(seed).randint(np.iinfo(np.int32).max, size=n_imputations)
-            tables = [
-                imputer.sample(table, 1, random_state=int(own))[0]
-                for imputer, own in zip(self.imputers_, seeds, strict=True)
-            ]
-        return [_first_columns(tables[i], -self._n_beside) for i in range(n_imputations)]
-
-    def _read(self, X: Any, **y: Any) -> Any:
-        """Return rows as an array; a DataFrame as it is, which is for the imputer to judge."""
-        X = to_pandas(X)
-        if isinstance(X, pd.DataFrame):
-            check_names(X)
-            validated = validate_data(self, X, **y, reset=bool(y), skip_check_array=True)
-            return validated[0] if y else validated
-        if y:
-            validate_data(self, X, **y, skip_check_array=True)
-        return read_source(self, X, reset=bool(y), sparse_too=False)[:]
 
     # --------------------------------------------------------------------------- coefficients
 
@@ -486,35 +292,35 @@ class PooledEstimator(Composite, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         coverage : float, default=0.95
-            Chance that an interval should hold the truth.
+            Nominal coverage probability of the intervals.
 
         Returns
         -------
         pooled : Pooled
-            Named tuple of arrays: ``estimate``, ``std_error``, ``df``, ``low`` and ``high``. They
-            are like ``coef_``, with the intercept after the last coefficient, if there is one and
-            its standard error is known.
+            Named tuple of arrays: ``estimate``, ``std_error``, ``df``, ``low`` and ``high``, of
+            the shape of ``coef_``, with the intercept after the last coefficient if its standard
+            error is available.
 
         Raises
         ------
         ValueError
-            If standard errors within a table are not known, or there is only one table.
+            If standard errors within a table are not available, or there is only one table.
         """
         check_is_fitted(self)
         name = type(self._inner).__name__
         within: list[NDArray] = []
         dfs: list[float] = []
-        for known in self._variances:
-            if isinstance(known, str):
+        for variance in self._variances:
+            if isinstance(variance, str):
                 raise ValueError(
-                    f"Standard errors of a {name} within a table are not known: {known}. Fit with "
-                    "variance=, a function of (estimator, X, y) that returns their squares, or "
-                    "give skae.pool_estimates what you have of each of estimators_."
+                    f"Standard errors of a {name} within a table are not available: {variance}. "
+                    "Fit with coef_variance=, a function of (estimator, X, y) that returns their "
+                    "squares, or pass estimates and variances of your own to skae.pool_estimates."
                 )
-            within.append(known[0])
-            dfs.append(known[1])
+            within.append(variance[0])
+            dfs.append(variance[1])
         variances, df_complete = np.array(within), float(np.mean(dfs))
-        estimates = np.array([_coefficients(m, variances.shape[-1]) for m in self.estimators_])
+        estimates = np.array([coefficients(m, variances.shape[-1]) for m in self.estimators_])
         return pool_estimates(estimates, variances, df_complete=df_complete, coverage=coverage)
 
     @property
@@ -533,7 +339,7 @@ class PooledEstimator(Composite, MetaEstimatorMixin, BaseEstimator):
 
     @property
     def _inner(self) -> Any:
-        """Return an estimator as it was fitted, or as it will be."""
+        """Return a fitted estimator, or the one to fit."""
         return vars(self)["estimators_"][0] if "estimators_" in vars(self) else self.estimator
 
     def _imputer(self) -> Any:
@@ -553,20 +359,20 @@ class PooledEstimator(Composite, MetaEstimatorMixin, BaseEstimator):
         _raise_for_params(params, self, "fit")
         if given and not has_fit_parameter(self.estimator, "sample_weight"):
             raise TypeError(
-                f"sample_weight is given, but a {type(self.estimator).__name__} takes none; leave "
-                "it out, or enable scikit-learn's metadata routing to reach a part of it."
+                f"sample_weight is given, but {type(self.estimator).__name__}.fit does not accept "
+                "it; leave it out, or enable scikit-learn's metadata routing."
             )
         takes = has_fit_parameter(self._imputer(), "sample_weight")
         return given if takes else {}, given
 
     def get_metadata_routing(self) -> MetadataRouter:
-        """Return which metadata goes where.
+        """Return the metadata routing of this object.
 
         Returns
         -------
         routing : MetadataRouter
-            ``fit`` gives the imputer and the estimator what they request; ``score`` takes
-            ``sample_weight`` itself.
+            ``fit`` routes to the imputer and the estimator what they request; ``score`` consumes
+            ``sample_weight``.
         """
         mapping = MethodMapping().add(caller="fit", callee="fit")
         router = MetadataRouter(owner=self).add_self_request(self)
@@ -582,52 +388,3 @@ class PooledEstimator(Composite, MetaEstimatorMixin, BaseEstimator):
             tags.target_tags.multi_output = False
         tags.input_tags.allow_nan = True
         return tags
-
-
-# ---------------------------------------------------------------------------------------- tables
-
-
-def _side_by_side(X: Any, beside: NDArray) -> Any:
-    """Return a table and columns after it."""
-    if not beside.shape[1]:
-        return X
-    if not hasattr(X, "iloc"):
-        return np.column_stack([X, beside.astype(X.dtype)])
-    names: list[Any] = [f"target{j}" for j in range(beside.shape[1])]
-    if not all(isinstance(name, str) for name in X.columns):
-        # Names that are not all strings count for nothing.
-        X = X.set_axis(range(X.shape[1]), axis=1)
-        names = list(range(X.shape[1], X.shape[1] + len(names)))
-    while set(names) & set(X.columns):
-        names = [f"_{name}" for name in names]
-    return pd.concat([X, pd.DataFrame(beside, index=X.index, columns=names)], axis=1)
-
-
-def _first_columns(table: Any, upto: int) -> Any:
-    """Return a table without the last columns, whose number is given as negative."""
-    table = table if hasattr(table, "iloc") else np.asarray(table)
-    columns = slice(None, table.shape[1] + upto)
-    return table.iloc[:, columns] if hasattr(table, "iloc") else table[:, columns]
-
-
-def _moderate(beside: NDArray) -> NDArray:
-    """Return columns whose squares neither overflow nor vanish, in other units if need be."""
-    power = binary_exponents(beside, axis=0)
-    return np.ldexp(beside, np.where(np.abs(power) > MODERATE, -power, 0))
-
-
-def _unlike(beside: NDArray, imputer: Any) -> NDArray:
-    """Return the columns shifted, if need be, so that no value is what stands for a hole."""
-    hole = getattr(imputer, "missing_values", None)
-    if isinstance(hole, (int, float)) and (beside == hole).any():
-        return beside - beside.min() + hole + 1
-    return beside
-
-
-def _coefficients(model: Any, size: int) -> NDArray:
-    """Return the coefficients, with the intercept if there shall be one more."""
-    coef = np.asarray(model.coef_, dtype=np.float64)
-    if coef.shape[-1] == size:
-        return coef
-    last = np.asarray(model.intercept_, dtype=np.float64).reshape(-1)
-    return np.concatenate([coef, np.broadcast_to(last, (*coef.shape[:-1], 1)[-2:])], axis=-1)

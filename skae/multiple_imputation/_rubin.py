@@ -1,4 +1,4 @@
-"""One answer from several completed tables."""
+"""Rubin's rules: one estimate from several completed tables."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from scipy import stats
 
 from skae._validation import binary_exponents, check_array, check_share, weighted_mean
 
-LARGEST_QUANTILE = 1e150  # of a t distribution, beyond which scipy's are wrong
+MAX_T_QUANTILE = 1e150  # beyond, scipy's quantiles of the t distribution are wrong
 
 
 class Pooled(NamedTuple):
-    """What `pool_estimates` returns."""
+    """Pooled estimates with their standard errors and intervals: see `pool_estimates`."""
 
     estimate: NDArray
     std_error: NDArray
@@ -30,7 +30,7 @@ def pool_estimates(
     df_complete: float = np.inf,
     coverage: float = 0.95,
 ) -> Pooled:
-    r"""Pool estimates from completed tables by Rubin's rules.
+    r"""Pool estimates from several completed tables by Rubin's rules.
 
     .. math:: \bar q = \frac{1}{m} \sum_i q_i, \qquad
               T = \frac{1}{m} \sum_i u_i + \left(1 + \frac{1}{m}\right) B, \qquad
@@ -43,26 +43,27 @@ def pool_estimates(
     Parameters
     ----------
     estimates : array-like of shape (n_imputations, ...)
-        An estimate, or several, from each table.
+        One or several estimates from each table.
     variances : array-like of shape (n_imputations, ...)
         Their squared standard errors, as if the table had been complete.
     df_complete : float, default=inf
-        Degrees of freedom of the estimate from a complete table, such as rows less coefficients.
+        Degrees of freedom of the estimates from a complete table, such as the number of samples
+        minus that of coefficients.
     coverage : float, default=0.95
-        Chance that the interval should hold the truth.
+        Nominal coverage probability of the intervals.
 
     Returns
     -------
     pooled : Pooled
-        Named tuple of arrays: ``estimate``, ``std_error`` (the root of T), ``df``, and ``low`` and
-        ``high``, the ends of the interval.
+        Named tuple of arrays: ``estimate``, ``std_error`` (the square root of T), ``df``, and
+        ``low`` and ``high``, the bounds of the interval.
 
     Raises
     ------
     ValueError
-        If there are fewer than two tables, shapes differ, a variance is negative, anything is not
+        If there are fewer than two tables, shapes differ, a variance is negative, a value is not
         finite, ``df_complete`` is not above 0, ``coverage`` is not between 0 and 1, or an interval
-        leaves the range of float64.
+        overflows float64.
 
     References
     ----------
@@ -86,23 +87,23 @@ def pool_estimates(
         )
     if not (np.isfinite(q).all() and np.isfinite(u).all() and (u >= 0).all()):
         raise ValueError(
-            "pool_estimates needs finite estimates, and finite variances of at least 0; look at "
-            "the estimator that gave others."
+            "pool_estimates needs finite estimates, and finite variances of at least 0; check the "
+            "estimator that returned others."
         )
     if not (isinstance(df_complete, Real) and df_complete > 0):
         raise ValueError(f"df_complete must be above 0; got {df_complete!r}.")
     check_share(coverage, "coverage")
     m, power = len(q), binary_exponents(q, axis=0)
     scaled = np.ldexp(q, -power)  # squares of the largest and smallest numbers stay in range
-    away = scaled - scaled[0]  # exactly 0 where all tables agree
-    estimate = np.ldexp(scaled[0] + away.mean(axis=0), power)
+    residual = scaled - scaled[0]  # exactly 0 if all tables agree
+    estimate = np.ldexp(scaled[0] + residual.mean(axis=0), power)
     with np.errstate(over="ignore", invalid="ignore"):
-        between = np.ldexp(np.sqrt((1 + 1 / m) * away.var(axis=0, ddof=1)), power)
+        between = np.ldexp(np.sqrt((1 + 1 / m) * residual.var(axis=0, ddof=1)), power)
         within = np.sqrt(weighted_mean(u))
         std_error = np.hypot(within, between)
         df = _degrees_of_freedom(m, within, between, float(df_complete))
         quantile = stats.t.isf((1 - float(coverage)) / 2, df)
-        half = np.where(quantile < LARGEST_QUANTILE, quantile, np.inf) * std_error
+        half = np.where(quantile < MAX_T_QUANTILE, quantile, np.inf) * std_error
         pooled = Pooled(estimate, std_error, df, estimate - half, estimate + half)
     if not (np.isfinite(pooled.low) & np.isfinite(pooled.high)).all():
         raise ValueError(
@@ -128,10 +129,10 @@ def _numbers(values: ArrayLike, name: str) -> NDArray:
 
 
 def _degrees_of_freedom(m: int, within: NDArray, between: NDArray, df_complete: float) -> NDArray:
-    """Return those of Barnard and Rubin, for roots of the variances within and between tables."""
+    """Return those of Barnard and Rubin, for standard deviations within and between tables."""
     std_error = np.hypot(within, between)
     varies = std_error > 0
-    # The share of the variance that is due to missing values, and the rest of it.
+    # Shares of the standard error due to missing values, and of the rest.
     share, rest = (
         np.where(varies, s / np.where(varies, std_error, 1), 0) for s in (between, within)
     )
@@ -140,5 +141,5 @@ def _degrees_of_freedom(m: int, within: NDArray, between: NDArray, df_complete: 
         most = (df_complete + 1) / (df_complete + 3) * df_complete
         observed = most * np.where(varies, rest, 1) ** 2
         df = np.where(observed > 0, 1 / (1 / df + 1 / np.maximum(observed, 1e-300)), 0.0)
-        df = np.maximum(df, 1e-3)  # scipy needs some
+        df = np.maximum(df, 1e-3)  # scipy needs positive ones
     return df

@@ -1,36 +1,56 @@
-from __future__ import annotations
+"""P-values of outlier scores by calibration samples (split conformal)."""
 
-from typing import Any
+from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import false_discovery_control
 
 from skae._validation import check_share
-from skae.outlier._threshold import SAME
+from skae.outlier._scoring import ScoringMixin
+from skae.outlier._threshold import TIE_TOLERANCE
 
 
-class ConformalMixin:
-    """P-values of scores, by those of rows that were not trained on."""
+def conformal_p_values(scores: NDArray, calibration_scores: NDArray) -> NDArray:
+    """Return the share of the calibration samples whose score is at most a sample's.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples,)
+        Lower is more abnormal.
+    calibration_scores : ndarray of shape (n_calibration,)
+        In ascending order.
+
+    Returns
+    -------
+    p : ndarray of shape (n_samples,)
+        At least 1 / (n_calibration + 1): the sample itself counts, too.
+    """
+    # Equal samples may differ by rounding, and must count as ties.
+    bound = scores + TIE_TOLERANCE * np.abs(scores)
+    n_lower = np.searchsorted(calibration_scores, bound, side="right")
+    return (1 + n_lower) / (1 + len(calibration_scores))
+
+
+class ConformalMixin(ScoringMixin):
+    """P-values of the scores of a detector, and a selection of outliers by them."""
 
     calibration_scores_: NDArray
-    score_samples: Any
-    _floor: float
 
     def p_values(self, X: ArrayLike, X_calibration: ArrayLike | None = None) -> NDArray:
-        r"""Return how probable a score as low as a row's is among rows like the training rows.
+        r"""Return the probability of a score as low as a sample's among normal samples.
 
         .. math:: p(x) = \frac{1 + \#\{i : s(x_i) \le s(x)\}}{1 + n}
 
-        over n rows that the autoencoder was not trained on (split conformal). If they and x come
+        over n calibration samples that were not trained on (split conformal). If they and x come
         from one distribution, :math:`P(p \le t) \le t`.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows; NaN is a value that is missing.
+            Input samples. NaN marks a missing value.
         X_calibration : array-like of shape (n_calibration, n_features), default=None
-            Normal rows that were not trained on. None is the rows held out in ``fit``.
+            Normal samples that were not trained on. If None, those held out in ``fit``.
 
         Returns
         -------
@@ -40,48 +60,46 @@ class ConformalMixin:
         Raises
         ------
         ValueError
-            If there are no rows to calibrate by.
+            If there are no calibration samples.
         """
         scores = self.score_samples(X)
         if X_calibration is not None:
-            known = np.sort(self.score_samples(X_calibration))
+            calibration_scores = np.sort(self.score_samples(X_calibration))
         else:
-            known = self.calibration_scores_
-        if not len(known):
+            calibration_scores = self.calibration_scores_
+        if not len(calibration_scores):
             raise ValueError(
-                "There are no rows to calibrate by; pass X_calibration, or fit with a "
+                "There are no calibration samples; pass X_calibration, or fit with a "
                 "calibration_fraction above 0."
             )
-        # Equal rows may differ by rounding, and must count as equal.
-        scores, known = np.minimum(scores, -self._floor), np.minimum(known, -self._floor)
-        n_lower = np.searchsorted(known, scores + SAME * np.abs(scores), side="right")
-        return (1 + n_lower) / (1 + len(known))
+        best = -self._floor
+        return conformal_p_values(np.minimum(scores, best), np.minimum(calibration_scores, best))
 
     def select_outliers(
         self, X: ArrayLike, fdr: float = 0.1, X_calibration: ArrayLike | None = None
     ) -> NDArray:
-        """Select outliers, of whom no more than a share is normal on average.
+        """Select outliers at a false discovery rate.
 
-        By Benjamini and Hochberg's procedure on ``p_values``.
+        By the procedure of Benjamini and Hochberg on ``p_values``.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows; NaN is a value that is missing.
+            Input samples. NaN marks a missing value.
         fdr : float, default=0.1
-            False discovery rate: the expected share of normal rows among those selected.
+            False discovery rate: the expected share of normal samples among those selected.
         X_calibration : array-like of shape (n_calibration, n_features), default=None
-            Normal rows that were not trained on. None is the rows held out in ``fit``.
+            Normal samples that were not trained on. If None, those held out in ``fit``.
 
         Returns
         -------
         selected : ndarray of shape (n_samples,) of bool
-            Which rows are selected.
+            Which samples are selected.
 
         Raises
         ------
         ValueError
-            If ``fdr`` is not between 0 and 1, or there are no rows to calibrate by.
+            If ``fdr`` is not between 0 and 1, or there are no calibration samples.
         """
         check_share(fdr, "fdr")
         return false_discovery_control(self.p_values(X, X_calibration)) <= fdr

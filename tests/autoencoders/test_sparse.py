@@ -179,9 +179,7 @@ def test_bad_parameters_are_named(sheet):
         SparseAutoencoder(penalty="l3").fit(sheet)
     with pytest.raises(ValueError, match=r"target_activation, but it is 1.5; choose one below 1"):
         SparseAutoencoder(penalty="kl", target_activation=1.5).fit(sheet)
-    with pytest.raises(
-        ValueError, match="init='pca' requires .* got the code of a SparseAutoencoder"
-    ):
+    with pytest.raises(ValueError, match="init='pca' requires .* got the code of a Sparse"):
         SparseAutoencoder(init="pca", linear_shortcut=True).fit(sheet)
     with pytest.raises(ValueError, match="unit_norm forbids"):
         Autoencoder(2, architecture=MLP(unit_norm="l2")).fit(sheet)

@@ -1,0 +1,89 @@
+"""The outlier score: a weighted sum of fitted criteria."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skae.base import BaseAutoencoder
+from skae.data import DataSource
+from skae.outlier._criterion import Criterion
+
+TINY = np.finfo(np.float64).tiny
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """The outlier score of samples by a fitted autoencoder.
+
+    Parameters
+    ----------
+    model : BaseAutoencoder
+        Fitted.
+    criteria : tuple of Criterion
+        Fitted with it.
+    weights : ndarray of shape (n_criteria,)
+        Of each criterion in the score.
+    floor : float
+        Scores below it differ by no more than rounding.
+    """
+
+    model: BaseAutoencoder
+    criteria: tuple[Criterion, ...]
+    weights: NDArray
+    floor: float
+
+    def __call__(self, source: DataSource) -> NDArray:
+        """Return the score of each sample, (n,), 0 where nothing is observed.
+
+        Higher is more outlying; not finite where it overflows.
+        """
+        if not len(source):
+            return np.empty(0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores = self.weights @ [c.score(self.model, source) for c in self.criteria]
+        return np.where(source.empty_rows(), 0, scores)
+
+    def per_feature(self, source: DataSource) -> NDArray:
+        """Return the terms of the criteria that are sums over features, (n, d)."""
+        total = np.zeros(source.shape)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for weight, criterion in zip(self.weights, self.criteria, strict=True):
+                if criterion.additive:
+                    total += weight * criterion.per_feature(self.model, source)
+        return total
+
+
+def fit_scorer(
+    model: BaseAutoencoder, criteria: Sequence[Criterion], source: DataSource, weight: NDArray
+) -> tuple[Scorer, NDArray]:
+    """Fit criteria to training data; return the scorer, and the scores of the training data.
+
+    Several criteria are divided by their means over the training data and averaged.
+
+    Parameters
+    ----------
+    model : BaseAutoencoder
+        Fitted.
+    criteria : sequence of Criterion
+        Unfitted; they are fitted in place.
+    source : DataSource of shape (n_samples, n_features)
+        Samples with something observed.
+    weight : ndarray of shape (n_samples,)
+        Samples with weight 0 are scored only.
+    """
+    for criterion in criteria:
+        criterion.fit(model, source, weight)
+    floors = np.array([criterion.floor_ for criterion in criteria])
+    scores = np.array([criterion.score(model, source) for criterion in criteria])
+    weights = np.ones(1)
+    if len(criteria) > 1:
+        used = weight > 0
+        means = scores[:, used] @ (weight[used] / weight.sum())
+        # A criterion that is 0 in training, but for rounding, would dominate the score.
+        weights = 1 / len(criteria) / np.maximum(np.maximum(means, floors), TINY)
+    floor = float(weights @ floors)
+    return Scorer(model, tuple(criteria), weights, floor), np.maximum(weights @ scores, floor)
