@@ -5,7 +5,9 @@ import importlib
 import inspect
 import pkgutil
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -75,7 +77,9 @@ def test_python_in_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.setattr(_network, "STEPS", 100)
     monkeypatch.setattr(_detector, "N_STEPS", 200)
     monkeypatch.chdir(tmp_path)
-    names = {"__name__": "__main__"}
+    module = ModuleType("page")  # classes of a page are pickled by the name of their module
+    monkeypatch.setitem(sys.modules, "page", module)
+    names = vars(module)
     for block in blocks(page):
         exec(compile(block, page, "exec"), names)
     assert not list(tmp_path.iterdir())
