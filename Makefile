@@ -1,10 +1,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lowest lint types conformance clean
+.PHONY: help demo test coverage lowest lint types conformance clean
+
+help: ## list the targets
+	@grep -E "^[a-z]+:.*##" Makefile | sed "s/:.*## /\t/" | expand -t 14
 
 # An environment is made again whenever the files that it is made from change. .lowest has the
-# lowest versions that pyproject.toml allows; CI need not run it with every change.
+# lowest versions that pyproject.toml allows.
 .venv/ready: constraints.txt pyproject.toml
 .lowest/ready: constraints-lowest.txt pyproject.toml
 .venv/ready .lowest/ready:
@@ -13,24 +16,27 @@ BIN := .venv/bin
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c $< --no-build-isolation --group dev -e ".[plot,progress]"
 	touch $@
 
-demo: .venv/ready
+demo: .venv/ready ## compare test errors with PCA's, and draw output/digits.png
 	$(BIN)/python benchmarks/pca.py --figure output/digits.png
 
-test: .venv/ready
+test: .venv/ready ## run the tests, without the slow ones
 	$(BIN)/python -m pytest -n 2 -m "not full"
 
-lowest: .lowest/ready
+coverage: .venv/ready ## run the same tests, and fail below 95 % branch coverage of skae/
+	$(BIN)/python -m pytest -n 2 -m "not full" --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+
+lowest: .lowest/ready ## run the same tests with the lowest versions of the dependencies
 	.lowest/bin/python -m pytest -n 2 -m "not full"
 
-conformance: .venv/ready
+conformance: .venv/ready ## run the slow tests: scikit-learn's checks of every estimator
 	$(BIN)/python -m pytest -n 2 -m full
 
-lint: .venv/ready
+lint: .venv/ready ## check style and formatting with ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: .venv/ready
+types: .venv/ready ## check types with mypy
 	$(BIN)/mypy
 
-clean:
-	rm -rf .venv .lowest output
+clean: ## remove the environments and outputs
+	rm -rf .venv .lowest output .coverage

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import clone
 from torch import Tensor
 
 from skae._persistence import load, save
+from skae._sklearn_types import clone
 from skae.base import BaseAutoencoder
 from skae.data import Batch, Random
 from skae.exceptions import AutoencoderWarning

@@ -8,8 +8,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
-from sklearn.callback import CallbackSupportMixin
-
+from skae._sklearn_types import CallbackSupportMixin
 from skae.hyperparameters import hyperparameters, param
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from skae._schema import TYPES, check_state, type_name, type_of
+from skae._sklearn_types import BaseEstimator
 
 DEPTH = 40  # of values within values
 INTEGERS = 2**1024  # beyond which text is slow to become a number

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from inspect import signature
 from typing import Any
@@ -50,8 +50,8 @@ class Hooks(TrainingParameters):
     _optimizer: dict[str, Any]
     _spec: dict[str, Any]
 
-    get_params: Any
-    _init_callback_context: Any
+    get_params: Callable[..., dict[str, Any]]
+    _init_callback_context: Callable[..., Any]
 
     _init_name = "PCA"  # what training starts from, in messages
     _loss_parameter = "loss"  # name of the hyperparameter that chooses the loss

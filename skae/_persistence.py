@@ -6,10 +6,9 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sklearn.base import BaseEstimator
-
 from skae._file_format import read, write
 from skae._schema import TYPES, type_name
+from skae._sklearn_types import BaseEstimator
 from skae.base import BaseAutoencoder
 
 __all__ = ["load", "save"]

@@ -9,8 +9,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -22,6 +20,13 @@ from skae._fitting import train
 from skae._hooks import Hooks
 from skae._numeric_input import as_numeric
 from skae._sklearn import _fit_context
+from skae._sklearn_types import (
+    BaseEstimator,
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    with_callbacks,
+)
 from skae._validation import (
     check_array,
     check_finite_result,
@@ -41,13 +46,7 @@ from skae.data import (
 )
 from skae.exceptions import DivergenceError
 from skae.hyperparameters import hyperparameters
-from skae.training import (
-    AutoencoderModule,
-    check_precision,
-    device_of,
-    restore,
-    state_of,
-)
+from skae.training import AutoencoderModule, check_precision, device_of, restore, state_of
 
 # Attributes that scikit-learn needs to tear down its callbacks.
 CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")

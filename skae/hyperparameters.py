@@ -23,7 +23,9 @@ from dataclasses import MISSING, dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any, TypeVar, dataclass_transform
 
-from skae._sklearn import Interval, StrOptions, make_constraint
+import numpy as np
+
+from skae._sklearn import Interval, MissingValues, StrOptions, make_constraint
 
 # Where HTML representations link to: the URL of a class's page in the documentation, with
 # ``{estimator_name}`` for the name of the class. Empty, there are no links.
@@ -82,7 +84,8 @@ def hyperparameters(cls: C) -> C:
     made._doc_link_template = property(lambda self: DOCUMENTATION_URL)
     if made.__doc__:
         parts = getattr(made, "_doc_parts", {})
-        made.__doc__ = splice(made.__doc__, parameters="\n".join(map(_entry, declared)), **parts)
+        entries = "\n".join(map(_entry, sorted(declared, key=lambda f: _doc_order(made, f))))
+        made.__doc__ = splice(made.__doc__, parameters=entries, **parts)
     return made
 
 
@@ -98,26 +101,46 @@ def splice(doc: str, **parts: str) -> str:
     return "\n".join(lines)
 
 
+def _doc_order(cls: type, declared: Any) -> tuple[bool, int]:
+    """Sort positional parameters first, then those of the class before those of its bases."""
+    ranks = [
+        rank
+        for rank, base in enumerate(cls.__mro__)
+        if declared.name in vars(base).get("__dataclass_fields__", ())
+    ]
+    return bool(declared.kw_only), ranks[-1]
+
+
 def _entry(declared: Any) -> str:
-    kinds = ", ".join(_kind(c) for c in declared.metadata["constraints"])
+    """Return the numpydoc entry of a parameter."""
+    constraints = declared.metadata["constraints"]
+    kinds = dict.fromkeys(kind for c in constraints for kind in _kinds(c))
+    *others, last = sorted(kinds, key=lambda kind: (kind == "None") - kind.startswith("{"))
+    kind = f"{', '.join(others)} or {last}" if others else last
     text = textwrap.indent(declared.metadata["doc"], "    ")
-    default = "" if declared.default is MISSING else f", default={declared.default!r}"
-    return f"{declared.name} : {kinds}{default}\n{text}"
+    default = "" if declared.default is MISSING else f", default={_shown(declared.default)}"
+    return f"{declared.name} : {kind}{default}\n{text}"
 
 
-def _kind(constraint: Any) -> str:
+def _shown(default: Any) -> str:
+    return "np.nan" if default is np.nan else repr(default)
+
+
+def _kinds(constraint: Any) -> list[str]:
+    """Return the types that a constraint allows, as numpydoc writes them."""
     named = {
-        "boolean": "bool",
-        "random_state": "int, RandomState instance",
-        "verbose": "int",
-        None: "None",
+        "boolean": ["bool"],
+        "random_state": ["int", "RandomState instance", "None"],
+        "verbose": ["int"],
+        None: ["None"],
     }
     if isinstance(constraint, (str, type(None))) and constraint in named:
         return named[constraint]
     if isinstance(constraint, type):
-        return constraint.__name__
+        return [constraint.__name__]
     if isinstance(constraint, StrOptions):
-        return "{" + ", ".join(f"'{name}'" for name in sorted(constraint.options)) + "}"
-    if isinstance(constraint, Interval):
-        return str(constraint).removeprefix("a").removeprefix("n").strip().replace(" the range", "")
-    return str(make_constraint(constraint))
+        return ["{" + ", ".join(f"'{name}'" for name in sorted(constraint.options)) + "}"]
+    if isinstance(constraint, MissingValues):
+        return ["int", "float", "str", "np.nan", "pandas.NA", "None"]
+    text = str(make_constraint(constraint)).replace(" the range", "")
+    return [text.removeprefix("an ").removeprefix("a ")]

@@ -1,4 +1,4 @@
-"""Bad input gets one clear sentence that says what, where and what to do, and loses nothing."""
+"""Bad input gets one clear sentence: what is wrong, where, and what to do, and loses nothing."""
 
 import numpy as np
 import pandas as pd
@@ -270,7 +270,7 @@ def test_magnitudes_whose_squares_leave_the_range(model, sheet, dtype, large, sm
 
 
 @BOTH
-def test_answers_that_do_not_fit_the_precision_asked_for(model, sheet):
+def test_results_beyond_the_range_of_their_dtype_are_refused(model, sheet):
     fitted = clone(model).fit(sheet * 1e25)
     X = (sheet * 1e25).astype(np.float32)
     assert np.isfinite(fitted.reconstruct(X)).all()
@@ -310,7 +310,7 @@ def test_log_loss_out_of_its_domain(sheet):
             {"architecture": MLP(), "activation": "relu"},
             "Both architecture and activation are given",
         ),
-        ({"architecture": "mlp"}, "'architecture' parameter of Autoencoder must be an object impl"),
+        ({"architecture": "mlp"}, "'architecture' parameter of Autoencoder must be an instance of"),
         (
             {"init": "pca", "loss": "log_loss"},
             "init='pca' requires a squared or absolute error .* Use init",

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 from sklearn.base import clone
 from skorch.callbacks import Callback
@@ -22,68 +24,66 @@ from skae import MLP, Autoencoder, FunctionArchitecture
 from skae._encoding import Decoder
 from skae._file_format import _parts, write
 from skae.training import _checkpoint
+from tests.tables import curve
+from tests.training.test_trainer import Noisy
+
+ROOT = Path(__file__).parent.parent
 
 FIT = """
 import sys
-import numpy as np
-from skae import Autoencoder, save
 from skae.training import _checkpoint
-from tests.conftest import curve
-from tests.training.test_trainer import Noisy
+from tests.test_checkpoint import fit_with_checkpoint
 
 _checkpoint.INTERVAL = 0
-X = curve(np.random.default_rng(0))
-model = Noisy(2, max_iter=40, random_state=0, checkpoint=sys.argv[1])
-model.fit(X)
-np.savez(sys.argv[2], curve=model.loss_curve_, best=model.best_epoch_, codes=model.transform(X),
-         **{k: v.numpy() for k, v in model.module_.state_dict().items()})
+fit_with_checkpoint(sys.argv[1])
 """
 
 
-def start(folder, name):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", FIT, f"{folder}/{name}", f"{folder}/{name}.npz"]
-    return subprocess.Popen(command, env=environment)
+def fit_with_checkpoint(path):
+    """Fit a model that draws noise, with a checkpoint after each epoch; return what it is."""
+    X = curve(np.random.default_rng(0))
+    model = Noisy(2, max_iter=40, random_state=0, checkpoint=path).fit(X)
+    weights = {k: v.numpy() for k, v in model.module_.state_dict().items()}
+    curves = {"loss": model.loss_curve_, "best": model.best_epoch_}
+    return weights | curves | {"codes": model.transform(X)}
 
 
-def result(folder, name):
-    with np.load(f"{folder}/{name}.npz") as file:
-        return dict(file)
+def start(path):
+    """Start the same fit in a process of its own, with as many threads as this one."""
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    return subprocess.Popen([sys.executable, "-c", FIT, path], cwd=ROOT, env=environment)
 
 
 SHORT = {"max_iter": 3, "early_stopping": False, "random_state": 0}
 KILLS = int(os.environ.get("SKAE_KILLS", "1"))
 
 
-def test_killed_at_any_moment_it_resumes_to_the_same_bits(tmp_path):
-    whole = start(tmp_path, "whole")
-    assert whole.wait() == 0
-    expected = result(tmp_path, "whole")
-    draw = random.Random(KILLS)
-    for kill in range(KILLS):
-        name = f"killed{kill}"
-        ended = 0
-        while ended != -signal.SIGKILL:  # it may have been done before
-            (tmp_path / name).unlink(missing_ok=True)
-            process = start(tmp_path, name)
-            while not (tmp_path / name).exists() and process.poll() is None:
-                time.sleep(0.001)
-            time.sleep(draw.uniform(0, 0.3))
-            process.send_signal(signal.SIGKILL)
-            ended = process.wait()
-            assert ended in (0, -signal.SIGKILL)
-        assert (tmp_path / name).exists()
-        again = start(tmp_path, name)
-        assert again.wait() == 0
-        found = result(tmp_path, name)
-        assert found.keys() == expected.keys()
-        for key, value in expected.items():
-            assert np.array_equal(found[key], value), key
-
-
 @pytest.fixture
 def every_epoch(monkeypatch):
     monkeypatch.setattr(_checkpoint, "INTERVAL", 0)
+
+
+@pytest.mark.usefixtures("every_epoch")
+def test_killed_at_any_moment_it_resumes_to_the_same_bits(tmp_path):
+    expected = fit_with_checkpoint(tmp_path / "whole")
+    draw = random.Random(KILLS)
+    for kill in range(KILLS):
+        path = tmp_path / f"killed{kill}"
+        ended = 0
+        while ended != -signal.SIGKILL:  # it may have been done before
+            path.unlink(missing_ok=True)
+            process = start(path)
+            while not path.exists() and process.poll() is None:
+                time.sleep(0.001)
+            time.sleep(draw.uniform(0, 0.2))
+            process.send_signal(signal.SIGKILL)
+            ended = process.wait()
+            assert ended in (0, -signal.SIGKILL)
+        assert path.exists()
+        found = fit_with_checkpoint(path)
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            assert np.array_equal(found[key], value), key
 
 
 @pytest.mark.usefixtures("every_epoch")
@@ -131,20 +131,20 @@ def test_the_file_of_another_fit_is_refused(sheet, tmp_path):
 
 
 @pytest.mark.usefixtures("every_epoch")
-def test_a_hole_is_not_the_mean(sheet, tmp_path):
+def test_a_missing_value_is_not_the_mean(sheet, tmp_path):
     first = Autoencoder(2, warm_start=True, **SHORT).fit(sheet)
     first.set_params(checkpoint=tmp_path / "c")
     second = copy.deepcopy(first)
-    holed = sheet.copy()
-    holed[7, 0] = first.mean_[0]
-    first.fit(holed)
-    holed[7, 0] = np.nan
+    X_missing = sheet.copy()
+    X_missing[7, 0] = first.mean_[0]
+    first.fit(X_missing)
+    X_missing[7, 0] = np.nan
     with pytest.raises(ValueError, match="other rows"):
-        second.fit(holed)
+        second.fit(X_missing)
 
 
 @pytest.mark.usefixtures("every_epoch")
-def test_fits_that_go_on_are_told_apart_by_what_they_go_on_from(sheet, tmp_path):
+def test_resumed_fits_are_distinguished_by_the_state_they_resume(sheet, tmp_path):
     first, second = (
         Autoencoder(2, learning_rate=rate, **SHORT)
         .fit(sheet)
@@ -163,7 +163,7 @@ class Counting(Callback):
 @pytest.mark.usefixtures("every_epoch")
 @pytest.mark.parametrize("random_state", [None, np.random.RandomState(3)])
 def test_what_does_not_make_another_fit(sheet, tmp_path, random_state):
-    """Neither a generator, which the file remembers, nor callbacks, nor how a recipe is given."""
+    """A generator, which the file holds, callbacks, and how the architecture is given."""
     factory = partial(network, width=3)
     networks = FunctionArchitecture(encoder=factory, decoder=factory)
     model = Autoencoder(2, architecture=networks, **SHORT | {"random_state": random_state})

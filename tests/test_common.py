@@ -25,7 +25,7 @@ from skae.base import BaseAutoencoder
 
 pytestmark = [
     pytest.mark.conformance,
-    # Small or random tables stay at PCA, or have fewer columns than the code; both are told.
+    # Small or random tables stay at PCA, or have fewer columns than the code: skae warns of both.
     pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning"),
 ]
 
@@ -105,10 +105,16 @@ def name_of(value):
     return name.__name__ if callable(name) else str(value).replace("\n", "")
 
 
+def marks_of(estimator):
+    """Leave to the full suite what repeats a class, and one whose fits are several of others."""
+    first = next(e for e in ESTIMATORS if type(e) is type(estimator))
+    slow = isinstance(estimator, skae.PooledEstimator) or estimator is not first
+    return [pytest.mark.full] if slow else []
+
+
 def checks():
     for estimator in ESTIMATORS:
-        # Each of its fits is several of others.
-        marks = [pytest.mark.full] if isinstance(estimator, skae.PooledEstimator) else []
+        marks = marks_of(estimator)
         for _, check in estimator_checks_generator(estimator, legacy=True):
             name = f"{name_of(estimator)}-{name_of(check)}"
             yield pytest.param(estimator, check, id=name, marks=marks)
@@ -128,7 +134,7 @@ def test_scikit_learn_check(default_dtype, estimator, check):
 @pytest.mark.parametrize(
     ("estimator", "check"),
     [
-        pytest.param(e, c, id=f"{name_of(e)}-{name_of(c)}")
+        pytest.param(e, c, id=f"{name_of(e)}-{name_of(c)}", marks=marks_of(e))
         for e in ESTIMATORS
         for c in EXTRA
         if hasattr(e, "transform") or c in FOR_ALL

@@ -128,7 +128,7 @@ def other_array(draw, array):
     return changed
 
 
-def answers(model, rows):
+def outputs(model, rows):
     """Ask a model for all that it can say of some rows."""
     for name in ("transform", "reconstruct", "score_samples", "predict", "p_values", "sample",
                  "feature_contributions", "get_feature_names_out"):  # fmt: skip
@@ -252,6 +252,6 @@ def test_whatever_is_wrong_with_a_file_is_said_in_one_sentence(files, tmp_path):
             assert error.__cause__ is None or is_ours(error.__cause__), repr(error.__cause__)
             continue
         n_loaded += 1
-        error = outcome(answers, model, rows)[1]
+        error = outcome(outputs, model, rows)[1]
         assert error is None or is_ours(error), structure
     assert 0 < n_loaded < MUTATIONS

@@ -1,8 +1,8 @@
-"""The guard in conftest.py does fail what changes global state."""
+"""The guard does fail what changes global state."""
 
 from pathlib import Path
 
-CONFTEST = Path(__file__).with_name("conftest.py")
+GUARD = Path(__file__).with_name("guard.py")
 CHANGES = {
     "torch generator": "torch.rand(1)",
     "torch default dtype": "torch.set_default_dtype(torch.float64)",
@@ -14,7 +14,7 @@ CHANGES = {
 
 
 def test_guard_fails_what_changes(pytester):
-    pytester.makeconftest(CONFTEST.read_text())
+    pytester.makeconftest(GUARD.read_text())
     tests = [f"def test_{i}():\n    {change}\n" for i, change in enumerate(CHANGES.values())]
     imports = "import random, warnings\nimport numpy as np\nimport torch\n"
     pytester.makepyfile(imports + "".join(tests) + "def test_good():\n    pass\n")

@@ -22,15 +22,19 @@ ESTIMATORS = [c for n in skae.__all__ if hasattr(c := getattr(skae, n), "get_par
 
 
 def pages():
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_submodules_are_imported_when_first_used():
+def test_in_a_new_process_submodules_are_lazy_and_the_first_fit_leaves_warning_filters():
+    """Torch's first optimiser imports what adds a filter."""
     script = """
-import sys, skae
-lazy = {"metrics", "inspection"}
+import sys, warnings, numpy as np, skae
+lazy = {"extension", "inspection", "metrics"}
 assert lazy <= set(dir(skae))
 assert not {f"skae.{name}" for name in lazy} & set(sys.modules)
+before = list(warnings.filters)
+skae.Autoencoder(1, max_iter=1, early_stopping=False).fit(np.eye(4))
+assert warnings.filters == before
 for name in lazy:
     assert getattr(skae, name) is sys.modules[f"skae.{name}"]
 """
@@ -82,6 +86,35 @@ def test_sdist_holds_what_the_pages_link_to(sdist):
     for page in pages():
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
             assert (sdist / page.parent.relative_to(ROOT) / link).is_file(), (page.name, link)
+
+
+def test_files_that_the_guide_for_contributors_names_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    names = set(re.findall(r"`((?:skae|tests|docs)/[\w/.]+)`", text)) - {
+        "skae/autoencoders/_my_variant.py",
+        "tests/autoencoders/test_my_variant.py",
+    }
+    assert len(names) > 20
+    assert not sorted(name for name in names if not (ROOT / name).exists())
+
+
+def test_guide_for_contributors_and_makefile_name_the_same_targets():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z]+):.* ## ", makefile, re.M))
+    phony = re.search(r"^\.PHONY: (.*)$", makefile, re.M)[1].split()
+    assert targets == set(phony)
+    text = "".join(page.read_text() for page in pages())
+    commands = {c for line in re.findall(r"\bmake ([a-z ]+)", text) for c in line.split()[:2]}
+    assert {"coverage", "lint", "types", "conformance", "lowest"} <= commands & targets
+
+
+@pytest.mark.parametrize("path", ["CITATION.cff", ".github/workflows/tests.yml"])
+def test_version_and_pythons_agree(path):
+    text = (ROOT / path).read_text()
+    classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    pythons = [c.rpartition(" ")[2] for c in classifiers if re.search(r" 3\.\d+$", c)]
+    expected = [f'"{p}"' for p in pythons] if "workflows" in path else [skae.__version__]
+    assert all(word in text for word in expected)
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")

@@ -69,10 +69,10 @@ def test_fitted_parts_move_with_the_whole(sheet, tmp_path):
         moved = skae.load(tmp_path / "model", device="cpu:0")
         assert moved.estimator.device == moved.estimator_.device == "cpu:0"
         assert not hasattr(moved, "device")
-    holed = np.where(np.arange(6) == 1, np.nan, sheet)
+    X_missing = np.where(np.arange(6) == 1, np.nan, sheet)
     skae.save(imputer, tmp_path / "model")
     again = skae.load(tmp_path / "model", device="auto")
-    np.testing.assert_allclose(again.transform(holed), imputer.transform(holed), rtol=1e-6)
+    np.testing.assert_allclose(again.transform(X_missing), imputer.transform(X_missing), rtol=1e-6)
 
 
 def test_what_cannot_be_written_is_named_and_the_former_file_stays(tmp_path):
@@ -274,8 +274,8 @@ def test_two_writers_do_not_disturb_each_other(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
-def answering(read, answers):
-    answers.append(read())
+def reading(read, outputs):
+    outputs.append(read())
 
 
 def test_reading_waits_for_no_thread_that_draws(sheet, tmp_path):
@@ -288,8 +288,8 @@ def test_reading_waits_for_no_thread_that_draws(sheet, tmp_path):
     )
     with seeded(0):
         for read in reads:
-            answers = []
-            thread = threading.Thread(target=answering, args=(read, answers), daemon=True)
+            outputs = []
+            thread = threading.Thread(target=reading, args=(read, outputs), daemon=True)
             thread.start()
             thread.join(timeout=60)
-            assert len(answers) == 1
+            assert len(outputs) == 1

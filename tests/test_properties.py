@@ -1,4 +1,4 @@
-"""Whatever the table: a sentence, or finite answers of the right shape and dtype."""
+"""Whatever the table: a sentence, or finite outputs of the right shape and dtype."""
 
 import os
 import traceback
@@ -47,7 +47,7 @@ sizes = st.sampled_from([1.0, *MAGNITUDES])
 
 @st.composite
 def tables(draw):
-    """Draw a small table: any dtype, layout, holes, and now and then something awful."""
+    """Draw a small table: any dtype, layout, missing values, and now and then something awful."""
     shape = draw(hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12))
     kind = draw(st.sampled_from(["calm", "calm", "scaled", "awful"]))
     dtype = draw(st.sampled_from(["f8", "f4", "i4", "u1", "?"]))
@@ -139,7 +139,7 @@ HOUSE = str(Path(skae.__file__).parent)
 
 
 def is_sentence(error, *, also=()):
-    """Tell whether an error was raised on purpose, not by what was given to numpy or torch."""
+    """Return whether an error was raised on purpose, not by what was given to numpy or torch."""
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1]
     ours = last.filename.startswith(HOUSE) and (last.line or "").startswith("raise")
@@ -148,7 +148,7 @@ def is_sentence(error, *, also=()):
 
 
 def attempt(function, *args, also=(), **kwargs):
-    """Return a finite answer, or None for a ValueError or TypeError that is a sentence.
+    """Return a finite output, or None for a ValueError or TypeError that is a sentence.
 
     Warnings are errors, but for those of skae. What goes wrong in the folders `also`, of an
     estimator that is not skae's, does not count.
@@ -159,15 +159,15 @@ def attempt(function, *args, also=(), **kwargs):
             warnings.filterwarnings("ignore", module=r"sklearn\.|scipy\.|numpy\.")
         warnings.simplefilter("ignore", AutoencoderWarning)
         try:
-            answer = function(*args, **kwargs)
+            output = function(*args, **kwargs)
         except (ValueError, TypeError) as error:
             if not is_sentence(error, also=also):
                 raise AssertionError("not a sentence") from error
             return None
-    for part in answer if isinstance(answer, tuple) else [answer]:
+    for part in output if isinstance(output, tuple) else [output]:
         if isinstance(part, (np.ndarray, float)) and np.asarray(part).dtype.kind == "f":
             assert np.isfinite(part).all()
-    return answer
+    return output
 
 
 def length(table):
@@ -191,7 +191,7 @@ BOOKKEEPING = {
 
 
 def public_methods(kind):
-    """Return the names of the methods that answer about rows."""
+    """Return the names of the methods that output about rows."""
     names = {n for n in dir(kind) if not n.startswith("_") and callable(getattr(kind, n))}
     return {n for n in names - BOOKKEEPING if not n.endswith("_request")}
 
@@ -247,7 +247,7 @@ def test_every_public_method_is_asked(kind):
 
 @quiet
 @given(model=models(), X=tables(), Y=tables(), data=st.data())
-def test_answers_are_finite_or_refused_with_a_sentence(model, X, Y, data):
+def test_outputs_are_finite_or_refused_with_a_sentence(model, X, Y, data):
     weight = data.draw(weights_for(X))
     in_chunks = data.draw(st.booleans())
     fitted = attempt(model.partial_fit if in_chunks else model.fit, X, sample_weight=weight)
@@ -261,19 +261,19 @@ def test_answers_are_finite_or_refused_with_a_sentence(model, X, Y, data):
     level = data.draw(st.sampled_from([None, 0.1, 0.3, 1e-300, np.nan]))
     for table, own in ((X, weight), (Y, None)):
         for name, ask in questions(model, level=level, weight=own).items():
-            answer = attempt(ask, table)
-            if answer is not None and name in SAMPLES:
-                assert answer.dtype in (np.float32, np.float64)
-                assert len(answer) == length(table)
-            if answer is not None and name == "transform":
-                assert answer.shape[1] == model.n_components_
+            output = attempt(ask, table)
+            if output is not None and name in SAMPLES:
+                assert output.dtype in (np.float32, np.float64)
+                assert len(output) == length(table)
+            if output is not None and name == "transform":
+                assert output.shape[1] == model.n_components_
     codes = data.draw(hnp.arrays(np.float64, (2, model.n_components_), elements=cells))
     attempt(model.inverse_transform, codes)
 
 
 @quiet
 @given(model=models(), X=tables(), Y=tables())
-def test_what_is_saved_answers_alike(model, X, Y, tmp_path_factory):
+def test_what_is_saved_gives_the_same_outputs(model, X, Y, tmp_path_factory):
     if attempt(model.fit, X) is None:
         return
     path = tmp_path_factory.mktemp("saved") / "model"
@@ -285,14 +285,14 @@ def test_what_is_saved_answers_alike(model, X, Y, tmp_path_factory):
 
 @quiet
 @given(X=tables(), Y=tables(), inner=st.none() | models(), data=st.data())
-def test_what_is_observed_stays_and_holes_are_filled(X, Y, inner, data):
+def test_what_is_observed_stays_and_missing_values_are_filled(X, Y, inner, data):
     options = {
         "missing_values": data.draw(st.sampled_from([np.nan, 0, -1.0])),
         "keep_empty_features": data.draw(st.booleans()),
         "clip": data.draw(st.booleans()),
     }
     if isinstance(inner, VariationalAutoencoder):
-        inner = None  # draws for each hole: slow
+        inner = None  # draws for each missing value: slow
     imputer = AutoencoderImputer(inner, max_iter=1, random_state=0, **options)
     if attempt(imputer.fit, X, sample_weight=data.draw(weights_for(X))) is None:
         assert not hasattr(imputer, "mean_")
@@ -334,8 +334,8 @@ def test_scores_of_outliers_are_finite_and_each_row_has_its_own(X, Y, inner, dat
             lambda table: detector.select_outliers(table, 0.5),
             detector.feature_contributions,
         ):
-            answer = attempt(ask, table)
-            assert answer is None or len(answer) == len(scores)
+            output = attempt(ask, table)
+            assert output is None or len(output) == len(scores)
         if scores is not None:
             assert set(attempt(detector.predict, table)) <= {-1, 1}
             alone = detector.score_samples(table[:1])
@@ -348,7 +348,7 @@ LINEAR = str(Path(sklearn.__file__).parent / "linear_model")
 
 @quiet
 @given(X=tables(), Y=tables(), data=st.data())
-def test_pooled_answers_are_finite(X, Y, data):
+def test_pooled_outputs_are_finite(X, Y, data):
     estimator = data.draw(st.sampled_from([LinearRegression(), Ridge(), LogisticRegression()]))
     labels = isinstance(estimator, LogisticRegression)
     elements = st.sampled_from([0, 1]) if labels else numbers
@@ -399,7 +399,7 @@ def test_pooled_intervals_are_finite(data):
 
 @quiet
 @given(X=tables(), mechanism=st.sampled_from(["mcar", "mar", "mnar", "monotone"]), data=st.data())
-def test_holes_leave_the_rest_of_the_table(X, mechanism, data):
+def test_missing_values_leave_the_rest_of_the_table(X, mechanism, data):
     fraction = data.draw(st.sampled_from([1e-300, 0.3, 0.9, 0.999, 1.0, 0.0, np.nan, np.inf]))
     X = dense(X)
     asked = attempt(lambda: [make_missing(X, mechanism, fraction, random_state=0)])
@@ -444,7 +444,7 @@ def test_numpys_numbers_are_numbers(rng):
         noise_level=np.float32(0.3), max_iter=np.int8(1), early_stopping=False
     ).fit(X)
     two = np.uint8(2)
-    for answer in (
+    for output in (
         lambda: vae.sample(two, random_state=two),
         lambda: vae.conditional_sample(X, two, random_state=two),
         lambda: vae.interpolate(X[0], X[1], two),
@@ -454,4 +454,4 @@ def test_numpys_numbers_are_numbers(rng):
         lambda: [make_missing(X, fraction=np.float32(0.3), random_state=two)],
         lambda: pool_estimates([1, 2], [1, 1], two, np.float32(0.5)),
     ):
-        assert attempt(answer) is not None
+        assert attempt(output) is not None

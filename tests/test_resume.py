@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 
 from skae import MLP, Autoencoder, FunctionArchitecture, LinearAutoencoder
-from tests.conftest import curve
+from tests.tables import curve
 
 PLAIN = {"schedule": "constant", "early_stopping": False, "random_state": 0}
 
@@ -31,7 +31,7 @@ def test_first_chunk_fixes_the_conditioning(sheet):
 
 
 def test_a_stream_of_chunks_ends_where_one_fit_of_them_does(rng):
-    X = curve(rng, n=2000)
+    X = curve(rng, n=1000)
     stream = Autoencoder(2, batch_size=50, **PLAIN)
     for _ in range(10):
         for chunk in np.split(X, 20):
@@ -217,7 +217,7 @@ def test_the_same_architecture_may_be_given_in_another_way(sheet):
 
 
 def test_a_row_at_the_mean_is_no_divergence(sheet):
-    """Beside its loss by the mean, which is zero, any loss is infinitely large."""
+    """Relative to its loss by the mean, which is zero, any loss is infinitely large."""
     model = Autoencoder(2, init="random", linear_shortcut=False, learning_rate=1e-9, **PLAIN)
     model.partial_fit(sheet)
     for _ in range(2):

@@ -25,12 +25,12 @@ VARIANTS = [
 every = pytest.mark.parametrize("model", VARIANTS, ids=lambda m: type(m).__name__)
 
 
-def answers(model, X):
+def outputs(model, X):
     return model.transform(X), model.reconstruct(X), model.score_samples(X)
 
 
 def assert_same(model, other, X):
-    for ours, theirs in zip(answers(model, X), answers(other, X), strict=True):
+    for ours, theirs in zip(outputs(model, X), outputs(other, X), strict=True):
         assert np.array_equal(ours, theirs)
 
 
@@ -59,7 +59,7 @@ def test_what_is_loaded_goes_on_as_what_was_saved(model, sheet, tmp_path):
 def test_sparse_rows_are_dense_rows(model, sheet):
     X = np.where(np.abs(sheet) < 0.3, 0, sheet)
     dense, rows = clone(model).fit(X), clone(model).fit(sparse.csr_array(X))
-    for ours, theirs in zip(answers(dense, X), answers(rows, sparse.csr_array(X)), strict=True):
+    for ours, theirs in zip(outputs(dense, X), outputs(rows, sparse.csr_array(X)), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
@@ -76,17 +76,17 @@ def test_a_checkpoint_goes_on_to_the_same_bits(model, sheet, tmp_path, monkeypat
 @every
 def test_what_is_set_after_the_fit_waits_for_the_next(model, sheet):
     fitted = clone(model).fit(sheet)
-    before = answers(fitted, sheet)
+    before = outputs(fitted, sheet)
     other = type(model)().get_params(deep=False)
     fitted.set_params(**{name: other[name] for name in fitted._fit_params})
-    for was, now in zip(before, answers(fitted, sheet), strict=True):
+    for was, now in zip(before, outputs(fitted, sheet), strict=True):
         assert np.array_equal(was, now)
 
 
 @every
-def test_holes_are_data(model, sheet, rng):
-    holed = np.where(rng.random(sheet.shape) < 0.2, np.nan, sheet)
-    holed[0] = np.nan
-    fitted = clone(model).fit(holed)
-    assert all(np.isfinite(answer).all() for answer in answers(fitted, holed))
-    assert fitted.score_samples(holed[:1])[0] == 0
+def test_missing_values_are_accepted(model, sheet, rng):
+    X_missing = np.where(rng.random(sheet.shape) < 0.2, np.nan, sheet)
+    X_missing[0] = np.nan
+    fitted = clone(model).fit(X_missing)
+    assert all(np.isfinite(output).all() for output in outputs(fitted, X_missing))
+    assert fitted.score_samples(X_missing[:1])[0] == 0

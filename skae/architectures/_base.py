@@ -3,10 +3,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
-from sklearn.base import BaseEstimator
 from torch import nn
 
 from skae._schema import Persistent
+from skae._sklearn_types import BaseEstimator
 
 
 class PretrainingStage(NamedTuple):

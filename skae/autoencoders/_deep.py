@@ -3,8 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sklearn.base import clone
-
+from skae._sklearn_types import clone
 from skae._warnings import warn
 from skae.architectures import ACTIVATION, HIDDEN_LAYER_SIZES, MLP, Architecture
 from skae.base import BaseAutoencoder

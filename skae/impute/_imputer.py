@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.callback import with_callbacks
 from sklearn.impute import MissingIndicator
 from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -20,6 +18,7 @@ from skae._composite import Composite
 from skae._dataframes import in_library_of
 from skae._numeric_input import as_table, check_names, check_restorable
 from skae._sklearn import MissingValues, _check_feature_names_in, _fit_context, _get_output_config
+from skae._sklearn_types import BaseEstimator, TransformerMixin, clone, with_callbacks
 from skae._validation import (
     check_count,
     check_sample_weight,

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from skae._schema import Check, array, persistent
+from skae._sklearn_types import BaseEstimator
 from skae.data import MAX_CHUNK_SIZE, gen_slices, subsample_evenly
 from skae.impute._table_encoder import blocks, is_grouping
 

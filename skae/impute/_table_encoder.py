@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 
 from skae._numeric_input import infinity_in
 from skae._schema import Check, array, instance, integer, persistent, sequence
+from skae._sklearn_types import BaseEstimator
 
 MOST = 50  # categories of a column that are told apart, the most frequent
 NUMBERS = ("floating", "integer")

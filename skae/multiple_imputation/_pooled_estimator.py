@@ -7,8 +7,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
-from sklearn.callback import with_callbacks
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import (
@@ -19,6 +17,7 @@ from sklearn.utils.validation import (
 from skae._composite import Composite
 from skae._schema import Check, instance, persistent
 from skae._sklearn import HasMethods, _fit_context, _raise_for_params, _routing_enabled
+from skae._sklearn_types import BaseEstimator, MetaEstimatorMixin, clone, with_callbacks
 from skae._validation import (
     check_sample_weight,
     random_state_of,

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from skae._schema import Check, integer, number
+from skae._sklearn_types import BaseEstimator
 from skae.base import BaseAutoencoder
 from skae.data import DataSource
 from skae.training import device_of

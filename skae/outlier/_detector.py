@@ -8,14 +8,13 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, OutlierMixin, clone
-from sklearn.callback import with_callbacks
 from sklearn.utils import Tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 
 from skae import _schema as schema
 from skae._composite import Composite
 from skae._sklearn import Interval, _fit_context, _raise_for_params, _routing_enabled
+from skae._sklearn_types import BaseEstimator, OutlierMixin, clone, with_callbacks
 from skae._validation import (
     check_finite_result,
     check_sample_weight,

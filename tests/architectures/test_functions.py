@@ -145,7 +145,7 @@ def test_tied_weights_are_one(sheet):
     assert np.array_equal(
         pickle.loads(pickle.dumps(model)).reconstruct(sheet), model.reconstruct(sheet)
     )
-    longer = Autoencoder(2, architecture=MLP((5, 4), tied=True), max_iter=200, random_state=0)
+    longer = Autoencoder(2, architecture=MLP((5, 4), tied=True), max_iter=100, random_state=0)
     assert longer.fit(sheet).score(sheet) > 0.5 * model.score(sheet)
 
 
@@ -163,7 +163,7 @@ def test_tied_weights_start_at_pca_where_the_activation_is_0_at_0(sheet):
 
 
 class Twice(Autoencoder):
-    """A variant whose encoder answers twice the code."""
+    """A variant whose encoder outputs twice the code."""
 
     def _layer_sizes(self, n_features):
         return super()._layer_sizes(n_features) | {"n_code": 2 * self.n_components_}

@@ -11,7 +11,7 @@ from skae import MLP, Autoencoder, AutoencoderWarning, ContractiveAutoencoder, F
 from skae.autoencoders._contractive import EXACT_UP_TO, with_squared_jacobian
 from skae.data import Batch, Random
 from skae.training import seeded, total_of
-from tests.conftest import curve
+from tests.tables import curve
 
 PLAIN = {"early_stopping": False, "random_state": 0, "max_iter": 5}
 
@@ -119,7 +119,7 @@ def test_the_penalty_contracts(rng):
 
 def test_codes_move_less_than_the_plain_ones_at_equal_error(rng):
     X = load_digits().data
-    X, test = X[:1300], X[1300:]
+    X, test = X[:600], X[1300:]
     noisy = test + 0.5 * X.std(axis=0) * rng.normal(size=test.shape)
     options = PLAIN | {"max_iter": 15}
     contractive = ContractiveAutoencoder(8, **options).fit(X)

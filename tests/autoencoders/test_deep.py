@@ -37,7 +37,7 @@ def test_flat_parameters_are_those_of_the_recipe(sheet):
 
 
 def test_textbook_network_has_no_linear_path(sheet):
-    model = Autoencoder(2, init="random", linear_shortcut=False, max_iter=150, random_state=0)
+    model = Autoencoder(2, init="random", linear_shortcut=False, max_iter=80, random_state=0)
     model.fit(sheet)
     assert model.module_.encoder_shortcut is None
     assert model.module_.decoder_shortcut is None
@@ -71,7 +71,7 @@ def test_one_nonlinear_layer_and_a_linear_output_do_not_beat_pca():
         linear_shortcut=False,
         early_stopping=False,
         learning_rate=1e-2,
-        max_iter=400,
+        max_iter=150,
         random_state=0,
     ).fit(X)
     assert pca_error * (1 - 1e-6) <= -model.score(X) < 1.3 * pca_error

@@ -8,7 +8,7 @@ from skae import MLP, Autoencoder, DenoisingAutoencoder
 from skae.autoencoders._corruption import NOISES, Columns
 from skae.autoencoders._linear_denoiser import best_linear
 from skae.data import Batch, Random
-from tests.conftest import curve
+from tests.tables import curve
 
 PLAIN = {"early_stopping": False, "random_state": 0, "max_iter": 5}
 ALL = sorted(NOISES)
@@ -97,7 +97,7 @@ def test_without_noise_it_is_the_plain_autoencoder(sheet, noise, init):
 @pytest.mark.parametrize("noise", ALL)
 def test_it_removes_noise_that_it_was_trained_on(rng, noise):
     X = curve(rng, n=1500)
-    model = DenoisingAutoencoder(noise=noise, max_iter=60, random_state=0).fit(X[:1000])
+    model = DenoisingAutoencoder(noise=noise, max_iter=30, random_state=0).fit(X[:1000])
     x = torch.from_numpy((X[1000:] - model.mean_) / model.scale_)
     y = spoilt(noise, x, 0.3).numpy() * model.scale_ + model.mean_
     cleaned = model.reconstruct(y)
@@ -114,7 +114,7 @@ def gaussian_table(rng, n=4000):
 
 @pytest.mark.parametrize(
     ("init", "max_iter", "per_feature"),
-    [("auto", 5, False), ("auto", 5, True), ("random", 40, True)],
+    [("auto", 5, False), ("auto", 5, True), ("random", 20, True)],
 )
 @pytest.mark.filterwarnings("ignore:No epoch of DenoisingAutoencoder had")
 def test_score_field_is_that_of_a_normal_distribution(rng, init, max_iter, per_feature):

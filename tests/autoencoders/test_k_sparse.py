@@ -174,7 +174,7 @@ def test_silent_units_are_revived(digits, monkeypatch):
     dead = []
     for weight in (0.0, 1 / 32):
         monkeypatch.setattr("skae.autoencoders._k_sparse.REVIVAL", weight)
-        model = Sleepers(100, n_nonzero_coefs=5, max_iter=60, **PLAIN)
+        model = Sleepers(100, n_nonzero_coefs=5, max_iter=30, **PLAIN)
         dead.append(model.fit(digits).n_dead_)
     assert dead[0] >= 50
     assert dead[1] < 25

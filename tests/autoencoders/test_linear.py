@@ -44,7 +44,9 @@ def assert_codes_are_projections(linear, X):
     np.testing.assert_allclose(W @ W.T, np.eye(len(W)), atol=1e-6)
 
 
-@pytest.mark.parametrize(("k", "max_iter"), [(8, 1000), (32, 2000)])
+@pytest.mark.parametrize(
+    ("k", "max_iter"), [(8, 1000), pytest.param(32, 2000, marks=pytest.mark.full)]
+)
 def test_training_finds_the_principal_subspace(digits, k, max_iter):
     train, test = digits[0][:400], digits[1]
     linear = LinearAutoencoder(k, init="random", max_iter=max_iter, random_state=0).fit(train)

@@ -131,7 +131,7 @@ def test_the_penalty_makes_codes_sparse_and_not_just_small(digits, penalty):
 
 @pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning")  # of the plain wide code
 def test_more_zeros_than_the_plain_code_at_equal_error(digits):
-    train, test = digits[:1300], digits[1300:]
+    train, test = digits[:700], digits[1300:]
     sparse = SparseAutoencoder(**PLAIN | {"max_iter": 30}).fit(train)
     error = -sparse.score(test)
     for epochs in range(6, 30, 2):

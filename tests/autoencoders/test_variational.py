@@ -63,13 +63,24 @@ def test_it_starts_as_probabilistic_pca(name, k):
 @pytest.mark.filterwarnings("ignore:No epoch of VariationalAutoencoder had")
 @pytest.mark.parametrize(
     ("name", "init"),
-    [("digits", "random"), ("china", "random"), ("flower", "random"), ("flower", "pca")],
+    [
+        pytest.param("digits", "random", marks=pytest.mark.full),
+        pytest.param("china", "random", marks=pytest.mark.full),
+        pytest.param("flower", "random", marks=pytest.mark.full),
+        ("flower", "pca"),
+    ],
 )
 def test_a_linear_one_becomes_probabilistic_pca(name, init):
     X = REAL[name]()
     vae = VariationalAutoencoder(4, init=init, **LINEAR, random_state=0).fit(X)
     assert vae.n_iter_ > 10
     assert vae.score(X) == pytest.approx(PCA(4).fit(X).score(X), abs=0.01 * X.shape[1])
+
+
+def test_a_linear_one_becomes_probabilistic_pca_soon_at_a_high_learning_rate(digits):
+    steps = {"learning_rate": 0.02, "batch_size": 64, "max_iter": 30}
+    vae = VariationalAutoencoder(4, init="random", **LINEAR, **steps, random_state=0).fit(digits)
+    assert vae.score(digits) == pytest.approx(PCA(4).fit(digits).score(digits), abs=0.01 * 64)
 
 
 def test_rows_of_more_columns_start_there_too():
@@ -179,8 +190,7 @@ def test_no_warm_up_may_be_an_integer(rng):
 def test_no_epoch_of_the_warm_up_is_the_best(digits):
     vae = VariationalAutoencoder(3, warm_up=0.5, max_iter=10, init="random", random_state=0)
     vae.fit(digits)
-    assert vae.best_epoch_ == 0 or vae.best_epoch_ > 5
-    assert vae.n_iter_ >= 6
+    assert vae.best_epoch_ > 5
 
 
 def test_units_of_the_score(digits):
@@ -229,7 +239,7 @@ def test_other_likelihoods_are_probabilities(likelihood):
     """Of a model without a code, the bound is the log probability, which scipy knows."""
     rng = np.random.default_rng(0)
     X = (rng.random((300, 4)) < 0.3) if likelihood == "bernoulli" else rng.poisson(3.0, (300, 4))
-    vae = VariationalAutoencoder(1, likelihood=likelihood, beta=20.0, **PLAIN | {"max_iter": 100})
+    vae = VariationalAutoencoder(1, likelihood=likelihood, beta=20.0, **PLAIN | {"max_iter": 50})
     with pytest.warns(AutoencoderWarning, match="posterior has collapsed"):
         vae.fit(X)
     mean = vae.reconstruct(X)
@@ -327,7 +337,7 @@ def test_draws_have_the_conditional_moments(plane):
 @pytest.mark.parametrize("likelihood", ["bernoulli", "poisson"])
 def test_holes_in_counts_and_chances(likelihood):
     rng = np.random.default_rng(0)
-    rate = np.exp(rng.normal(size=(500, 1)) + np.zeros(5))
+    rate = np.exp(rng.normal(size=(300, 1)) + np.zeros(5))
     X = (
         (rate > rng.exponential(size=rate.shape))
         if likelihood == "bernoulli"
@@ -381,7 +391,7 @@ def test_draws_are_in_opposite_pairs():
 
 
 def test_a_collapsed_posterior_is_told(digits):
-    vae = VariationalAutoencoder(3, beta=1000.0, init="random", **PLAIN | {"max_iter": 30})
+    vae = VariationalAutoencoder(3, beta=1000.0, init="random", **PLAIN | {"max_iter": 10})
     with pytest.warns(AutoencoderWarning, match=r"has collapsed.*beta.*warm_up.*free_bits"):
         vae.fit(digits)
     assert vae.n_active_ == 0

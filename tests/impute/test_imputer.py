@@ -128,11 +128,11 @@ def test_only_hidden_cells_count_in_training(fitted):
 
 
 def test_values_are_told_by_their_quantiles():
-    rows = skae.training.InMemoryDataset(torch.arange(13.0)[:, None], None, torch.ones(13))
+    rows = skae.data.InMemoryDataset(torch.arange(13.0)[:, None], None, torch.ones(13))
     low, width = bins(rows, 4)
     np.testing.assert_allclose(low, [[0, 3, 6, 9]])
     np.testing.assert_allclose(width, [[3, 3, 3, 3]])
-    same = skae.training.InMemoryDataset(torch.tensor([[1.0]] * 12 + [[2.0]]), None, torch.ones(13))
+    same = skae.data.InMemoryDataset(torch.tensor([[1.0]] * 12 + [[2.0]]), None, torch.ones(13))
     assert torch.isinf(bins(same, 4)[1]).sum() == 3
 
 

@@ -14,7 +14,7 @@ from skae import (
     VariationalAutoencoder,
 )
 from skae.inspection import intrinsic_dimension, jacobian, tangent_basis
-from tests.conftest import curve
+from tests.tables import curve
 
 PLAIN = {"early_stopping": False, "random_state": 0, "max_iter": 20}
 ALL = [
