@@ -116,7 +116,7 @@ def exact_up_to(monkeypatch):
     def patch(n):
         for module in (_principal_axes, _n_components):
             monkeypatch.setattr(module, "EXACT_UP_TO", n)
-        monkeypatch.setattr(_n_components, "FEW", 3)
+        monkeypatch.setattr(_n_components, "INITIAL_COMPONENTS", 3)
 
     return patch
 
@@ -207,4 +207,4 @@ def test_the_seed_does_not_change_what_a_share_stands_for(exact_up_to, rng):
 @EVERY_VARIANT
 def test_documented(variant):
     doc = inspect.getdoc(type(variant))
-    assert "share of the variance: as many components as" in " ".join(doc.split())
+    assert "fraction of the variance: as many components as" in " ".join(doc.split())
