@@ -5,7 +5,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LinearRegression
 
 from skae import MLP, Autoencoder, DenoisingAutoencoder
-from skae.autoencoders._corruption import NOISES, Columns
+from skae.autoencoders._corruption import NOISES, ColumnStatistics
 from skae.autoencoders._linear_denoiser import best_linear
 from skae.data import Batch, Random
 from tests.conftest import curve
@@ -15,7 +15,7 @@ ALL = sorted(NOISES)
 
 
 def columns_of(x):
-    return Columns(x.std(0, correction=0), x.var(0, correction=0), x.amin(0), x.amax(0))
+    return ColumnStatistics(x.std(0, correction=0), x.var(0, correction=0), x.amin(0), x.amax(0))
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_swap_draws_rows_by_weight(rng):
     x = torch.from_numpy(rng.normal(size=(4, 3)))
     weight = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float64)
     batch = Batch(x, None, weight, torch.ones(()), random=Random(0, x))
-    y = NOISES["swap"].instead(batch, columns_of(x))
+    y = NOISES["swap"].replacement(batch, columns_of(x))
     torch.testing.assert_close(y, x[:1].expand(4, 3))
 
 
@@ -217,7 +217,7 @@ def test_swap_leaves_a_cell_where_the_other_row_has_a_hole(rng):
     observed = torch.from_numpy((rng.random((60, 3)) > 0.5).astype(float))
     weight = torch.ones(60).double()
     batch = Batch(x * observed, observed, weight, torch.ones(()), random=Random(0, x))
-    y = NOISES["swap"].instead(batch, columns_of(x))
+    y = NOISES["swap"].replacement(batch, columns_of(x))
     for j in range(3):
         known = observed[:, j] > 0
         assert set(y[known, j].tolist()) <= set(x[known, j].tolist())
@@ -248,7 +248,7 @@ def test_codes_do_not_depend_on_the_units(sheet):
     ("parameters", "message"),
     [
         ({"noise": "rain"}, "The 'noise' parameter .* among .*'gaussian'"),
-        ({"noise": "masking", "noise_level": 1.5}, r"share in \[0, 1\].* got 1.5"),
+        ({"noise": "masking", "noise_level": 1.5}, r"fraction in \[0, 1\].* got 1.5"),
         ({"noise_level": (0.5, 0.1)}, r"the lower first; got \(0.5, 0.1\)"),
         ({"noise_level": (0.1, 0.2, 0.3)}, "or two such numbers"),
         ({"noise_level": (0.0, np.inf)}, "noise_level of gaussian noise must be a number"),

@@ -181,7 +181,7 @@ def test_bad_parameters_are_named(sheet):
         SparseAutoencoder(penalty="kl", target_activation=1.5).fit(sheet)
     with pytest.raises(ValueError, match="init='pca' requires .* got the code of a Sparse"):
         SparseAutoencoder(init="pca", linear_shortcut=True).fit(sheet)
-    with pytest.raises(ValueError, match="unit_norm forbids"):
+    with pytest.raises(ValueError, match="unit_norm does not allow"):
         Autoencoder(2, architecture=MLP(unit_norm="l2")).fit(sheet)
 
 

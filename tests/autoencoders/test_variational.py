@@ -421,7 +421,7 @@ def test_outliers_have_scores(digits):
     [
         ({"likelihood": "bernoulli"}, r"'bernoulli' needs values in \[0, 1\].*'gaussian'"),
         ({"likelihood": "student"}, "The 'likelihood' parameter"),
-        ({"objective": "iwae"}, "set n_draws to 2 or more .*got n_draws=1"),
+        ({"objective": "iwae"}, "set n_draws to at least 2.*got n_draws=1"),
         ({"variance": 1e-50}, "variance=1e-50 is .* times the columns' mean variance"),
         ({"objective": "iwae", "beta": 2.0}, "without beta, free_bits and warm_up.*got beta=2.0"),
         ({"objective": "iwae", "warm_up": 0.3}, "got.*warm_up=0.3"),
@@ -497,7 +497,7 @@ def test_rows_far_away_are_refused_and_draws_have_the_rows_dtype(sheet, dtype):
     for ask in (vae.conditional_sample, vae.conditional_mean, vae.posterior):
         with pytest.raises(ValueError, match="is so far from the training rows"):
             ask(X)
-    with pytest.raises(ValueError, match="exceeds the memory; ask for fewer"):
+    with pytest.raises(ValueError, match="exceeds the memory; lower n_"):
         vae.sample(10**30)
-    with pytest.raises(ValueError, match="exceeds the memory; ask for fewer"):
+    with pytest.raises(ValueError, match="exceeds the memory; lower n_"):
         vae.interpolate(sheet[0], sheet[1], 10**30)
