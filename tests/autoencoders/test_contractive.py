@@ -133,16 +133,18 @@ def test_codes_move_less_than_the_plain_ones_at_equal_error(rng):
     moved = []
     for model in (plain, contractive):
         Z = model.transform(test)
-        away = ((model.transform(noisy) - Z) ** 2).mean(axis=0).sum()
-        moved.append(np.sqrt(away / Z.var(axis=0).sum()))
+        distance = ((model.transform(noisy) - Z) ** 2).mean(axis=0).sum()
+        moved.append(np.sqrt(distance / Z.var(axis=0).sum()))
     assert moved[1] < 0.98 * moved[0]
 
 
 @pytest.mark.parametrize("k", [2, 6])
 def test_layers_that_draw(sheet, k):
     """Where the penalty is exact and where it is estimated."""
-    recipe = FunctionArchitecture(encoder=with_dropout, decoder=partial(nn.Linear, bias=False))
-    model = ContractiveAutoencoder(k, architecture=recipe, init="random", **PLAIN)
+    architecture = FunctionArchitecture(
+        encoder=with_dropout, decoder=partial(nn.Linear, bias=False)
+    )
+    model = ContractiveAutoencoder(k, architecture=architecture, init="random", **PLAIN)
     with pytest.warns(AutoencoderWarning, match="not constrained"):
         assert np.isfinite(model.fit(sheet).score(sheet))
 

@@ -68,7 +68,7 @@ def test_a_share_is_the_fit_with_the_number_it_stands_for(variant, wine):
 
 
 @EVERY_VARIANT
-def test_a_fit_that_goes_on_keeps_its_number(variant, wine, rng):
+def test_a_resumed_fit_keeps_its_number(variant, wine, rng):
     narrow = wine.mean(0) + np.abs(rng.normal(size=(50, 1))) * wine.std(0)
     model = clone(variant).set_params(n_components=0.9999, warm_start=True)
     model.partial_fit(wine)

@@ -59,7 +59,7 @@ def test_rows_in_a_file_are_rows_in_memory(model, counts, dtype, order, tmp_path
     same(dense, again, X, file)
 
 
-def test_a_file_with_holes(counts, tmp_path, rng):
+def test_a_file_with_missing_values(counts, tmp_path, rng):
     X = np.where(rng.random(counts.shape) < 0.2, np.nan, counts)
     X[7] = np.nan
     weight = rng.integers(0, 3, len(X)).astype(float)
@@ -88,13 +88,13 @@ def test_rows_that_stay_are_never_read_at_once(counts, tmp_path, monkeypatch):
         assert not isinstance(table, sparse.csr_array) or max(read) <= 50
 
 
-@pytest.mark.parametrize("holes", [False, True])
-def test_axes_of_wide_rows_that_stay(rng, monkeypatch, holes, tmp_path):
+@pytest.mark.parametrize("has_missing", [False, True])
+def test_axes_of_wide_rows_that_stay(rng, monkeypatch, has_missing, tmp_path):
     monkeypatch.setattr(_principal_axes, "EXACT_UP_TO", 10)
     X = sparse.random_array((200, 40), density=0.2, random_state=rng).toarray() * np.geomspace(
         1, 0.1, 40
     )
-    if holes:
+    if has_missing:
         X[3, 4] = np.nan
     filled = np.where(np.isnan(X), np.nanmean(X, axis=0), X)
     exact = PCA(3, svd_solver="full").fit(filled).components_
