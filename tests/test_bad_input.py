@@ -258,7 +258,7 @@ def test_too_little(model, sheet):
 
 @BOTH
 def test_nothing_varies(model):
-    refused(model, np.full((9, 3), 0.1), "X is constant: .* pass rows that vary")
+    refused(model, np.full((9, 3), 0.1), "X is constant: .* pass samples that vary")
 
 
 @BOTH

@@ -132,20 +132,22 @@ def test_offset_costs_nothing_in_float64(autoencoder, sheet):
     assert offset.score(sheet + 1e6) == pytest.approx(plain.score(sheet), rel=1e-3)
 
 
-# Promise 3: holes are data.
+# Promise 3: missing values are data.
 
 
 @BOTH
-def test_holes_are_seen_as_the_mean_and_not_counted(autoencoder, sheet, rng):
-    holed = np.where(rng.random(sheet.shape) < 0.2, np.nan, sheet)
-    autoencoder = clone(autoencoder).fit(holed)
-    filled = np.where(np.isnan(holed), autoencoder.mean_, holed)
-    np.testing.assert_allclose(autoencoder.mean_, np.nanmean(holed, axis=0))
-    np.testing.assert_allclose(autoencoder.transform(holed), autoencoder.transform(filled))
-    x_hat = autoencoder.reconstruct(holed)
+def test_missing_values_are_replaced_by_the_mean_and_ignored_by_losses(autoencoder, sheet, rng):
+    X_missing = np.where(rng.random(sheet.shape) < 0.2, np.nan, sheet)
+    autoencoder = clone(autoencoder).fit(X_missing)
+    filled = np.where(np.isnan(X_missing), autoencoder.mean_, X_missing)
+    np.testing.assert_allclose(autoencoder.mean_, np.nanmean(X_missing, axis=0))
+    np.testing.assert_allclose(autoencoder.transform(X_missing), autoencoder.transform(filled))
+    x_hat = autoencoder.reconstruct(X_missing)
     assert np.isfinite(x_hat).all()
     np.testing.assert_allclose(
-        autoencoder.score_samples(holed), -np.nanmean((x_hat - holed) ** 2, axis=1), rtol=1e-6
+        autoencoder.score_samples(X_missing),
+        -np.nanmean((x_hat - X_missing) ** 2, axis=1),
+        rtol=1e-6,
     )
 
 
@@ -266,9 +268,9 @@ def test_weight_moves_the_fit_to_the_heavy_rows(sheet, rng):
     model = Autoencoder(2, max_iter=30, random_state=0)
     on_sheet = clone(model).fit(X, sample_weight=heavy).score(sheet)
     alone = clone(model).fit(sheet).score(sheet)
-    alike = clone(model).fit(X).score(sheet)
+    unweighted = clone(model).fit(X).score(sheet)
     assert on_sheet == pytest.approx(alone, rel=0.5)
-    assert alike < 3 * on_sheet
+    assert unweighted < 3 * on_sheet
 
 
 # Promise 7: best epoch.
@@ -335,11 +337,11 @@ def test_set_params_after_fit_breaks_nothing(autoencoder, sheet):
         assert len(model.get_feature_names_out()) == 2
 
 
-def test_changing_the_recipe_after_fit_breaks_nothing(sheet):
-    recipe = MLP((4,))
-    model = Autoencoder(2, architecture=recipe, max_iter=2, early_stopping=False).fit(sheet)
+def test_changing_the_architecture_after_fit_breaks_nothing(sheet):
+    architecture = MLP((4,))
+    model = Autoencoder(2, architecture=architecture, max_iter=2, early_stopping=False).fit(sheet)
     codes = model.transform(sheet)
-    recipe.set_params(hidden_layer_sizes=(9, 9))
+    architecture.set_params(hidden_layer_sizes=(9, 9))
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).transform(sheet), codes)
 
 
@@ -372,7 +374,7 @@ def test_reconstruction_is_the_inverse_of_the_code(autoencoder, sheet):
 
 @pytest.mark.parametrize("learning_rate", [1e2, 1e6])
 @pytest.mark.parametrize("early_stopping", [True, False])
-def test_divergence_is_told_and_leaves_nothing(sheet, learning_rate, early_stopping):
+def test_divergence_raises_and_leaves_nothing(sheet, learning_rate, early_stopping):
     model = Autoencoder(2, learning_rate=learning_rate, early_stopping=early_stopping)
     with pytest.raises(ValueError, match=r"diverged in epoch \d+: .* lower learning_rate \(now 1"):
         model.fit(sheet)

@@ -21,24 +21,24 @@ SHORT = {"max_iter": 4, "early_stopping": False, "random_state": 0}
 
 
 class Recorder:
-    """A callback that notes what it is told, and stops after some epochs."""
+    """A callback that records its events, and stops after some epochs."""
 
     def __init__(self, stop_after=None):
-        self.told = []
+        self.events = []
         self.stop_after = stop_after
 
     def setup(self, estimator, context):
-        self.told.append("setup")
+        self.events.append("setup")
 
     def teardown(self, estimator, context):
-        self.told.append("teardown")
+        self.events.append("teardown")
 
     def on_fit_task_begin(self, estimator, context):
-        self.told.append(f"{context.task_name} begins")
+        self.events.append(f"{context.task_name} begins")
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator, X):
         assert np.isfinite(fitted_estimator.transform(X)).all()
-        self.told.append(f"{context.task_name} ends")
+        self.events.append(f"{context.task_name} ends")
         return context.task_name == "epoch" and context.task_id + 1 == self.stop_after
 
 
@@ -46,7 +46,7 @@ def test_each_epoch_is_a_task_of_the_fit(sheet):
     recorder = Recorder()
     Autoencoder(2, **SHORT).set_callbacks(recorder).fit(sheet)
     epochs = ["epoch begins", "epoch ends"] * 4
-    assert recorder.told == ["setup", "fit begins", *epochs, "fit ends", "teardown"]
+    assert recorder.events == ["setup", "fit begins", *epochs, "fit ends", "teardown"]
 
 
 def test_a_callback_can_stop_the_fit(sheet):
@@ -68,7 +68,7 @@ def test_callbacks_are_taken_leave_of_when_a_fit_fails(sheet):
     model = Autoencoder(2, learning_rate=1e6, **SHORT).set_callbacks(recorder)
     with pytest.raises(ValueError, match="diverged"):
         model.fit(sheet)
-    assert recorder.told[-1] == "teardown"
+    assert recorder.events[-1] == "teardown"
     assert not [name for name in vars(model) if name.endswith("_") or "callback_fit" in name]
 
 
@@ -156,4 +156,4 @@ def test_skorchs_callbacks_can_be_disabled(sheet, capsys):
     model = Autoencoder(2, verbose=1, net_params={"callbacks": "disable"}, **SHORT)
     model.set_callbacks(recorder).fit(sheet)
     assert capsys.readouterr().out == ""
-    assert recorder.told.count("epoch ends") == 4, "scikit-learn's are not"
+    assert recorder.events.count("epoch ends") == 4, "scikit-learn's are not"

@@ -131,20 +131,20 @@ def test_the_file_of_another_fit_is_refused(sheet, tmp_path):
 
 
 @pytest.mark.usefixtures("every_epoch")
-def test_a_hole_is_not_the_mean(sheet, tmp_path):
+def test_a_missing_value_is_not_the_mean(sheet, tmp_path):
     first = Autoencoder(2, warm_start=True, **SHORT).fit(sheet)
     first.set_params(checkpoint=tmp_path / "c")
     second = copy.deepcopy(first)
-    holed = sheet.copy()
-    holed[7, 0] = first.mean_[0]
-    first.fit(holed)
-    holed[7, 0] = np.nan
+    X_missing = sheet.copy()
+    X_missing[7, 0] = first.mean_[0]
+    first.fit(X_missing)
+    X_missing[7, 0] = np.nan
     with pytest.raises(ValueError, match="other samples"):
-        second.fit(holed)
+        second.fit(X_missing)
 
 
 @pytest.mark.usefixtures("every_epoch")
-def test_fits_that_go_on_are_told_apart_by_what_they_go_on_from(sheet, tmp_path):
+def test_resumed_fits_are_distinguished_by_their_start(sheet, tmp_path):
     first, second = (
         Autoencoder(2, learning_rate=rate, **SHORT)
         .fit(sheet)
@@ -163,7 +163,7 @@ class Counting(Callback):
 @pytest.mark.usefixtures("every_epoch")
 @pytest.mark.parametrize("random_state", [None, np.random.RandomState(3)])
 def test_what_does_not_make_another_fit(sheet, tmp_path, random_state):
-    """Neither a generator, which the file remembers, nor callbacks, nor how a recipe is given."""
+    """Neither the generator, which is in the file, nor callbacks identify a fit."""
     factory = partial(network, width=3)
     networks = FunctionArchitecture(encoder=factory, decoder=factory)
     model = Autoencoder(2, architecture=networks, **SHORT | {"random_state": random_state})

@@ -144,7 +144,7 @@ def test_cross_validation_is_stopped(sheet):
 
 
 def test_at_any_moment_a_composite_is_whole_or_as_it_was(sheet):
-    holed = np.where(np.arange(sheet.size).reshape(sheet.shape) % 7 == 3, np.nan, sheet)
+    X_missing = np.where(np.arange(sheet.size).reshape(sheet.shape) % 7 == 3, np.nan, sheet)
     target = sheet[:, 0].copy()
     short = {"max_iter": 2, "early_stopping": False}
     models = [
@@ -157,21 +157,23 @@ def test_at_any_moment_a_composite_is_whole_or_as_it_was(sheet):
     for i in range(INTERRUPTS):
         model = clone(models[i % len(models)])
         begin = time.monotonic()
-        clone(model).fit(holed, target)
+        clone(model).fit(X_missing, target)
         wait = draw.uniform(0, time.monotonic() - begin)
         before = state(model)
         timer = threading.Timer(wait, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()
         try:
             try:
-                model.fit(holed, target)
+                model.fit(X_missing, target)
                 ended = "whole"
             finally:
                 timer.join()  # the interrupt may come here
         except KeyboardInterrupt:
             ended = "whole" if hasattr(model, "n_features_in_") else "stopped"
         if ended == "whole":
-            model.score_samples(holed) if hasattr(model, "score_samples") else model.get_params()
+            model.score_samples(X_missing) if hasattr(
+                model, "score_samples"
+            ) else model.get_params()
         elif type(model).__module__.startswith("skae"):
             assert state(model) == before
         _interrupts._last = -np.inf
