@@ -8,13 +8,13 @@ of the docstring, inherited declarations included::
     class Ridge(BaseEstimator):
         \"\"\"Least squares with a penalty.
 
-Parameters
-----------
+        Parameters
+        ----------
         {parameters}
         \"\"\"
 
         alpha: float = param(NON_NEGATIVE, default=1.0, doc="Weight of the penalty.")
-"""
+"""  # noqa: D214, D215  an example within the docstring
 
 from __future__ import annotations
 
@@ -99,25 +99,28 @@ def splice(doc: str, **parts: str) -> str:
 
 
 def _entry(declared: Any) -> str:
-    kinds = ", ".join(_kind(c) for c in declared.metadata["constraints"])
+    kinds = [kind for c in declared.metadata["constraints"] for kind in _kinds(c)]
+    kinds.sort(key="None".__eq__)  # None is last
+    types = " or ".join(filter(None, (", ".join(kinds[:-1]), kinds[-1])))
     text = textwrap.indent(declared.metadata["doc"], "    ")
     default = "" if declared.default is MISSING else f", default={declared.default!r}"
-    return f"{declared.name} : {kinds}{default}\n{text}"
+    return f"{declared.name} : {types}{default}\n{text}"
 
 
-def _kind(constraint: Any) -> str:
+def _kinds(constraint: Any) -> list[str]:
+    """Return the types that a constraint allows, as in the docstrings of scikit-learn."""
     named = {
-        "boolean": "bool",
-        "random_state": "int, RandomState instance",
-        "verbose": "int",
-        None: "None",
+        "boolean": ["bool"],
+        "random_state": ["int", "RandomState instance", "None"],
+        "verbose": ["int"],
+        None: ["None"],
     }
     if isinstance(constraint, (str, type(None))) and constraint in named:
         return named[constraint]
     if isinstance(constraint, type):
-        return constraint.__name__
+        return [constraint.__name__]
     if isinstance(constraint, StrOptions):
-        return "{" + ", ".join(f"'{name}'" for name in sorted(constraint.options)) + "}"
-    if isinstance(constraint, Interval):
-        return str(constraint).removeprefix("a").removeprefix("n").strip().replace(" the range", "")
-    return str(make_constraint(constraint))
+        names = ", ".join(f"'{name}'" for name in sorted(constraint.options))
+        return [names if len(constraint.options) == 1 else f"{{{names}}}"]
+    text = str(make_constraint(constraint))
+    return [text.removeprefix("an ").removeprefix("a ").replace(" in the range", " in")]
