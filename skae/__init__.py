@@ -49,7 +49,7 @@ __all__ = [
 
 _LAZY_SUBMODULES = ("extension", "inspection", "metrics")
 
-# Hidden from type checkers, which would take every name for an attribute of skae.
+# Hidden from type checkers, which would otherwise accept any attribute of skae.
 if not TYPE_CHECKING:
 
     def __getattr__(name):

@@ -1,4 +1,4 @@
-"""DataFrames of other libraries, such as polars: as DataFrames of pandas, and back."""
+"""Conversion of DataFrames of other libraries, such as polars, to pandas and back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy import sparse
 
 
 def _narwhals_frame(X: Any) -> Any:
-    """Return narwhals's view of a DataFrame of another library than pandas, else None."""
+    """Return the narwhals DataFrame of one from a library other than pandas, else None."""
     if isinstance(X, (np.ndarray, list, tuple, pd.DataFrame, pd.Series)) or sparse.issparse(X):
         return None
     import narwhals.stable.v2 as nw  # a dependency of scikit-learn
@@ -26,16 +26,16 @@ def _narwhals_frame(X: Any) -> Any:
 
 
 def to_pandas(X: Any) -> Any:
-    """Return a DataFrame of another library as one of pandas, anything else as it is."""
+    """Return a DataFrame of another library as one of pandas, anything else unchanged."""
     if (frame := _narwhals_frame(X)) is None:
         return X
     return pd.DataFrame({name: _pandas_column(frame[name]) for name in frame.columns})
 
 
 def _pandas_column(series: Any) -> Any:
-    """Return a column in a dtype of pandas that holds its values and what is missing.
+    """Return a column in a dtype of pandas that represents its values and missing values.
 
-    The libraries' own conversions need pyarrow, or make floats of integers.
+    The conversions of the libraries need pyarrow, or turn integers into floats.
     """
     import narwhals.stable.v2 as nw
 
@@ -43,9 +43,9 @@ def _pandas_column(series: Any) -> Any:
     if dtype.is_float():
         return series.to_numpy()
     values, missing = series.to_list(), series.is_null().to_numpy()
-    if dtype.is_integer() and hasattr(pd, f"{dtype}Dtype"):  # not of 128 bits
-        known = np.array([value or 0 for value in values], dtype=str(dtype).lower())
-        return pd.arrays.IntegerArray(known, missing.copy())
+    if dtype.is_integer() and hasattr(pd, f"{dtype}Dtype"):  # excludes 128 bits
+        integers = np.array([value or 0 for value in values], dtype=str(dtype).lower())
+        return pd.arrays.IntegerArray(integers, missing.copy())
     if dtype == nw.Boolean:
         return pd.arrays.BooleanArray(np.array(values, dtype=bool), missing.copy())
     if isinstance(dtype, nw.Enum):
@@ -54,14 +54,14 @@ def _pandas_column(series: Any) -> Any:
 
 
 def in_library_of(X: Any, frame: pd.DataFrame) -> Any:
-    """Return a DataFrame of pandas in the library of X, with X's dtypes where they still fit.
+    """Return a DataFrame of pandas in the library of X, with X's dtypes where they fit.
 
     Parameters
     ----------
     X : DataFrame
-        Of any library; what `frame` was made from.
+        DataFrame of any library, from which `frame` was made.
     frame : DataFrame of pandas
-        Columns of ``to_pandas(X)`` with values filled in, and perhaps others.
+        Columns of ``to_pandas(X)`` with imputed values, and possibly further columns.
     """
     if (original := _narwhals_frame(X)) is None:
         return frame
@@ -78,16 +78,16 @@ def in_library_of(X: Any, frame: pd.DataFrame) -> Any:
 
 
 def with_missing(X: Any, missing: NDArray) -> Any:
-    """Return a DataFrame of any library with some cells missing, the others as they are."""
+    """Return a DataFrame of any library in which some cells are set to missing."""
     if (frame := _narwhals_frame(X)) is None:
         return X.mask(missing)
     import narwhals.stable.v2 as nw
 
     library = {"backend": frame.implementation}
     columns = []
-    for name, hidden in zip(frame.columns, missing.T.tolist(), strict=True):
+    for name, is_missing in zip(frame.columns, missing.T.tolist(), strict=True):
         other = f"not {name}"
-        mask = nw.new_series(other, hidden, nw.Boolean, **library)
-        seen = nw.when(~nw.col(other)).then(nw.col(name))  # null otherwise
-        columns.append(frame.select(name).with_columns(mask).select(seen.alias(name))[name])
+        mask = nw.new_series(other, is_missing, nw.Boolean, **library)
+        kept = nw.when(~nw.col(other)).then(nw.col(name))  # null otherwise
+        columns.append(frame.select(name).with_columns(mask).select(kept.alias(name))[name])
     return frame.select(*columns).to_native()

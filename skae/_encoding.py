@@ -1,4 +1,4 @@
-"""Values as JSON and arrays, and back: a closed set of types, each checked before it is built."""
+"""Conversion of values to JSON and arrays and back, for a fixed set of types."""
 
 from __future__ import annotations
 
@@ -16,34 +16,36 @@ from sklearn.utils.metadata_routing import MetadataRequest
 from skae._schema import TYPES, check_state, type_name, type_of
 from skae._sklearn_types import BaseEstimator
 
-DEPTH = 40  # of values within values
-INTEGERS = 2**1024  # beyond which text is slow to become a number
-CALLBACKS = ("_skl_callbacks", "_parent_callback_ctx")  # of scikit-learn, which may be anything
-KINDS = "biuf"  # of arrays, up to 8 bytes an entry
-FORMS = ("scalar", "swapped", "text", "transposed")  # that an array has beside its entries
+MAX_DEPTH = 40  # of nested values
+MAX_INTEGER = 2**1024  # larger ones are slow to parse
+CALLBACKS = ("_skl_callbacks", "_parent_callback_ctx")  # of scikit-learn; may be any objects
+ARRAY_KINDS = "biuf"  # kinds of dtypes, of up to 8 bytes
+ARRAY_FORMS = ("scalar", "swapped", "text", "transposed")
 
 
 # ------------------------------------------------------------------------------------- to JSON
 
 
 def encode(value: Any, arrays: dict[str, NDArray], where: str, depth: int = 0) -> Any:
-    """Return what JSON can write of a value, and put its arrays aside.
+    """Return a value in a form that JSON can represent, and add its arrays to `arrays`.
 
     Raises
     ------
     TypeError
-        If there is a value that a file cannot hold.
+        If files cannot contain the value.
     ValueError
-        If the state of one of skae's types is not a valid one.
+        If the state of an instance is not valid.
     """
-    if depth > DEPTH:
-        raise TypeError(f"skae.save writes values within {DEPTH} others at most: look at {where}.")
+    if depth > MAX_DEPTH:
+        raise TypeError(
+            f"skae.save writes values that are nested up to {MAX_DEPTH} deep; {where} is deeper."
+        )
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if isinstance(value, np.str_):
         value = str(value)
     kind = type(value)
-    if value is None or kind in (bool, float, str) or (kind is int and abs(value) < INTEGERS):
+    if value is None or kind in (bool, float, str) or (kind is int and abs(value) < MAX_INTEGER):
         return value
     if value is pd.NA:
         return {"NA": None}
@@ -75,12 +77,14 @@ def _encode_item(key: Any, value: Any, arrays: dict[str, NDArray], where: str, d
     where = f"{where}.{key}" if isinstance(key, str) else f"{where}[{reprlib.repr(key)}]"
     written = encode(key, arrays, f"a key, {where},", depth)
     if not _hashable(key):
-        raise TypeError(f"skae.save writes keys of numbers and text, but {where} has another.")
+        raise TypeError(
+            f"skae.save writes keys that are numbers or text, but {where} has another one."
+        )
     return [written, encode(value, arrays, where, depth)]
 
 
 def _encode_array(value: Any, arrays: dict[str, NDArray]) -> Any:
-    """Return how an array or a number of numpy's is written, or None if it cannot be."""
+    """Return the form of an array or number of numpy for JSON, or None for other values."""
     if type(value) not in (np.ndarray, np.memmap) and not isinstance(value, np.generic):
         return None
     if value.dtype.kind == "O":
@@ -100,7 +104,7 @@ def _encode_array(value: Any, arrays: dict[str, NDArray]) -> Any:
     if value.dtype.kind == "U":
         value = value[..., None].view(np.uint32)
         forms.append("text")
-    if value.dtype.kind not in KINDS or value.dtype.itemsize > 8:
+    if value.dtype.kind not in ARRAY_KINDS or value.dtype.itemsize > 8:
         return None
     name = str(len(arrays))
     arrays[name] = value
@@ -126,26 +130,23 @@ def _encode_instance(value: Any, arrays: dict[str, NDArray], where: str, depth: 
 
 
 class Decoder:
-    """Build values from what `encode` returned, each array being part of one of them.
+    """Build values from the output of `encode`; each array belongs to exactly one of them.
 
-    Raises
-    ------
-    ValueError
-        If the JSON is not what `encode` returns for some value.
+    Methods raise ValueError if the JSON is not the output of `encode` for some value.
     """
 
     def __init__(self, arrays: dict[str, NDArray]):
         self.arrays = dict(arrays)
 
     def whole(self, node: Any) -> Any:
-        """Return the value that all of the JSON and all of the arrays stand for."""
+        """Return the value that the whole JSON represents, which uses all arrays."""
         value = self.value(node)
         if self.arrays:
-            raise ValueError("it holds arrays that belong to nothing")
+            raise ValueError("it contains arrays that are not used")
         return value
 
     def value(self, node: Any) -> Any:
-        """Return the value that a part of the JSON stands for."""
+        """Return the value that a part of the JSON represents."""
         match node:
             case None | bool() | int() | float() | str():
                 return node
@@ -163,31 +164,31 @@ class Decoder:
                 return pd.NA
             case {"class": str(name), "state": state, "requests": requests} if len(node) == 3:
                 return self._instance(name, state, requests)
-        raise ValueError("it holds a value of unknown kind")
+        raise ValueError("it contains a value of unknown kind")
 
     def _dict(self, items: list) -> dict:
         if not all(isinstance(item, list) and len(item) == 2 for item in items):
-            raise ValueError("it holds a dictionary that is not made of pairs")
+            raise ValueError("it contains a dictionary that is not a list of pairs")
         result = {}
         for written, value in items:
             key = self.value(written)
             if not _hashable(key):
-                raise ValueError("it holds a dictionary with a key that is neither number nor text")
+                raise ValueError("it contains a dictionary key that is neither a number nor text")
             result[key] = self.value(value)
         if len(result) < len(items):
-            raise ValueError("it holds a dictionary with one key twice")
+            raise ValueError("it contains a dictionary with a duplicate key")
         return result
 
     def _array(self, name: str, forms: Any) -> Any:
         array = self.arrays.pop(name, None)
         if array is None:
-            raise ValueError("it refers to an array that is not there, or to one twice")
-        if not (isinstance(forms, list) and all(form in FORMS for form in forms)):
-            raise ValueError("it holds an array of unknown form")
+            raise ValueError("it refers to an array that does not exist, or to one array twice")
+        if not (isinstance(forms, list) and all(form in ARRAY_FORMS for form in forms)):
+            raise ValueError("it contains an array of unknown form")
         if "text" in forms:
             points = array.dtype == np.uint32 and array.ndim and array.shape[-1]
             if not points or (array.size and array.max() > sys.maxunicode):
-                raise ValueError("it holds an array of text that is none")
+                raise ValueError("it contains an invalid array of text")
             array = array.view(f"U{points}")[..., 0]
         if "transposed" in forms:
             array = array.T
@@ -218,23 +219,23 @@ def _strings(items: list, shape: list) -> NDArray:
     array[:] = items
     whole = all(type(n) is int and 0 <= n < 2**31 for n in shape) and len(shape) <= 32
     if not (whole and all(isinstance(item, str) for item in items)):
-        raise ValueError("it holds an array of strings that is none")
+        raise ValueError("it contains an invalid array of strings")
     if math.prod(shape) != len(items):
-        raise ValueError("it holds an array of strings of another shape")
+        raise ValueError("it contains an array of strings of another shape")
     return array.reshape(shape)
 
 
 def _requests(owner: Any, requests: Any) -> MetadataRequest | None:
-    """Return the metadata that the methods of an estimator request, if any."""
+    """Return the metadata requests of an estimator, if any."""
     if requests == {}:
         return None
     result = MetadataRequest(owner=owner)
     for method, params in requests.items() if isinstance(requests, dict) else [("", {})]:
         request = vars(result).get(method) if method != "owner" else None
         if request is None or not isinstance(params, dict):
-            raise ValueError("it requests metadata for a method that takes none")
+            raise ValueError("it requests metadata for a method that accepts none")
         for name, alias in params.items():
             if not (name.isidentifier() and isinstance(alias, (str, bool, type(None)))):
-                raise ValueError("it requests metadata that cannot be")
+                raise ValueError("it contains an invalid metadata request")
             request.add_request(param=name, alias=alias)
     return result

@@ -1,4 +1,4 @@
-"""Files of arrays by safetensors and of everything else as JSON, and no code."""
+"""The file format: arrays as safetensors and everything else as JSON, without code."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from skae._encoding import Decoder, encode
 from skae._schema import trusting
 
 FORMAT = "1"
-MAX_HEADER = 100_000_000  # bytes that safetensors reads
-NESTED = 200  # brackets within brackets, more than `encode` returns
-DIGITS = 400  # of a number, more than it writes
+MAX_HEADER = 100_000_000  # bytes; the limit of safetensors
+MAX_NESTED_BRACKETS = 200  # more than `encode` returns
+MAX_DIGITS = 400  # of an integer, more than `encode` returns
 STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
-PLACES = (  # errors that another path would not meet
+PATH_ERRORS = (  # errors that another path may avoid
     errno.EACCES, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT,
     errno.ENOTDIR, errno.EPERM, errno.EROFS,
 )  # fmt: skip
@@ -39,27 +39,27 @@ Path = str | os.PathLike[str]
 
 
 def check_place(path: Path, what: str) -> None:
-    """Raise ValueError where no file can be written."""
+    """Raise ValueError if no file can be written to a path."""
     where = _name(path, what)
     folder = os.path.dirname(where) or "."
     if os.path.exists(where) and not os.path.isfile(where):
-        raise ValueError(f"{what}={where!r} is no name of a file; give one, in a folder there is.")
+        raise ValueError(_invalid_path(where, what))
     if not os.access(folder, os.W_OK):
         raise ValueError(
-            f"{what}={where!r} cannot be written: there is no folder {folder!r}, or it is not "
-            "yours to write to; create it or choose another."
+            f"{what}={where!r} cannot be written: the directory {folder!r} does not exist or is "
+            "not writable; create it or choose another one."
         )
 
 
 def write(path: Path, kind: str, value: Any) -> None:
-    """Write a value to a file, which appears at once and whole, in place of a former one.
+    """Write a value to a file, which is replaced atomically if it exists.
 
     Raises
     ------
     OSError
-        If there can be no such file.
+        If the file cannot be written.
     TypeError, ValueError
-        If the value, or the path, is not of a kind that can be written.
+        If the value or the path is not valid.
     """
     where = _name(path, "path")
     arrays: dict[str, NDArray] = {}
@@ -70,27 +70,27 @@ def write(path: Path, kind: str, value: Any) -> None:
     content = save(arrays, metadata) if arrays else _without_arrays(metadata)
     if int.from_bytes(content[:8], "little") > MAX_HEADER:
         raise ValueError(
-            f"skae.save writes up to {MAX_HEADER:,} characters beside the arrays, but this "
-            f"{type(value).__name__} holds more; hold long lists of numbers as arrays."
+            f"skae.save writes up to {MAX_HEADER:,} characters in addition to arrays, but this "
+            f"{type(value).__name__} has more; convert long lists of numbers to arrays."
         )
     try:
         _replace(where, content)
     except OSError as error:
         advice = ""
-        if error.errno in PLACES:
-            advice = "; choose a file in a folder that exists and is yours to write to"
+        if error.errno in PATH_ERRORS:
+            advice = "; choose a file in an existing, writable directory"
         raise OSError(error.errno, f"{error.strerror}{advice}", where) from None
 
 
 def _without_arrays(metadata: dict[str, str]) -> bytes:
-    """Return what safetensors writes for no arrays at all; its first releases write no JSON."""
+    """Return the file content without arrays, for which old safetensors write no metadata."""
     header = json.dumps({"__metadata__": metadata}).encode()
     header += b" " * (-len(header) % 8)
     return len(header).to_bytes(8, "little") + header
 
 
 def _replace(where: str, content: bytes) -> None:
-    """Put a new file, on the disk and whole, where a path or its symbolic link points."""
+    """Write a file atomically and synchronise it with the disk; follow a symbolic link."""
     with suppress(FileNotFoundError):
         if not stat.S_ISREG(os.stat(where).st_mode):
             code = errno.EISDIR if os.path.isdir(where) else errno.EINVAL
@@ -100,7 +100,7 @@ def _replace(where: str, content: bytes) -> None:
     target = os.path.realpath(where)
     folder, name = os.path.split(target)
     if not name:
-        raise OSError(errno.ENOENT, "No name of a file")
+        raise OSError(errno.ENOENT, "The path has no file name")
     part = os.path.join(folder, f".skae-{secrets.token_hex(8)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     descriptor = os.open(part, flags, 0o666)
@@ -118,13 +118,13 @@ def _replace(where: str, content: bytes) -> None:
 
 
 def _sync_folder(folder: str) -> None:
-    """Make sure that a renamed file is found after a loss of power, where systems can."""
+    """Synchronise a renamed file with the disk, on systems that support it."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # as some network folders answer
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network drives
                 raise
         finally:
             os.close(descriptor)
@@ -134,10 +134,10 @@ def _sync_folder(folder: str) -> None:
 
 
 def read(path: Path, kind: str, check: Callable[[Any], bool], trusted: Collection[str] = ()) -> Any:
-    """Read what `write` wrote as the same kind, or raise ValueError.
+    """Read a file that `write` wrote with the same kind, or raise ValueError.
 
-    Nothing is built before it is checked, and nothing is imported and called for a function that
-    the file names unless it is `trusted`. `check` tells whether the value is one of that kind.
+    Values are checked before they are built. Functions that the file names are imported only if
+    they are `trusted`. `check` returns whether a value is of this kind.
     """
     where = _name(path, "path")
     structure, arrays = _parts(where, kind)
@@ -145,19 +145,19 @@ def read(path: Path, kind: str, check: Callable[[Any], bool], trusted: Collectio
         with trusting(trusted):
             value = Decoder(arrays).whole(_parsed(structure))
         if not check(value):
-            raise ValueError(f"it holds a {type(value).__name__} instead")
+            raise ValueError(f"it contains a {type(value).__name__}")
     except MemoryError:
         raise
     except Exception as error:
-        # What only a wrong file can bring about is no message for users.
-        said = " ".join(str(error).split()).rstrip(".")
-        reason = said if type(error) is ValueError else "it is damaged"
+        # Other errors are caused by invalid files only; their messages do not help users.
+        message = " ".join(str(error).split()).rstrip(".")
+        reason = message if type(error) is ValueError else "it is damaged"
         raise ValueError(f"{where} cannot be read as {kind} of skae: {reason}.") from error
     return value
 
 
 def _name(path: Path, what: str) -> str:
-    """Return the name of a file as text."""
+    """Return a path as text, or raise if it is not valid."""
     try:
         where = os.fsdecode(path)
     except TypeError:
@@ -167,18 +167,22 @@ def _name(path: Path, what: str) -> str:
     except UnicodeEncodeError:
         possible = False
     if not where or not possible:
-        raise ValueError(f"{what}={where!r} is no name of a file; give one, in a folder there is.")
+        raise ValueError(_invalid_path(where, what))
     return where
+
+
+def _invalid_path(where: str, what: str) -> str:
+    return f"{what}={where!r} is not a valid file path; pass a file name in an existing directory."
 
 
 def _check_regular(where: str, mode: int) -> None:
     if not stat.S_ISREG(mode):
-        raise ValueError(f"{where} is not a regular file; give the name of one that skae wrote.")
+        raise ValueError(f"{where} is not a regular file; pass the path of a file that skae wrote.")
 
 
 def _parts(where: str, kind: str) -> tuple[str, dict[str, NDArray]]:
-    """Return the JSON and the arrays of a file of skae that is whole, or raise ValueError."""
-    # Opening a pipe would wait, and opening a device may do anything.
+    """Return the JSON and the arrays of a file, or raise ValueError if it is damaged."""
+    # Opening a pipe would block, and opening a device may have side effects.
     _check_regular(where, os.stat(where).st_mode)
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with open(os.open(where, flags), "rb") as file:
@@ -188,49 +192,51 @@ def _parts(where: str, kind: str) -> tuple[str, dict[str, NDArray]]:
             start = file.read(8)
             length = int.from_bytes(start, "little")
             if len(start) < 8 or length > min(MAX_HEADER, about.st_size - 8):
-                raise ValueError("The file is shorter than it says.")
+                raise ValueError("The file is truncated.")
             start += file.read(length)
             header = _parsed(start[8:].decode())
             metadata = header.pop("__metadata__", {})
             structure, digest = metadata.get("structure", ""), metadata.get("digest")
             is_one = (metadata.get("skae"), metadata.get("kind")) == (FORMAT, kind)
-            # The first releases of safetensors refuse files without arrays.
+            # Old releases of safetensors refuse files without arrays.
             size = about.st_size - len(start) if is_one else 0
             arrays = load(start + file.read(size)) if header and is_one else {}
             whole = digest == _digest(structure, arrays) and (header or not size)
         except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(_damaged(where, kind)) from error
     if not is_one:
-        raise ValueError(f"{where} is no {kind} of skae, or one of a newer version.")
-    truths = (a.view(np.uint8) for a in arrays.values() if a.dtype == bool and a.size)
-    if not whole or any(a.max() > 1 for a in truths):
+        raise ValueError(
+            f"{where} was not written by skae as {kind}, or by a newer version of skae."
+        )
+    booleans = (a.view(np.uint8) for a in arrays.values() if a.dtype == bool and a.size)
+    if not whole or any(a.max() > 1 for a in booleans):
         raise ValueError(_damaged(where, kind))
     return structure, arrays
 
 
 def _parsed(text: str) -> Any:
-    """Return what JSON stands for, or raise ValueError; without deep recursion."""
+    """Parse JSON without deep recursion, or raise ValueError."""
     bare = np.frombuffer(STRING.sub("", text).encode(errors="surrogatepass"), np.uint8)
     opened, closed = (np.isin(bare, list(brackets)) for brackets in (b"[{", b"]}"))
     depth = (opened.astype(np.int8) - closed.astype(np.int8)).cumsum(dtype=np.int32)
-    if depth.max(initial=0) > NESTED:
-        raise ValueError("it is nested too deep")
+    if depth.max(initial=0) > MAX_NESTED_BRACKETS:
+        raise ValueError("it is nested too deeply")
     try:
         return json.loads(text, object_pairs_hook=_unique, parse_int=_integer)
     except json.JSONDecodeError:
-        raise ValueError("its structure is no JSON") from None
+        raise ValueError("its structure is not valid JSON") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        raise ValueError("it holds one name twice")
+        raise ValueError("it contains a duplicate name")
     return result
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > DIGITS:
-        raise ValueError("it holds a number of too many digits")
+    if len(digits) > MAX_DIGITS:
+        raise ValueError("it contains a number with too many digits")
     return int(digits)
 
 
@@ -239,7 +245,7 @@ def _damaged(where: str, kind: str) -> str:
 
 
 def _digest(structure: str, arrays: dict[str, NDArray]) -> str:
-    """Return a checksum of all that a file holds."""
+    """Return a checksum of the content of a file."""
     digest = hashlib.sha256(structure.encode(errors="surrogatepass"))
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}".encode())

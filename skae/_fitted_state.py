@@ -1,4 +1,4 @@
-"""The state of a fitted autoencoder, as files hold it, and its checks."""
+"""The state of a fitted autoencoder in files, and its checks."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def check_fitted_state(cls: Any, state: Mapping[str, Any]) -> None:
         return
     used = state["_fit_params"]
     if used.keys() != set(cls._own_parameter_names()):
-        raise ValueError(f"'_fit_params' does not hold the parameters of {cls.__name__}")
+        raise ValueError(f"'_fit_params' does not contain the parameters of {cls.__name__}")
     schema.check_parameters(cls, used)
     fitted = object.__new__(cls)
     fitted.__dict__ = {**state, **used, "n_components": state["n_components_"]}

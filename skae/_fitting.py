@@ -301,7 +301,7 @@ def make_plan(
 def n_validation_samples(estimator: Hooks, n_samples: int) -> int:
     """Return the number of samples that early stopping holds out, 0 without early stopping."""
     if estimator.early_stopping == "auto":
-        if n_samples < budget.ENOUGH_ROWS:
+        if n_samples < budget.MIN_EARLY_STOPPING_SAMPLES:
             return 0
     elif not estimator.early_stopping:
         return 0

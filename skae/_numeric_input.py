@@ -1,4 +1,4 @@
-"""What users give for numbers, read as it is meant: masks, missing values, times and text."""
+"""Conversion of user input to numbers: masks, missing values, times and text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scipy import sparse
 
 from skae._dataframes import to_pandas
 
-LARGE = 2**53  # up to which float64 holds every integer
+LARGE = 2**53  # up to here, float64 represents every integer
 TIMES = (date, time, timedelta, np.datetime64, np.timedelta64, pd.Period, type(pd.NaT))
 TEXT = (str, bytes)
 EXACT: tuple[Any, ...] = (Rational, Decimal)
@@ -24,20 +24,20 @@ COMPLEX = (complex, np.complexfloating)
 
 
 def as_table(X: Any) -> Any:
-    """Return an array-like as an array, NaN or None where masked, a DataFrame as one of pandas.
+    """Return an array-like as an array with masked cells missing, a DataFrame as one of pandas.
 
-    Sparse matrices, and what only scikit-learn can tell what is wrong with, stay as they are.
+    Sparse matrices are returned unchanged, and so are inputs that scikit-learn refuses.
     """
     X = to_pandas(X)
     if isinstance(X, (list, tuple)):
         try:
-            # As objects, times of an array would be integers.
+            # Converted to objects, arrays of times would become integers.
             rows = [list(row) if _is_of_times(row) else row for row in X]
             table: Any = np.ma.array(rows, dtype=object)
         except ValueError:
             return X
         if table.ndim == 1 and any(isinstance(row, (list, tuple, np.ndarray)) for row in X):
-            return X  # of rows that differ in length
+            return X  # rows differ in length
         X = table
     elif hasattr(X, "__array__") and not isinstance(X, (np.ndarray, pd.DataFrame, pd.Series)):
         X = np.asarray(X)
@@ -64,24 +64,24 @@ _is_masked = np.frompyfunc(lambda value: value is np.ma.masked, 1, 1)
 
 
 def as_numeric(X: Any, name: str = "X") -> Any:
-    """Return X with numbers alone, and NaN for what is missing.
+    """Return X with numeric values only, and NaN for missing values.
 
     Parameters
     ----------
     X : {array-like, sparse matrix, DataFrame}
-        Masked cells, None, NA and NaT are missing.
+        Masked cells, None, NA and NaT are missing values.
     name : str
-        How to speak of X.
+        Name of X in messages.
 
     Returns
     -------
     X : {ndarray, sparse matrix, DataFrame}
-        X itself where it holds nothing but numbers, for scikit-learn to validate.
+        X itself if it is numeric; scikit-learn validates it.
 
     Raises
     ------
     TypeError, ValueError
-        If a column holds anything else; the sentence says which, and what to do about it.
+        If a column contains anything else; the message names it and suggests a remedy.
     """
     X = as_table(X)
     if isinstance(X, pd.DataFrame):
@@ -103,7 +103,7 @@ def as_numeric(X: Any, name: str = "X") -> Any:
 
 
 def targets(y: Any) -> Any:
-    """Return targets, which may be labels, but neither times nor complex, masked or missing."""
+    """Return targets; raise for times, complex numbers, and masked or missing values."""
     table = as_table(y)
     table = np.asarray(table) if isinstance(table, pd.Series) else table
     for where, column in columns_of(table, "y"):
@@ -114,7 +114,7 @@ def targets(y: Any) -> Any:
 
 
 def columns_of(X: Any, name: str = "X") -> Iterator[tuple[str, Any]]:
-    """Yield the columns of a table, each with how to speak of it."""
+    """Yield (description, column) for each column of a table."""
     if isinstance(X, pd.DataFrame):
         for j, label in enumerate(X.columns):
             yield f"Column {str(label)!r} of {name}", X.iloc[:, j]
@@ -130,35 +130,35 @@ def columns_of(X: Any, name: str = "X") -> Iterator[tuple[str, Any]]:
 
 
 def _is_numeric(dtype: Any) -> bool:
-    """Tell whether scikit-learn reads the values of a dtype as what they are."""
+    """Return whether scikit-learn accepts a dtype as numeric without conversion."""
     if isinstance(dtype, pd.SparseDtype):
         dtype = dtype.subtype
     return pd.api.types.is_numeric_dtype(dtype) and dtype.kind in "biuf"
 
 
 def _converted(column: Any, where: str) -> NDArray:
-    """Return a column in float64, NaN for what is missing, or refuse it."""
+    """Return a column in float64, with NaN for missing values, or raise."""
     check_kind(column, where)
     values = np.asarray(column, dtype=object)
-    known = ~np.asarray(pd.isna(values), dtype=bool)
+    observed = ~np.asarray(pd.isna(values), dtype=bool)
     result = np.full(len(values), np.nan)
     try:
-        result[known] = values[known].astype(np.float64)
+        result[observed] = values[observed].astype(np.float64)
     except (TypeError, ValueError, OverflowError):
-        for value in values[known]:
+        for value in values[observed]:
             _check_number(value, where)
         raise
     return result
 
 
 def check_kind(column: Any, where: str) -> None:
-    """Refuse times, which would become numbers of whatever unit they are in, and complex numbers.
+    """Raise for times, which would become numbers in an arbitrary unit, and complex numbers.
 
     Parameters
     ----------
     column : {ndarray, Series} of one dimension
     where : str
-        How to speak of it.
+        Description of the column in messages.
     """
     kinds: tuple[Any, ...] = (*TIMES, *COMPLEX)
     if column.dtype.kind in "mMc":
@@ -180,7 +180,7 @@ def _check_number(value: Any, where: str) -> None:
 
 
 def _wrong(value: Any, where: str, error: Exception | None = None) -> Exception:
-    """Return the error for a value that is no number: what it is, and what to do about it."""
+    """Return the error for a value that is not a number, with a remedy."""
     if isinstance(value, TIMES):
         return TypeError(
             f"{where} holds times, such as {value}; convert it to a number, such as of days, or "
@@ -198,42 +198,44 @@ def _wrong(value: Any, where: str, error: Exception | None = None) -> Exception:
         )
     kind = TypeError if isinstance(error, TypeError) else ValueError
     shown = " ".join(reprlib.repr(value).split())
-    return kind(f"{where} holds what is no number, such as {shown} ({error}); convert or drop it.")
+    return kind(
+        f"{where} holds a value that is not a number: {shown} ({error}); convert or drop it."
+    )
 
 
 def check_names(X: Any) -> None:
-    """Refuse a DataFrame of several columns of one name, which scikit-learn does not know."""
+    """Raise ValueError for duplicate column names, which scikit-learn does not check."""
     if isinstance(X, pd.DataFrame) and not X.columns.is_unique:
         name = X.columns[X.columns.duplicated()][0]
-        raise ValueError(f"X has several columns of the name {str(name)!r}; rename or drop them.")
+        raise ValueError(f"X has several columns named {str(name)!r}; rename or drop them.")
 
 
 def infinity_in(X: Any) -> str | None:
-    """Return a sentence about the first column of numbers that holds infinity, if any."""
+    """Return a message about the first column that contains infinity, if any."""
     for where, column in columns_of(X):
         rows = np.flatnonzero(np.isinf(np.asarray(column, dtype=np.float64)))
         if len(rows):
             return (
-                f"{where} holds infinity (row {rows[0]}); replace it by NaN, which stands for a "
-                "missing value, or drop the row."
+                f"{where} holds infinity (row {rows[0]}); replace it by NaN, which marks a missing "
+                "value, or drop the row."
             )
     return None
 
 
 def check_restorable(X: Any, missing: Any) -> None:
-    """Refuse a table whose cells would not come back as they are from an array of floats.
+    """Raise ValueError if float64 cannot represent all values of a table exactly.
 
     Parameters
     ----------
     X : object
-        As `as_table` returns it.
+        Output of `as_table`.
     missing : object
-        What stands for a missing value, which float64 need not hold.
+        Marker of missing values, which float64 need not represent.
 
     Raises
     ------
     ValueError
-        If X holds text, which may look like a number, or numbers that float64 does not hold.
+        If X contains text, or numbers that float64 cannot represent.
     """
     for where, column in columns_of(X):
         values = np.asarray(column)
@@ -241,14 +243,14 @@ def check_restorable(X: Any, missing: Any) -> None:
             remedy = (
                 "but fit saw numbers; convert it, for instance with pandas.to_numeric"
                 if isinstance(X, pd.DataFrame)
-                else "which is filled in columns of a pandas DataFrame; pass one, or drop it"
+                else "which can be imputed in a pandas DataFrame only; pass one, or drop the column"
             )
             raise ValueError(f"{where} holds text, such as {text[:]!r}, {remedy}.")
         for value in values[_may_round(values)].tolist():
-            if not _is_held(value) and value != missing:
+            if not _is_exact(value) and value != missing:
                 raise ValueError(
-                    f"{where} holds {value}, which would not come back as it is, since float64 "
-                    f"does not hold it; {_remedy(value)}, or drop the column."
+                    f"{where} holds {value}, which float64 cannot represent, so that it would not "
+                    f"stay unchanged; {_remedy(value)}, or drop the column."
                 )
 
 
@@ -257,7 +259,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _may_round(values: NDArray) -> NDArray:
-    """Tell which values may be none of float64's."""
+    """Return which values float64 may not represent exactly."""
     kind, size = values.dtype.kind, values.dtype.itemsize
     if kind == "O":
         return np.array([isinstance(v, EXACT) and v == v and abs(v) > LARGE for v in values], bool)
@@ -269,7 +271,7 @@ def _may_round(values: NDArray) -> NDArray:
     return np.zeros(len(values), dtype=bool)
 
 
-def _is_held(value: Any) -> bool:
+def _is_exact(value: Any) -> bool:
     try:
         return float(value) == value
     except OverflowError:

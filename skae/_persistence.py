@@ -1,4 +1,4 @@
-"""One file per estimator, without pickle."""
+"""Saving of estimators to files, without pickle."""
 
 from __future__ import annotations
 
@@ -17,29 +17,30 @@ __all__ = ["load", "save"]
 def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
     """Write an estimator of skae to one file, without pickle.
 
-    The file appears at once and whole, in place of a former one, and is on the disk when `save`
-    returns. Several processes may save to one path: the last one to finish wins.
+    An existing file is replaced atomically. The file is synchronised with the disk when `save`
+    returns. Several processes may save to the same path; the last one to finish determines its
+    content.
 
     Parameters
     ----------
     estimator : object
-        Fitted or not.
-    path : str or path
-        Where to. A symbolic link is followed.
+        Estimator of skae, fitted or not.
+    path : str or path-like
+        Path of the file. A symbolic link is followed.
 
     Raises
     ------
     TypeError
-        If the estimator holds something that is neither number, text, array nor of skae, such as
-        a RandomState or a function.
+        If the estimator contains an object that is not a number, text, an array or of a type of
+        skae, such as a RandomState or a function.
     ValueError
-        If a parameter is out of range, or `path` cannot be the name of a file.
+        If a parameter is out of range, or `path` is not a valid file path.
     OSError
-        If there is no such folder, or the file cannot be written.
+        If the directory does not exist, or the file cannot be written.
 
     See Also
     --------
-    load : Read it.
+    load : Read an estimator from a file.
     skops.io.dump : Writes whole pipelines, and other estimators of scikit-learn, without pickle.
 
     Notes
@@ -70,35 +71,37 @@ def load(
 ) -> Any:
     """Read an estimator that `save` wrote.
 
-    A file holds no code. It may name functions, those of `FunctionArchitecture`, to be imported and
-    called: of them, only ``torch.nn:Linear`` and those in `trusted` are. Every value is checked
+    A file contains no code. It may name functions, those of `FunctionArchitecture`; only
+    ``torch.nn:Linear`` and those in `trusted` are imported and called. Every value is checked
     before anything is built from it, see SECURITY.md.
 
     Parameters
     ----------
-    path : str or path
-        The file.
-    device : str, default=None
-        What to set ``device`` to, of every autoencoder that the file holds; None leaves it.
+    path : str or path-like
+        Path of the file.
+    device : str or None, default=None
+        Value for the ``device`` parameter of every autoencoder in the file. If None, it is
+        unchanged.
     trusted : collection of str, default=()
-        Functions, each as 'package.module:function', that the file may have called.
+        Functions that the file may call, and classes outside of skae that it may contain, each as
+        'package.module:name'.
 
     Returns
     -------
     estimator : object
-        Equal, to the bit, to the one that was saved.
+        The estimator; its results are bitwise equal to those of the saved one.
 
     Raises
     ------
     ValueError
         If the file was not written by `save`, is damaged, or names a function that is not
-        trusted; if `path` is a folder, a pipe or a device.
+        trusted; if `path` is a directory, a pipe or a device.
     OSError
-        If there is no such file, or it cannot be read.
+        If the file does not exist or cannot be read.
 
     See Also
     --------
-    save : Write it.
+    save : Write an estimator to a file.
     """
     estimator = read(path, "estimator", lambda v: TYPES.get(type_name(type(v))) is type(v), trusted)
     if device is not None:

@@ -1,4 +1,4 @@
-"""What a file may hold: types that register themselves, and checks of their state."""
+"""The types that files may contain, which register themselves, and checks of their state."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ import numpy as np
 from skae._sklearn import InvalidParameterError, validate_parameter_constraints
 
 C = TypeVar("C", bound=type)
-Check = Callable[[Any, Mapping[str, Any]], bool]  # of a value, within the state it belongs to
+Check = Callable[[Any, Mapping[str, Any]], bool]  # of a value, given the state that contains it
 
 TYPES: dict[str, type] = {}
 ABSENT: Any = object()
 
-# ------------------------------------------------------------------------------ what may run
+# ------------------------------------------------------------------------------ trusted functions
 
-TRUSTED_FUNCTIONS = ("torch.nn:Linear",)  # that any file may name
+TRUSTED_FUNCTIONS = ("torch.nn:Linear",)  # allowed in any file
 _trusted: ContextVar[tuple[str, ...] | None] = ContextVar("trusted", default=None)
 
 
 @contextmanager
 def trusting(functions: Collection[str]) -> Iterator[None]:
-    """Let only some functions be imported by name, in this thread, for a while."""
+    """Context in which only some functions may be imported by name, in this thread."""
     token = _trusted.set((*TRUSTED_FUNCTIONS, *functions))
     try:
         yield
@@ -50,7 +50,7 @@ def check_trusted(name: str, kind: str = "function") -> None:
 
 
 def type_name(cls: type) -> str:
-    """Return the name of a class in files: of one of skae's its own, of others with its module."""
+    """Return the name of a class in files, with its module unless it is a class of skae."""
     name = cls.__qualname__
     return name if cls.__module__.partition(".")[0] == "skae" else f"{cls.__module__}:{name}"
 
@@ -58,10 +58,10 @@ def type_name(cls: type) -> str:
 def persistent(cls: C) -> C:
     """Let files contain instances of a class.
 
-    What ``__getstate__`` returns is written. It is checked before it is written and before
-    anything is built from it: the constructor's parameters by their constraints; the fitted
-    attributes that ``_fitted_schema`` names, which must be there all or none; and all of it by
-    ``_check_state``, if the class has one.
+    The state that ``__getstate__`` returns is written. It is checked before it is written and
+    before anything is built from it: the parameters of the constructor by their constraints; the
+    fitted attributes in ``_fitted_schema``, of which all or none must be present; and the whole
+    state by ``_check_state``, if the class has that method.
 
     Subclasses of `Persistent`, such as all autoencoders and architectures, need no decorator.
 
@@ -100,14 +100,16 @@ def type_of(name: str) -> type:
         try:
             importlib.import_module(name.partition(":")[0])
         except ImportError as error:
-            raise ValueError(f"it holds a {name!r}, which cannot be imported ({error})") from None
+            raise ValueError(
+                f"it contains a {name!r}, which cannot be imported ({error})"
+            ) from None
     if name not in TYPES:
-        raise ValueError(f"it holds a {reprlib.repr(name)}, which is not a type of skae")
+        raise ValueError(f"it contains a {reprlib.repr(name)}, which is not a type of skae")
     return TYPES[name]
 
 
 def check_state(cls: Any, state: Any) -> None:
-    """Raise ValueError where a state cannot be that of an instance of a persistent class."""
+    """Raise ValueError if a state is not valid for an instance of a persistent class."""
     name = cls.__name__
     if not (type(state) is dict and all(type(key) is str for key in state)):
         raise ValueError(f"the state of {name} is not a dictionary of attributes")
@@ -116,8 +118,10 @@ def check_state(cls: Any, state: Any) -> None:
     for base in reversed(cls.__mro__):
         schema |= vars(base).get("_fitted_schema", {})
     for key in state:
-        known = key in parameters or key in schema
-        if not known and (not key.isidentifier() or key.startswith("__") or hasattr(cls, key)):
+        is_declared = key in parameters or key in schema
+        if not is_declared and (
+            not key.isidentifier() or key.startswith("__") or hasattr(cls, key)
+        ):
             raise ValueError(f"{key!r} cannot be an attribute of {name}")
     check_parameters(cls, {key: state.get(key, ABSENT) for key in parameters})
     if any(key in state for key in schema):
@@ -127,7 +131,7 @@ def check_state(cls: Any, state: Any) -> None:
 
 
 def check_parameters(cls: Any, values: Mapping[str, Any]) -> None:
-    """Raise ValueError where a parameter is missing or violates its constraints."""
+    """Raise ValueError if a parameter is missing or violates its constraints."""
     for key, value in values.items():
         if value is ABSENT:
             raise ValueError(f"{cls.__name__} lacks its parameter {key!r}")
@@ -139,10 +143,10 @@ def check_parameters(cls: Any, values: Mapping[str, Any]) -> None:
 
 
 def check_values(what: str, schema: Mapping[str, Check], state: Mapping[str, Any]) -> None:
-    """Raise ValueError where a value does not pass its check."""
+    """Raise ValueError if a value does not pass its check."""
     for key, check in schema.items():
         if not check(state.get(key, ABSENT), state):
-            raise ValueError(f"{key!r} is not what {what} has there")
+            raise ValueError(f"{key!r} is not valid for {what}")
 
 
 # ---------------------------------------------------------------------------------- the checks
@@ -181,7 +185,7 @@ def integer(low: int = 0) -> Check:
 def array(kinds: str, *shape: int | str | None, finite: bool = False) -> Check:
     """Return the check that a value is an array of some kinds of dtype and of a shape.
 
-    A name in the shape stands for the number of that name in the state, None for any length.
+    A name in the shape refers to a number in the state; None allows any length.
     """
 
     def check(value: Any, state: Mapping[str, Any]) -> bool:
@@ -197,7 +201,7 @@ def array(kinds: str, *shape: int | str | None, finite: bool = False) -> Check:
 
 
 def names(length: str) -> Check:
-    """Return the check that a value is an array of as many strings as the state says."""
+    """Return the check that a value is an array of strings, as many as `length` in the state."""
     shaped = array("OU", length)
     return lambda value, state: shaped(value, state) and all(map(_is_text, value.flat))
 
@@ -207,7 +211,7 @@ def _is_text(value: Any) -> bool:
 
 
 def tensor(value: Any, state: Mapping[str, Any]) -> bool:
-    """Whether a value is an array that torch can hold."""
+    """Whether a value is an array that torch can represent."""
     kinds = ("b1", "u1", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
     return isinstance(value, np.ndarray) and value.dtype in map(np.dtype, kinds)
 
@@ -230,7 +234,7 @@ def mapping(check: Check) -> Check:
 
 
 def record(**checks: Check) -> Check:
-    """Return the check that a value is a dictionary of just these keys, which pass theirs."""
+    """Return the check that a value is a dictionary of exactly these keys, with valid values."""
     return lambda value, state: (
         type(value) is dict
         and value.keys() == checks.keys()
@@ -239,7 +243,7 @@ def record(**checks: Check) -> Check:
 
 
 def instance(*classes: Any) -> Check:
-    """Return the check that a value is of one of some classes, or None if that is among them."""
+    """Return the check that a value is an instance of one of some classes; None stands for None."""
     kinds = tuple(type(None) if cls is None else cls for cls in classes)
     return lambda value, state: isinstance(value, kinds)
 
@@ -255,5 +259,5 @@ def optional(check: Check) -> Check:
 
 
 def anything(value: Any, state: Mapping[str, Any]) -> bool:
-    """Whether there is a value."""
+    """Whether a value is present."""
     return value is not ABSENT

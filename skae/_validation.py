@@ -1,4 +1,4 @@
-"""Checks of what users give, and of what is returned to them."""
+"""Validation of inputs and of results."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from sklearn.utils import check_random_state
 from skae._numeric_input import as_numeric
 from skae._sklearn import _check_sample_weight
 
-# scikit-learn sums what it checks, which warns where there are infinities of both signs.
+# scikit-learn sums the values, which warns if there are infinities of both signs.
 check_array = np.errstate(invalid="ignore")(utils.check_array)
 
 
 def column_name(j: int, names: NDArray | None) -> str:
-    """Return how to speak of a column: by its name if it has one."""
+    """Return a column for messages: its name if it has one, else its index."""
     return str(j) if names is None else repr(str(names[j]))
 
 
 @np.errstate(invalid="ignore")
 def check_sample_weight(sample_weight: ArrayLike | None, n_rows: int) -> NDArray:
-    """Return the weight of each row, in float64."""
+    """Return the weight of each sample, in float64."""
     return _check_sample_weight(
         as_numeric(sample_weight, "sample_weight"),
         np.empty((n_rows, 1)),
@@ -41,19 +41,19 @@ def binary_exponents(values: NDArray, axis: int | None = None) -> NDArray:
 
 
 def rescale_weights(weight: NDArray) -> NDArray:
-    """Bring weights into (0, 1) by a power of two, which changes no bit of them."""
+    """Scale weights into (0, 1) by a power of two, which is exact."""
     return np.ldexp(weight, -binary_exponents(weight))
 
 
 def weighted_mean(values: NDArray, weight: NDArray | None = None) -> NDArray:
-    """Return the mean over the first axis; sums of large values and weights do not overflow."""
+    """Return the mean over the first axis, without overflow of large values and weights."""
     power = binary_exponents(values, axis=0)
     weights = None if weight is None else rescale_weights(weight)
     return np.ldexp(np.average(np.ldexp(values, -power), axis=0, weights=weights), power)
 
 
 def check_finite_result(result: NDArray, name: str) -> NDArray:
-    """Refuse to return anything that is not finite."""
+    """Raise ValueError if a result is not finite; else return it."""
     if not np.isfinite(result).all():
         row = np.flatnonzero(~np.isfinite(result).reshape(len(result), -1).all(axis=1))[0]
         raise ValueError(
@@ -64,13 +64,13 @@ def check_finite_result(result: NDArray, name: str) -> NDArray:
 
 
 def random_state_of(seed: Any) -> np.random.RandomState:
-    """Return scikit-learn's generator for a seed; None does not draw from numpy's global one."""
+    """Return the generator for a seed; None is a new one, not numpy's global generator."""
     return check_random_state(np.random.RandomState() if seed is None else seed)
 
 
 @contextmanager
 def unchanged_on_error(estimator: Any, but: tuple[str, ...] = ()) -> Iterator[None]:
-    """Leave an estimator as it was where something fails, but for some attributes."""
+    """Restore the attributes of an estimator on an error, except for those named in `but`."""
     before = vars(estimator).copy()
     try:
         yield
@@ -81,23 +81,23 @@ def unchanged_on_error(estimator: Any, but: tuple[str, ...] = ()) -> Iterator[No
 
 
 def check_count(value: Any, name: str) -> None:
-    """Raise ValueError where a number of draws, steps or the like is not a positive integer."""
+    """Raise ValueError if a number, such as of draws or steps, is not a positive integer."""
     if not (isinstance(value, (int, np.integer)) and value >= 1):
         raise ValueError(f"{name} must be a positive integer; got {value!r}.")
 
 
 def check_fits(shape: tuple[int, ...], name: str) -> None:
-    """Raise ValueError where an array of a shape, which `name` asks for, exceeds the memory."""
+    """Raise ValueError if an array of this shape, required by `name`, exceeds the memory."""
     try:
         np.empty(shape)
     except (MemoryError, ValueError) as error:
         raise ValueError(
-            f"{name}={shape[0]} asks for an array of shape {shape}, which exceeds the memory; ask "
-            "for fewer."
+            f"{name}={shape[0]} requires an array of shape {shape}, which exceeds the memory; "
+            f"lower {name}."
         ) from error
 
 
 def check_share(value: Any, name: str) -> None:
-    """Raise ValueError where a share or a probability is not strictly between 0 and 1."""
+    """Raise ValueError if a fraction or a probability is not strictly between 0 and 1."""
     if not (isinstance(value, Real) and 0 < float(value) < 1):
         raise ValueError(f"{name} must be between 0 and 1; got {value!r}.")

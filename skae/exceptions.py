@@ -1,11 +1,11 @@
-"""Warnings and errors of skae's own, so that they can be filtered apart from others."""
+"""Warnings and errors specific to skae, so that they can be filtered."""
 
 __all__ = ["AutoencoderWarning", "DivergenceError"]
 
 
 class AutoencoderWarning(UserWarning):
-    """A fit that went through but is probably not what was wanted; the message has the remedy."""
+    """A fit that succeeded but is probably not as intended; the message suggests a remedy."""
 
 
 class DivergenceError(ValueError):
-    """A fit whose loss grew far beyond that of its start; the message has the remedy."""
+    """A fit whose loss grew far beyond its initial value; the message suggests a remedy."""

@@ -8,13 +8,13 @@ of the docstring, inherited declarations included::
     class Ridge(BaseEstimator):
         \"\"\"Least squares with a penalty.
 
-Parameters
-----------
+        Parameters
+        ----------
         {parameters}
         \"\"\"
 
         alpha: float = param(NON_NEGATIVE, default=1.0, doc="Weight of the penalty.")
-"""
+"""  # noqa: D214, D215  an example within the docstring
 
 from __future__ import annotations
 

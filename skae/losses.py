@@ -1,7 +1,7 @@
-r"""What it costs to put :math:`\hat x` where :math:`x` is, cell by cell.
+r"""Reconstruction losses, per cell.
 
-A loss is four facts: the link from the decoder's output to :math:`\hat x`, the error of one cell
-as a function of the decoder's output, the domain of :math:`x`, and the output to start from.
+A loss consists of the link from the output of the decoder to :math:`\hat x`, the error of one cell
+as a function of that output, the domain of :math:`x`, and the output that training starts from.
 """
 
 from __future__ import annotations
@@ -42,14 +42,15 @@ class Loss:
     Attributes
     ----------
     name : str
-        What users call it.
+        Name of the loss, for the ``loss`` parameter.
     power : int
-        The error of ``c * x`` is ``c ** power`` times that of ``x``. A loss with power 0 is not
-        free to rescale: its decoder models `x` as given, not `x` centred and scaled.
+        The error of ``c * x`` is ``c ** power`` times that of ``x``. With power 0, the loss depends
+        on the units of `x`: the decoder models `x` as given, not `x` centred and scaled.
     pca : bool
-        Whether principal components are the optimum of the linear problem, and so a start.
+        Whether training can start from the principal components.
     likelihood : str or None
-        What users call the distribution of `x` given :math:`\hat x` that it belongs to, if any.
+        Name of the corresponding distribution of `x` given :math:`\hat x`, for the ``likelihood``
+        parameter, if any.
     """
 
     name: ClassVar[str]
@@ -60,25 +61,25 @@ class Loss:
     def check(
         self, low: NDArray, high: NDArray, names: NDArray | None, parameter: str = "loss"
     ) -> None:
-        """Raise ValueError where a column's range [low, high] leaves the domain.
+        """Raise ValueError if the range [low, high] of a column exceeds the domain.
 
-        `parameter` is what the user chose it by: "loss" or "likelihood".
+        `parameter` is the name of the hyperparameter in the message: "loss" or "likelihood".
         """
 
     def link(self, output: Tensor) -> Tensor:
-        """Return the reconstruction for the decoder's output."""
+        """Return the reconstruction for an output of the decoder."""
         return output
 
     def cell(self, output: Tensor, x: Tensor) -> Tensor:
-        """Return the error of each cell, given the decoder's output."""
+        """Return the error of each cell for an output of the decoder."""
         raise NotImplementedError
 
     def nll(self, output: Tensor, x: Tensor) -> Tensor:
-        """Return minus the log probability of each cell; not for a Gaussian, see there."""
+        """Return the negative log-likelihood of each cell; not for a Gaussian likelihood."""
         return self.cell(output, x)
 
     def bias(self, mean: NDArray) -> NDArray:
-        """Return the output whose reconstruction is best if nothing but the mean is known."""
+        """Return the constant output that training starts from, given the mean of each column."""
         return np.zeros_like(mean)
 
 
@@ -133,13 +134,13 @@ class LogLoss(Loss):
         return F.binary_cross_entropy_with_logits(output, x, reduction="none")
 
     def bias(self, mean: NDArray) -> NDArray:
-        # A column of zeros or of ones would start at infinity.
+        # The logit of a constant column of zeros or ones is infinite.
         p = np.clip(mean, 1e-3, 1 - 1e-3)
         return np.log(p / (1 - p))
 
 
 class Poisson(Loss):
-    r""":math:`x \log (x / \hat x) - x + \hat x`, with the logarithm's inverse as link, x >= 0.
+    r""":math:`x \log (x / \hat x) - x + \hat x`, with an exponential link, x >= 0.
 
     Half the deviance of a Poisson distribution with mean :math:`\hat x`; 0 at :math:`x`.
     """
@@ -165,7 +166,7 @@ class Poisson(Loss):
         return torch.exp(output)
 
     def cell(self, output: Tensor, x: Tensor) -> Tensor:
-        x = x.clamp_min(0)  # conditioning and its inverse may leave -1e-9 of a zero
+        x = x.clamp_min(0)  # conditioning and its inverse may turn 0 into -1e-9
         return torch.exp(output) - x * output + torch.xlogy(x, x) - x
 
     def nll(self, output: Tensor, x: Tensor) -> Tensor:
@@ -173,14 +174,14 @@ class Poisson(Loss):
         return torch.exp(output) - x * output + torch.lgamma(x + 1)
 
     def bias(self, mean: NDArray) -> NDArray:
-        # A column of zeros would start at minus infinity.
+        # The logarithm of a constant column of zeros is infinite.
         return np.log(np.maximum(mean, 1e-3 * max(float(mean.max()), 1e-12)))
 
 
 class CrossEntropy(Loss):
     r""":math:`-x \log \hat x`, with the softmax of each group of columns as its link.
 
-    One column of a group is 1, which tells the category of the row, and the others are 0.
+    A group is a one-hot encoded category: one of its columns is 1, and the others are 0.
 
     Parameters
     ----------
@@ -207,20 +208,20 @@ class CrossEntropy(Loss):
     def _log(self, output: Tensor) -> Tensor:
         index = self.group_start.expand_as(output)
         largest = output.detach().scatter_reduce(1, index, output.detach(), "amax")
-        away = output - largest[:, self.group_start]
-        total = torch.zeros_like(away).index_add(1, self.group_start, away.exp())
-        return away - total[:, self.group_start].log()
+        shifted = output - largest[:, self.group_start]
+        total = torch.zeros_like(shifted).index_add(1, self.group_start, shifted.exp())
+        return shifted - total[:, self.group_start].log()
 
 
 LOSSES: dict[str, Loss] = {}
 LIKELIHOODS: dict[str, Loss] = {}
-# Constraints of hyperparameters; losses that are registered later are valid, too.
+# Constraints of hyperparameters; they include losses that are registered later.
 LOSS_NAMES = StrOptions(LOSSES.keys())
 LIKELIHOOD_NAMES = StrOptions(LIKELIHOODS.keys())
 
 
 def register_loss(cls: C) -> C:
-    """Let users choose a loss by its name, and its likelihood if it has one.
+    """Make a loss, and its likelihood if it has one, available by its name.
 
     Parameters
     ----------

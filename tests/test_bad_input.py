@@ -202,9 +202,13 @@ def test_ends_of_a_walk(sheet):
     ("value", "match", "error"),
     [
         (1j, "Complex data not supported: Column 1 of X holds complex", ValueError),
-        ({"a": 1}, r"Column 1 of X holds what is no number, such as \{'a': 1\}", TypeError),
-        (10**400, "Column 1 of X holds what is no number, such as 1000", ValueError),
-        (pd.Interval(0, 1), "Column 1 of X holds what is no number, such as Interval", TypeError),
+        ({"a": 1}, r"Column 1 of X holds a value that is not a number: \{'a': 1\}", TypeError),
+        (10**400, "Column 1 of X holds a value that is not a number: 1000", ValueError),
+        (
+            pd.Interval(0, 1),
+            "Column 1 of X holds a value that is not a number: Interval",
+            TypeError,
+        ),
     ],
 )
 def test_objects_that_are_no_numbers(value, match, error, sheet):
@@ -254,7 +258,7 @@ def test_too_little(model, sheet):
 
 @BOTH
 def test_nothing_varies(model):
-    refused(model, np.full((9, 3), 0.1), "X is constant: .* pass rows that vary")
+    refused(model, np.full((9, 3), 0.1), "X is constant: .* pass samples that vary")
 
 
 @BOTH

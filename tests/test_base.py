@@ -134,7 +134,7 @@ def test_offset_costs_nothing_in_float64(autoencoder, sheet):
 
 
 @BOTH
-def test_missing_values_are_encoded_as_the_mean_and_not_scored(autoencoder, sheet, rng):
+def test_missing_values_are_replaced_by_the_mean_and_ignored_by_losses(autoencoder, sheet, rng):
     X_missing = np.where(rng.random(sheet.shape) < 0.2, np.nan, sheet)
     autoencoder = clone(autoencoder).fit(X_missing)
     filled = np.where(np.isnan(X_missing), autoencoder.mean_, X_missing)

@@ -113,7 +113,7 @@ def test_the_file_of_another_fit_is_refused(sheet, tmp_path):
         (model, sheet + 1),
         (model, 2 * sheet),
     ]:
-        with pytest.raises(ValueError, match="belongs to a fit with other parameters or other ro"):
+        with pytest.raises(ValueError, match="belongs to a fit with other parameters or other sa"):
             other.fit(rows)
     whole = path.read_bytes()
     for content in (b"", whole[:-9], whole[: len(whole) // 2], b"something else entirely"):
@@ -121,10 +121,10 @@ def test_the_file_of_another_fit_is_refused(sheet, tmp_path):
         with pytest.raises(ValueError, match="c cannot be read as checkpoint of skae"):
             model.fit(sheet)
     save_file({"a": np.zeros(3)}, path)
-    with pytest.raises(ValueError, match="c is no checkpoint of skae"):
+    with pytest.raises(ValueError, match="c was not written by skae as checkpoint"):
         model.fit(sheet)
     skae.save(Autoencoder(2), path)
-    with pytest.raises(ValueError, match="c is no checkpoint of skae"):
+    with pytest.raises(ValueError, match="c was not written by skae as checkpoint"):
         model.fit(sheet)
     path.unlink()
     model.fit(sheet)
@@ -139,12 +139,12 @@ def test_a_missing_value_is_not_the_mean(sheet, tmp_path):
     X_missing[7, 0] = first.mean_[0]
     first.fit(X_missing)
     X_missing[7, 0] = np.nan
-    with pytest.raises(ValueError, match="other rows"):
+    with pytest.raises(ValueError, match="other samples"):
         second.fit(X_missing)
 
 
 @pytest.mark.usefixtures("every_epoch")
-def test_resumed_fits_are_distinguished_by_the_state_they_resume(sheet, tmp_path):
+def test_resumed_fits_are_distinguished_by_their_start(sheet, tmp_path):
     first, second = (
         Autoencoder(2, learning_rate=rate, **SHORT)
         .fit(sheet)
@@ -163,7 +163,7 @@ class Counting(Callback):
 @pytest.mark.usefixtures("every_epoch")
 @pytest.mark.parametrize("random_state", [None, np.random.RandomState(3)])
 def test_what_does_not_make_another_fit(sheet, tmp_path, random_state):
-    """A generator, which the file holds, callbacks, and how the architecture is given."""
+    """Neither the generator, which is in the file, nor callbacks identify a fit."""
     factory = partial(network, width=3)
     networks = FunctionArchitecture(encoder=factory, decoder=factory)
     model = Autoencoder(2, architecture=networks, **SHORT | {"random_state": random_state})
@@ -183,9 +183,9 @@ def network(n_in, n_out, width):
 @pytest.mark.parametrize(
     ("place", "match"),
     [
-        ("", "checkpoint='' is no name of a file"),
-        (".", "checkpoint='.*' is no name of a file"),
-        ("no/such/c", "cannot be written: there is no folder '.*no/such'"),
+        ("", "checkpoint='' is not a valid file path"),
+        (".", "checkpoint='.*' is not a valid file path"),
+        ("no/such/c", "cannot be written: the directory '.*no/such' does not exist"),
     ],
 )
 def test_a_place_without_room_for_a_file_is_refused_at_once(sheet, tmp_path, place, match):

@@ -73,7 +73,7 @@ def test_pages_with_python_are_found():
 @pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning")
 @pytest.mark.parametrize("page", sorted(PAGES))
 def test_python_in_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
-    monkeypatch.setattr(_budget, "STEPS", 400)
+    monkeypatch.setattr(_budget, "N_STEPS", 400)
     monkeypatch.setattr(_network, "STEPS", 100)
     monkeypatch.setattr(_detector, "N_STEPS", 200)
     monkeypatch.chdir(tmp_path)
@@ -98,7 +98,7 @@ def check_readme(names):
 
 def check_variants(names):
     X = names["X"]
-    assert names["share_of_zeros"] > 0.5
+    assert names["fraction_of_zeros"] > 0.5
     assert np.isfinite(names["filled"]).all()
     assert names["draws"].std(axis=0)[0, 1] > 0
     assert np.abs(names["new_rows"].mean(0) - X.mean(0)).max() < 0.4

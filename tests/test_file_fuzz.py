@@ -151,7 +151,7 @@ FORGED = {
     "a wide layer": ("architecture_.hidden_layer_sizes", {"tuple": [HUGE]}),
     "a width that overflows": ("n_inputs", 2**62),
     "a width that is text": ("n_inputs", "open('x', 'w')"),
-    "a width that is no number": ("n_code", float("nan")),
+    "a size that is not a number": ("n_code", float("nan")),
     "a scale below zero": ("scale_", -1.0),
     "an estimator as architecture": (
         "architecture_",

@@ -103,7 +103,7 @@ def test_a_flipped_bit_is_noticed_wherever_it_is(tmp_path, sheet):
         flipped = bytearray(whole)
         flipped[at] ^= 1 << rng.integers(8)
         path.write_bytes(flipped)
-        with pytest.raises(ValueError, match="cannot be read as estimator|is no estimator of"):
+        with pytest.raises(ValueError, match="cannot be read as estimator|was not written by"):
             skae.load(path)
     with pytest.raises(FileNotFoundError):
         skae.load(tmp_path / "none")
@@ -122,10 +122,10 @@ def test_what_is_not_its_own_is_refused(tmp_path, sheet):
     whole = path.read_bytes()
     for content in (b"", b"not a file", whole[:-10], whole[:200]):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match="model (cannot be read as|is no) estimator"):
+        with pytest.raises(ValueError, match="model (cannot be read|was not written by skae)"):
             skae.load(path)
     save_file({"a": np.zeros(3)}, path)
-    with pytest.raises(ValueError, match="model is no estimator of skae"):
+    with pytest.raises(ValueError, match="model was not written by skae as estimator"):
         skae.load(path)
     written(path, {"class": "PCA", "state": {"dict": []}, "requests": {}})
     with pytest.raises(ValueError, match="'PCA', which is not a type of skae"):
@@ -199,7 +199,7 @@ def test_other_values_are_refused_by_save_with_their_place(tmp_path, value):
 def test_what_contains_itself_is_refused(tmp_path):
     value = []
     value.append(value)
-    with pytest.raises(TypeError, match=r"within 40 others at most: look at Autoencoder\.net_par"):
+    with pytest.raises(TypeError, match=r"nested up to 40 deep; Autoencoder\.net_par"):
         skae.save(Autoencoder(2, net_params={"a": value}), tmp_path / "model")
 
 
@@ -224,10 +224,10 @@ def test_only_regular_files_are_read_and_replaced(tmp_path):
         with pytest.raises(OSError, match="[Ff]ile|directory"):
             skae.save(Autoencoder(2), path)
         if path != "/dev/zero":
-            with pytest.raises(ValueError, match="is no name of a file"):
+            with pytest.raises(ValueError, match="is not a valid file path"):
                 Autoencoder(2, checkpoint=path).fit(np.eye(5))
     for path in ("", "a\0b", "\ud8ff"):
-        with pytest.raises(ValueError, match="is no name of a file"):
+        with pytest.raises(ValueError, match="is not a valid file path"):
             skae.save(Autoencoder(2), path)
     assert [p.name for p in tmp_path.iterdir()] == ["pipe"]
 
@@ -249,7 +249,7 @@ def test_a_link_is_written_through_and_no_other_file_is_touched(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_an_error_of_the_system(tmp_path):
-    with pytest.raises(FileNotFoundError, match="choose a file in a folder that exists") as caught:
+    with pytest.raises(FileNotFoundError, match="choose a file in an existing") as caught:
         skae.save(Autoencoder(2), tmp_path / "none" / "model")
     assert caught.value.filename == str(tmp_path / "none" / "model")
 

@@ -49,15 +49,15 @@ def test_a_stream_of_chunks_ends_where_one_fit_of_them_does(rng):
 
 
 @pytest.mark.parametrize("how", ["partial_fit", "warm_start"])
-def test_moments_go_on(sheet, how):
+def test_moments_are_kept(sheet, how):
     """Adam without its moments takes other steps; with them, a pickle in between changes none."""
     model = Autoencoder(2, max_iter=1, warm_start=True, **PLAIN)
-    go_on = "partial_fit" if how == "partial_fit" else "fit"
+    method = "partial_fit" if how == "partial_fit" else "fit"
     model.fit(sheet)
     pickled = pickle.loads(pickle.dumps(model))
     forgetful = pickle.loads(pickle.dumps(model))
     forgetful._optimizer["moments"] = {}
-    codes = [getattr(m, go_on)(sheet).transform(sheet) for m in (model, pickled, forgetful)]
+    codes = [getattr(m, method)(sheet).transform(sheet) for m in (model, pickled, forgetful)]
     assert np.array_equal(codes[0], codes[1])
     assert not np.allclose(codes[0], codes[2], atol=1e-4)
 
@@ -107,7 +107,7 @@ def test_order_of_the_rows_differs_from_pass_to_pass(sheet):
     assert (first, model._n_steps) == (4, 8)
 
 
-def test_warm_start_goes_on_and_cold_start_does_not(sheet):
+def test_warm_start_resumes_and_cold_start_does_not(sheet):
     model = Autoencoder(2, max_iter=5, **PLAIN).fit(sheet)
     first = model.score(sheet)
     assert clone(model).fit(sheet).score(sheet) == first
@@ -134,7 +134,7 @@ def test_linear_streams_stay_near_the_optimum(rng):
 
 
 @pytest.mark.parametrize("init", ["pca", "random"])
-def test_linear_goes_on_as_if_its_code_had_not_been_turned(sheet, init):
+def test_linear_resumes_as_if_its_code_had_not_been_turned(sheet, init):
     """Moments and weights stay in one system of coordinates."""
     hyper = PLAIN | {"init": init, "learning_rate": 1e-2, "batch_size": 400}
     model = LinearAutoencoder(2, **hyper)
@@ -167,7 +167,7 @@ def test_linear_reports_all_rows_of_a_stream(rng):
 
 
 @pytest.mark.parametrize("how", ["partial_fit", "fit"])
-def test_linear_goes_on_with_a_row_at_the_mean(sheet, how):
+def test_linear_resumes_with_a_row_at_the_mean(sheet, how):
     model = LinearAutoencoder(2, warm_start=True, max_iter=1, random_state=0).fit(sheet)
     before = model.explained_variance_
     getattr(model, how)(model.mean_[None])
@@ -202,9 +202,9 @@ def test_training_dtype_is_kept(sheet):
 def test_what_the_module_was_built_for_cannot_change(sheet, name, changed):
     model = Autoencoder(2, max_iter=2, warm_start=True, **PLAIN).fit(sheet)
     model.set_params(**changed)
-    for go_on in (model.fit, model.partial_fit):
+    for method in (model.fit, model.partial_fit):
         with pytest.raises(ValueError, match=f"resumes a fit with {name}=.* start a new fit") as e:
-            go_on(sheet)
+            method(sheet)
         assert "\n" not in str(e.value)
     model.set_params(warm_start=False).fit(sheet)
     model.set_params(warm_start=True).fit(sheet)
@@ -244,7 +244,7 @@ def test_curves_and_best_epoch_count_from_the_first_fit(sheet):
     assert len(model.validation_loss_curve_) == len(model.loss_curve_) == 12
 
 
-def test_a_fit_that_goes_on_to_nothing_better_keeps_the_best_epoch(sheet):
+def test_a_resumed_fit_without_improvement_keeps_the_best_epoch(sheet):
     model = Autoencoder(2, max_iter=30, random_state=0, warm_start=True).fit(sheet)
     best = model.best_epoch_
     model.set_params(learning_rate=0.03, max_iter=1).fit(sheet)

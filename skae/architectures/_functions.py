@@ -14,7 +14,7 @@ from skae.hyperparameters import hyperparameters, param
 @persistent
 @hyperparameters
 class FunctionArchitecture(Architecture):
-    """Encoder and decoder from functions of the user's.
+    """Encoder and decoder built by user-defined functions.
 
     Parameters
     ----------
@@ -22,15 +22,15 @@ class FunctionArchitecture(Architecture):
 
     See Also
     --------
-    MLP : Dense networks by their widths.
+    MLP : Dense networks.
 
     Notes
     -----
-    A start at PCA needs networks that are an `nn.Sequential` ending in a layer with weights; any
-    other takes ``init="random"``. Functions must be importable for a fitted estimator to be
-    pickled, and given by name for `skae.save`. ``fit`` raises ValueError where one cannot be
-    imported, and TypeError where one returns no module; a single linear layer becomes an
-    `nn.Sequential` of one.
+    A start at PCA requires networks that are an `nn.Sequential` ending in a layer with weights;
+    others need ``init="random"``. To pickle a fitted estimator, functions must be importable; for
+    `skae.save`, they must be given by name. ``fit`` raises ValueError if a function cannot be
+    imported, and TypeError if it does not return a module. A single linear layer is wrapped in an
+    `nn.Sequential`.
 
     Examples
     --------
@@ -50,16 +50,16 @@ class FunctionArchitecture(Architecture):
         str,
         default="torch.nn:Linear",
         doc="""
-        Function of the widths of input and output that returns a new encoder, or where to import
-        it from: 'package.module:function'.""",
+        Function of the numbers of inputs and outputs that returns a new encoder, or its name for
+        import: 'package.module:function'.""",
     )
     decoder: Callable[[int, int], nn.Module] | str = param(
-        callable, str, default="torch.nn:Linear", doc="The same for the decoder."
+        callable, str, default="torch.nn:Linear", doc="As `encoder`, for the decoder."
     )
 
     @classmethod
     def _check_state(cls, state: dict[str, Any]) -> None:
-        """Refuse a file that names functions which are not trusted, fitted or not."""
+        """Raise ValueError if a file names functions that are not trusted."""
         for name in ("encoder", "decoder"):
             if isinstance(state[name], str):
                 check_trusted(state[name])
@@ -82,7 +82,7 @@ def _call(name: str, factory: Any, n_in: int, n_out: int) -> nn.Module:
         except (ImportError, AttributeError, ValueError) as error:
             raise ValueError(
                 f"The '{name}' parameter of FunctionArchitecture, {factory!r}, cannot be imported "
-                f"({error}); give it as 'package.module:function'."
+                f"({error}); pass it as 'package.module:function'."
             ) from error
     network = factory(n_in, n_out)
     if not isinstance(network, nn.Module):

@@ -1,4 +1,4 @@
-"""Layers that torch.nn does not have."""
+"""Layers that torch.nn does not provide."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class Dropout(nn.Module):
-    """Set units to zero at random in training, by the draws of the batch.
+    """Dropout that draws from the random generator of the batch.
 
     Parameters
     ----------
     p : float
-        Share of the units that are set to zero; the others are divided by ``1 - p``.
+        Probability of a unit to be set to zero; the others are divided by ``1 - p``.
     """
 
     random: Any = None  # of the batch; set before each forward pass
@@ -38,27 +38,27 @@ class Dropout(nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x, with units set to zero in training."""
+        """Return x; in training, with units set to zero at random."""
         if not self.training or not self.p:
             return x
         return x * ((self.random.uniform(*x.shape) >= self.p) / (1 - self.p))
 
 
 class Transposed(nn.Module):
-    """A linear layer with the weights of another, transposed, and a bias of its own."""
+    """A linear layer with the transposed weights of another one, and its own bias."""
 
     def __init__(self, layer: nn.Linear):
         super().__init__()
-        self.layer = (layer,)  # in a tuple, so that it is not registered a second time
+        self.layer = (layer,)  # in a tuple, so that it is not registered twice
         self.bias = nn.Parameter(torch.zeros(layer.in_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x times the other's weights, plus the bias."""
+        """Return x times the weights of the other layer, plus the bias."""
         return F.linear(x, self.layer[0].weight.T, self.bias)
 
 
 class UnitLinear(nn.Linear):
-    """A linear layer whose columns have one length, whatever is learned."""
+    """A linear layer whose columns have a fixed norm."""
 
     def __init__(self, n_in: int, n_out: int, length: float):
         super().__init__(n_in, n_out)
@@ -66,7 +66,7 @@ class UnitLinear(nn.Linear):
 
     @property
     def columns(self) -> Tensor:
-        """The weights that are used, (n_out, n_in)."""
+        """The normalised weights, (n_out, n_in)."""
         return self.weight * (self.length * self.weight.square().sum(0).rsqrt())
 
     def forward(self, x: Tensor) -> Tensor:

@@ -22,14 +22,14 @@ ACTIVATION = one_of(*ACTIVATIONS)
 @persistent
 @hyperparameters
 class MLP(Architecture):
-    r"""Dense encoder and decoder, the decoder mirroring the encoder.
+    r"""Dense encoder, and dense decoder that mirrors it.
 
-    With the encoder's layers of widths :math:`n_1, \dots, n_L`, the encoder is
+    With hidden layers of :math:`n_1, \dots, n_L` units, the encoder is
 
     .. math:: h_l = \phi(W_l h_{l-1} + b_l), \quad h_0 = x, \quad z = W_{L+1} h_L + b_{L+1},
 
-    and the decoder the same with its widths in reverse order. The code and the output are
-    linear. Weights start uniform in :math:`\pm 1 / \sqrt{\text{fan-in}}`.
+    and the decoder is the same with the layers in reverse order. The code and the output are
+    linear. Weights are initialised uniformly in :math:`\pm 1 / \sqrt{\text{fan-in}}`.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ class MLP(Architecture):
 
     See Also
     --------
-    FunctionArchitecture : From functions.
-    Autoencoder : Takes a recipe as its ``architecture``.
+    FunctionArchitecture : Networks built by user-defined functions.
+    Autoencoder : Has an ``architecture`` parameter.
 
     References
     ----------
@@ -64,41 +64,43 @@ class MLP(Architecture):
         default=(128, 64),
         kw_only=False,
         doc="""
-        Width of each hidden layer of the encoder, from the input on; the decoder mirrors them.
-        ``()`` makes both linear.""",
+        Number of units of each hidden layer of the encoder, from the input on; the decoder mirrors
+        them. With ``()``, both are linear.""",
     )
-    activation: str = param(ACTIVATION, default="silu", doc="Function after each hidden layer.")
+    activation: str = param(
+        ACTIVATION, default="silu", doc="Activation function of the hidden layers."
+    )
     decoder_hidden_layer_sizes: Sequence[int] | int | None = param(
         *HIDDEN_LAYER_SIZES,
         None,
         default=None,
         doc="""
-        Width of each hidden layer of the decoder, from the code on; ``()`` makes it linear. None
-        is the encoder's in reverse order.""",
+        Number of units of each hidden layer of the decoder, from the code on. With ``()``, it is
+        linear. If None, those of the encoder in reverse order.""",
     )
     unit_norm: str | None = param(
         one_of("l2", "rms"),
         None,
         default=None,
         doc="""
-        Holds each column of the decoder's weights at Euclidean norm 1 ('l2') or root mean square
-        1 ('rms'), so that a small code is not made up for by a large decoder. Not for a start at
-        PCA.""",
+        Normalise each column of the decoder's weights to Euclidean norm 1 ('l2') or root mean
+        square 1 ('rms'), so that a large decoder cannot compensate for a small code. Not compatible
+        with a start at PCA.""",
     )
     tied: bool = param(
         "boolean",
         default=False,
         doc="""
-        Whether the decoder's weights are the encoder's, transposed; its biases, which start at
-        zero, are its own.""",
+        Whether the decoder has the transposed weights of the encoder. Its biases are separate and
+        start at zero.""",
     )
     pretraining_epochs: int = param(
         Interval(Integral, 0, None, closed="left"),
         default=0,
         doc="""
-        Epochs for which each hidden layer in turn is trained as a shallow autoencoder of what the
-        layer before it answers (Bengio et al. 2007), before the whole is trained. A start at PCA
-        then still sets the last layers to zero.""",
+        Number of epochs of greedy pretraining (Bengio et al. 2007): before the whole is trained,
+        each hidden layer in turn is trained as a shallow autoencoder of the output of the layer
+        before it. A start at PCA still sets the last layers to zero afterwards.""",
     )
 
     def build(
@@ -109,8 +111,8 @@ class MLP(Architecture):
         if self.tied:
             if self.unit_norm is not None or self.decoder_hidden_layer_sizes is not None:
                 raise ValueError(
-                    "tied=True gives the decoder the encoder's widths and weights; leave "
-                    "decoder_hidden_layer_sizes=None and unit_norm=None, or set tied=False."
+                    "tied=True determines the layers of the decoder; set "
+                    "decoder_hidden_layer_sizes=None and unit_norm=None, or tied=False."
                 )
             if (n_inputs, n_code) != (n_outputs, n_components):
                 raise ValueError(
@@ -126,10 +128,12 @@ class MLP(Architecture):
     def zero_init_parameters(self, encoder: nn.Module, decoder: nn.Module) -> list[nn.Parameter]:
         if self.unit_norm is not None:
             raise ValueError(
-                "A start at PCA sets the last layers to zero, which unit_norm forbids; set "
+                "A start at PCA sets the last layers to zero, which unit_norm does not allow; set "
                 "unit_norm=None or use init='random'."
             )
-        if self.tied:  # the last weights are the encoder's, so the layers before must output zero
+        if (
+            self.tied
+        ):  # the last weights belong to the encoder, so the layers before must output zero
             return [*last_layer_parameters(encoder), *decoder.parameters()]
         return super().zero_init_parameters(encoder, decoder)
 
@@ -160,7 +164,7 @@ class MLP(Architecture):
         return stages
 
     def _n_layers(self) -> int:
-        """Return how many layers with weights are built, at least."""
+        """Return a lower bound on the number of layers with weights."""
         n = len(self._hidden_sizes("hidden_layer_sizes"))
         if self.decoder_hidden_layer_sizes is None:
             return 2 * (n + 1)

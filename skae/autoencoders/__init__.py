@@ -1,4 +1,4 @@
-"""The variants: one file each."""
+"""The variants of autoencoders, one module each."""
 
 from skae.autoencoders._autoencoder import Autoencoder
 from skae.autoencoders._contractive import ContractiveAutoencoder

@@ -44,7 +44,7 @@ class Autoencoder(DeepAutoencoder):
 
     See Also
     --------
-    LinearAutoencoder : Linear, which finds the principal subspace.
+    LinearAutoencoder : Linear autoencoder, whose optimum is the principal subspace.
     sklearn.decomposition.PCA : Principal component analysis.
 
     References

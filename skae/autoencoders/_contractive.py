@@ -16,7 +16,7 @@ from skae.data import Batch, Random, RowDataset
 from skae.hyperparameters import NON_NEGATIVE, hyperparameters, param
 from skae.training import AutoencoderModule
 
-EXACT_UP_TO = 4  # columns or rows of the Jacobian
+MAX_EXACT_DIMENSION = 4  # columns or rows of the Jacobian; estimated beyond
 
 
 def with_squared_jacobian(
@@ -24,14 +24,14 @@ def with_squared_jacobian(
 ) -> tuple[Tensor, Tensor]:
     r"""Return f(x), (n, k), and :math:`\lVert \partial f / \partial x \rVert_F^2`, (n,).
 
-    Exact, from its columns by forward mode or from its rows by reverse mode, if the fewer of them
-    are at most `EXACT_UP_TO`. Else :math:`\lVert v^\top J \rVert^2` or :math:`\lVert J v \rVert^2`
-    with random signs v on the shorter side, whose expectation is the same.
+    If the smaller of d and k is at most `MAX_EXACT_DIMENSION`, it is exact, from the columns of the
+    Jacobian by forward mode or from its rows by reverse mode. Otherwise, it is the unbiased
+    estimate :math:`\lVert v^\top J \rVert^2` or :math:`\lVert J v \rVert^2` with random signs v.
 
     Parameters
     ----------
     f : callable
-        Maps rows (n, d) to codes (n, k), each by itself.
+        Maps samples (n, d) to codes (n, k), independently of each other.
     x : Tensor of shape (n, d)
     n_code : int
         k.
@@ -40,41 +40,41 @@ def with_squared_jacobian(
     """
     n, d = x.shape
     width = min(d, n_code)
-    exact = width <= EXACT_UP_TO
+    exact = width <= MAX_EXACT_DIMENSION
     if exact:
         units = torch.eye(width, dtype=x.dtype, device=x.device)[:, None].expand(width, n, width)
     else:
         signs = random.signs(n, width)
-    answer: Any
+    result: Any
     if d > n_code:
-        answer = vjp(f, x)
-        h, pull = answer
-        slopes = vmap(lambda v: pull(v)[0])(units) if exact else pull(signs)[0][None]
+        result = vjp(f, x)
+        h, vjp_of = result
+        products = vmap(lambda v: vjp_of(v)[0])(units) if exact else vjp_of(signs)[0][None]
     elif exact:
-        # Layers that draw, such as dropout, draw the same for each.
-        answer = vmap(lambda v: jvp(f, (x,), (v,)), randomness="same")(units)
-        h, slopes = answer[0][0], answer[1]
+        # Random layers, such as dropout, must draw the same numbers for each column.
+        result = vmap(lambda v: jvp(f, (x,), (v,)), randomness="same")(units)
+        h, products = result[0][0], result[1]
     else:
-        answer = jvp(f, (x,), (signs,))
-        h, slopes = answer[0], answer[1][None]
-    return h, slopes.square().sum((0, 2))
+        result = jvp(f, (x,), (signs,))
+        h, products = result[0], result[1][None]
+    return h, products.square().sum((0, 2))
 
 
 @persistent
 @hyperparameters
 class ContractiveAutoencoder(Autoencoder):
-    r"""Autoencoder whose code changes little where the rows do not go.
+    r"""Autoencoder whose code is insensitive to directions in which the data do not vary.
 
     .. math:: \min \sum_i w_i \frac{1}{d} \Bigl( \lVert \hat x_i - x_i \rVert^2
               + \alpha \Bigl\lVert \frac{\partial z_i}{\partial x_i} \Bigr\rVert_F^2 \Bigr)
 
-    with x centred and divided by the root of its columns' mean variance, :math:`z = f(x) + A x`
-    and :math:`\hat x = g(z) + A^\top z + c`. The decoder's weights are the encoder's, transposed,
-    so that the penalty cannot be met by a small code and a large decoder.
+    with x centred and divided by the root of the mean variance of its columns,
+    :math:`z = f(x) + A x` and :math:`\hat x = g(z) + A^\top z + c`. The decoder has the transposed
+    weights of the encoder, so that a small code and a large decoder cannot avoid the penalty.
 
-    The penalty is exact where the code or the row has at most 4 entries. Beyond, it is estimated
-    without bias from one random direction per row and step (Hutchinson), for the price of about
-    one more pass through the encoder.
+    The penalty is exact if the code or the input has at most 4 dimensions. Otherwise, it is an
+    unbiased estimate from one random direction per sample and step (Hutchinson), at the cost of
+    about one more pass through the encoder.
 
     Parameters
     ----------
@@ -88,12 +88,12 @@ class ContractiveAutoencoder(Autoencoder):
     -----
     AutoencoderWarning
         If no epoch was better than PCA by this objective; if the fit was interrupted; if the
-        decoder has weights of its own, by which the code may shrink at no price.
+        decoder has separate weights, with which the code may shrink at no cost.
 
     See Also
     --------
-    DenoisingAutoencoder : Contracts towards the rows by learning to undo noise.
-    skae.inspection.jacobian : The derivative that is kept small.
+    DenoisingAutoencoder : Contracts towards the data by learning to remove noise.
+    skae.inspection.jacobian : The derivative that the penalty keeps small.
 
     References
     ----------
@@ -115,27 +115,27 @@ class ContractiveAutoencoder(Autoencoder):
         NON_NEGATIVE,
         default=0.5,
         doc="""
-        Weight of the penalty: about the variance, beside the columns' mean variance of 1, below
-        which the code no longer follows a direction.""",
+        Weight of the penalty. It is roughly the variance, relative to the mean variance of the
+        columns, below which the code ignores a direction.""",
     )
     tied: bool = param(
         "boolean",
         default=True,
         doc="""
-        Whether the decoder's weights are the encoder's, transposed: those of the linear shortcut,
-        and of the default architecture. One that is given has its own ``tied``.""",
+        Whether the decoder has the transposed weights of the encoder: those of the linear shortcut
+        and of the default architecture. Other architectures have their own parameter for this.""",
     )
 
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         self._before_resume(module, rows)
         own = [p for n, p in module.named_parameters() if n.startswith("decoder") and p.ndim > 1]
         if self.alpha > 0 and own:
-            warn_free_scale("tied=True, also in an architecture of yours")
+            warn_free_scale("tied=True, also in the architecture")
         if self.alpha == 0:
             super()._before_fit(module, rows)
 
     def _before_resume(self, module: AutoencoderModule, rows: RowDataset) -> None:
-        with warnings.catch_warnings():  # torch's forward mode warns of itself when first used
+        with warnings.catch_warnings():  # the first use of forward mode in torch warns
             warnings.simplefilter("ignore")
             jvp(torch.sin, (module.scale,), (module.scale,))
 

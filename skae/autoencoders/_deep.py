@@ -87,22 +87,22 @@ class DeepAutoencoder(BaseAutoencoder):
         return architecture
 
     def _default_architecture(self, **flat: Any) -> Architecture:
-        """Return the architecture that the flat parameters describe, where they are given."""
+        """Return the default architecture with these parameters."""
         return MLP(**flat)
 
     def _starts_from_pca(self) -> bool:
         if not self._loss().pca:
-            instead = f"{self._loss_parameter}={getattr(self, self._loss_parameter)!r}"
+            obstacle = f"{self._loss_parameter}={getattr(self, self._loss_parameter)!r}"
         elif not self._linear_code:
-            instead = f"the code of a {type(self).__name__}"
+            obstacle = f"the code of a {type(self).__name__}"
         elif not self.linear_shortcut:
-            instead = "linear_shortcut=False"
+            obstacle = "linear_shortcut=False"
         else:
             return self.init != "random"
         if self.init == "pca":
             raise ValueError(
                 "init='pca' requires a squared or absolute error (a Gaussian likelihood), a code "
-                f"without activation and linear_shortcut=True; got {instead}. Use init='auto'."
+                f"without activation and linear_shortcut=True; got {obstacle}. Use init='auto'."
             )
         return False
 

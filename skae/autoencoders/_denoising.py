@@ -14,7 +14,7 @@ from skae._schema import persistent
 from skae._training_parameters import N_COMPONENTS, N_COMPONENTS_DOC
 from skae._validation import check_count
 from skae.autoencoders._autoencoder import Autoencoder
-from skae.autoencoders._corruption import NOISES, Columns
+from skae.autoencoders._corruption import NOISES, ColumnStatistics
 from skae.autoencoders._linear_denoiser import best_linear
 from skae.data import EXACT_UP_TO, Batch, RowDataset, covariance_of, statistics_of
 from skae.hyperparameters import NON_NEGATIVE, hyperparameters, one_of, param
@@ -24,27 +24,27 @@ from skae.training import AutoencoderModule, LayerSizes
 @persistent
 @hyperparameters
 class DenoisingAutoencoder(Autoencoder):
-    r"""Autoencoder that learns to undo noise.
+    r"""Autoencoder that learns to remove noise.
 
     .. math:: \min \sum_i w_i \frac{1}{d} \lVert r(\tilde x_i) - x_i \rVert^2,
               \qquad r(x) = g(f(x) + A x) + B (f(x) + A x) + c
 
-    with x centred and divided by the root of its columns' mean variance, and :math:`\tilde x` a
-    newly spoilt copy at each step:
+    with x centred and divided by the root of the mean variance of its columns, and
+    :math:`\tilde x` a copy that is corrupted anew at each step:
 
     * ``"gaussian"`` adds :math:`\sigma\, N(0, 1)` to each cell;
-    * ``"masking"`` puts the column's mean in a share of the cells;
-    * ``"salt_and_pepper"`` puts the column's least or largest training value;
-    * ``"swap"`` puts the value that the column has in another row.
+    * ``"masking"`` replaces a fraction of the cells by the mean of the column;
+    * ``"salt_and_pepper"`` replaces them by the minimum or maximum of the column;
+    * ``"swap"`` replaces them by the value of the column in another sample.
 
-    Only spoilt rows are seen in training; ``transform`` and ``reconstruct`` see rows as they are.
-    With a squared error, training starts at the best *linear* denoiser through ``n_components``
-    dimensions (at PCA if there are more than 2,048 columns), and leaves it only for an epoch that
-    does better on rows held out.
+    Training uses corrupted samples only; ``transform`` and ``reconstruct`` do not corrupt samples.
+    With a squared error, training starts at the best *linear* denoiser of rank ``n_components`` (at
+    PCA if there are more than 2,048 columns). A later epoch is kept only if it is significantly
+    better on validation samples.
 
-    For Gaussian noise and a code as wide as the rows, r(x) - x is the way to where rows are denser:
-    :math:`\nabla \log p_\sigma(x) = (r(x) - x) / \sigma^2`, with :math:`p_\sigma` the density of
-    the rows smoothed by the noise (`score_field`).
+    For Gaussian noise and a code as wide as the input, r(x) - x points to where the density is
+    higher: :math:`\nabla \log p_\sigma(x) = (r(x) - x) / \sigma^2`, where :math:`p_\sigma` is the
+    density of the data smoothed by the noise (`score_field`).
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ class DenoisingAutoencoder(Autoencoder):
 
     See Also
     --------
-    ContractiveAutoencoder : Insensitive codes by a penalty.
-    Autoencoder : Without noise.
+    ContractiveAutoencoder : Codes that are insensitive to noise, by a penalty.
+    Autoencoder : The same networks, trained without noise.
 
     References
     ----------
@@ -89,27 +89,27 @@ class DenoisingAutoencoder(Autoencoder):
         one_of("auto"),
         default="auto",
         kw_only=False,
-        doc=f"{N_COMPONENTS_DOC}\n'auto' is the number of features: noise, not a narrow code, is "
-        "what keeps the rows from being\ncopied.",
+        doc=f"{N_COMPONENTS_DOC}\n'auto' is the number of features: the noise, not a narrow code, "
+        "prevents the\nidentity from being a solution.",
     )
     noise: str = param(
-        one_of(*NOISES), default="gaussian", doc="How training rows are spoilt, see the list above."
+        one_of(*NOISES), default="gaussian", doc="Noise that corrupts training samples, see above."
     )
     noise_level: float | Sequence[float] = param(
         NON_NEGATIVE,
         "array-like",
         default=0.3,
         doc="""
-        Standard deviation of gaussian noise, or share of the cells that other noises replace. Two
-        numbers are the ends of a range: each row is spoilt at a level drawn from it, the network is
-        told the level, and rows that are encoded count as spoilt at the lower end.""",
+        Standard deviation of gaussian noise, or fraction of the cells that other noises replace.
+        Two numbers are a range: each sample is corrupted at a level drawn from it uniformly, the
+        level is an input of the encoder, and ``transform`` uses the lower end.""",
     )
     per_feature: bool = param(
         "boolean",
         default=True,
         doc="""
-        Whether the level of gaussian noise counts in standard deviations of each column; else in
-        the units of X.""",
+        Whether the level of gaussian noise is in standard deviations of each column; otherwise it
+        is in the units of X.""",
     )
 
     _init_name = "the best linear denoiser"
@@ -120,14 +120,14 @@ class DenoisingAutoencoder(Autoencoder):
         given: Any = self.noise_level
         given = given.tolist() if isinstance(given, np.ndarray) else given
         ends = [given, given] if isinstance(given, Real) else list(given)
-        most = 1 if NOISES[self.noise].share else np.inf
+        most = 1 if NOISES[self.noise].level_is_fraction else np.inf
         if not (
             len(ends) == 2
             and all(isinstance(e, Real) for e in ends)
             and 0 <= float(ends[0]) <= float(ends[1]) <= most
             and np.isfinite(float(ends[1]))
         ):
-            kind = "a share in [0, 1]" if most == 1 else "a number of at least 0"
+            kind = "a fraction in [0, 1]" if most == 1 else "a number of at least 0"
             raise ValueError(
                 f"noise_level of {self.noise} noise must be {kind}, or two such numbers, the lower "
                 f"first; got {given!r}."
@@ -149,11 +149,11 @@ class DenoisingAutoencoder(Autoencoder):
         low, high = self._levels()
         if high == 0:
             super()._before_fit(module, rows)
-        variance, least, largest = statistics_of(rows)
+        variance, low_values, high_values = statistics_of(rows)
         std = variance.sqrt()
         if not self.per_feature:
             std = torch.full_like(std, 1 / float(module.scale))
-        columns = Columns(std, variance, least, largest)
+        columns = ColumnStatistics(std, variance, low_values, high_values)
         for name, value in columns._asdict().items():
             module.register_buffer(f"column_{name}", value.to(module.shift))
         if not self._starts_from_pca() or high == 0 or rows.n_features > EXACT_UP_TO:
@@ -172,16 +172,17 @@ class DenoisingAutoencoder(Autoencoder):
             module.output_axes[:, :rank] = decoder.to(module.shift)
             module.output_bias.add_(bias.to(module.shift))
 
-    def _added_tensors(self, widths: LayerSizes) -> dict[str, Tensor]:
-        each = torch.empty(widths["n_outputs"], device="meta")
-        return {f"column_{name}": each for name in Columns._fields}
+    def _added_tensors(self, layer_sizes: LayerSizes) -> dict[str, Tensor]:
+        each = torch.empty(layer_sizes["n_outputs"], device="meta")
+        return {f"column_{name}": each for name in ColumnStatistics._fields}
 
     def _corrupt(self, module: AutoencoderModule, batch: Batch) -> Batch:
         low, high = self._levels()
         level = torch.full_like(batch.x[:, :1], low)
         if low < high:
             level = level + (high - low) * batch.random.uniform(*level.shape)
-        columns = Columns(*(getattr(module, f"column_{name}") for name in Columns._fields))
+        names = ColumnStatistics._fields
+        columns = ColumnStatistics(*(getattr(module, f"column_{name}") for name in names))
         x = NOISES[self.noise].apply(batch, level, columns)
         if batch.observed is not None:
             x = x * batch.observed
@@ -195,34 +196,35 @@ class DenoisingAutoencoder(Autoencoder):
         return torch.cat([batch.x, level], dim=1)
 
     def score_field(self, X: ArrayLike, noise_level: float | None = None) -> NDArray:
-        r"""Return the gradient of the log density of the rows, smoothed by the noise.
+        r"""Return the gradient of the log density of the data, smoothed by the noise.
 
         .. math:: \nabla \log p_\sigma(x) \approx (r(x) - x) / \sigma^2
 
-        where :math:`p_\sigma` is the density of the training rows with noise
-        :math:`N(0, \sigma^2)` added, per column. Exact for the best of all denoisers; it needs a
-        code wide enough not to lose anything. Of a range of levels, the network errs by about as
-        much at each, which this divides by the level's square: at the lower end of a wide range
-        that may be more than the gradient. Fit the level that matters.
+        where :math:`p_\sigma` is the density of the training data with noise :math:`N(0, \sigma^2)`
+        added, per column. It is exact for the optimal denoiser, which needs a code that is wide
+        enough not to lose information. If the fit has a range of levels, the error of the network
+        is about the same at each of them. Since it is divided by the square of the level, it may
+        exceed the gradient at the lower end of a wide range: use one level instead.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows; NaN is a value that is missing.
-        noise_level : float, default=None
-            The level, within the range of the fit; None is that of the fit, if it is one.
+            Input samples. NaN marks a missing value.
+        noise_level : float or None, default=None
+            Noise level, within the range of the fit. If None, that of the fit, which must not be a
+            range.
 
         Returns
         -------
         gradient : ndarray of shape (n_samples, n_features)
-            In inverse units of X and X's dtype; 0 where a value is missing, and in columns that
-            were constant where the noise counts in standard deviations.
+            Gradients in inverse units of X, in X's dtype. They are 0 for missing values, and for
+            constant columns if the noise is in standard deviations.
 
         Raises
         ------
         ValueError
-            If the noise is not gaussian, the loss not the squared error, the level 0 or outside
-            the range of the fit, or left out where that is a range.
+            If the noise is not gaussian or the loss not the squared error; if the level is 0 or
+            outside of the range of the fit; if it is None and the fit has a range.
 
         References
         ----------
@@ -241,7 +243,7 @@ class DenoisingAutoencoder(Autoencoder):
             )
         if not (isinstance(level, Real) and level > 0 and low <= level <= high):
             raise ValueError(
-                f"score_field needs a noise_level above 0 that the fit has seen, between {low:g} "
+                f"score_field needs a noise_level above 0 within that of the fit, between {low:g} "
                 f"and {high:g}; got {level!r}."
             )
 
@@ -255,19 +257,19 @@ class DenoisingAutoencoder(Autoencoder):
         return self._apply(gradient, X)
 
     def project(self, X: ArrayLike, n_steps: int = 10) -> NDArray:
-        """Walk from rows to where rows are dense, by reconstructing again and again.
+        """Move samples to regions of higher density by repeated reconstruction.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows; NaN is a value that is missing, and is filled by the first step.
+            Input samples. NaN marks a missing value; the first step imputes it.
         n_steps : int, default=10
-            How often to reconstruct.
+            Number of reconstructions.
 
         Returns
         -------
         X_hat : ndarray of shape (n_samples, n_features)
-            In X's units and dtype.
+            Samples in X's units and dtype.
 
         Raises
         ------

@@ -17,13 +17,13 @@ from skae.training import AutoencoderModule
 
 
 def layers_of(network: Any) -> list[Any]:
-    """Return the layers of a network, or itself if it has none."""
+    """Return the layers of a network, or the network itself if it has none."""
     return list(network.children()) or [network]
 
 
 @hyperparameters
 class DictionaryAutoencoder(Autoencoder):
-    """Base of the autoencoders whose code picks a few columns of a wide decoder.
+    """Base of the autoencoders with a wide, sparse code.
 
     Parameters
     ----------
@@ -41,30 +41,30 @@ class DictionaryAutoencoder(Autoencoder):
         *Autoencoder._parameter_constraints["architecture"],
         default=None,
         doc="""
-        Recipe that builds encoder and decoder, such as `MLP`; None is ``MLP(hidden_layer_sizes,
-        activation, decoder_hidden_layer_sizes=(), unit_norm="l2")``: a decoder of one layer whose
-        columns have norm 1. Give either a recipe or its parameters here.""",
+        Builds encoder and decoder. If None, ``MLP(hidden_layer_sizes, activation,
+        decoder_hidden_layer_sizes=(), unit_norm="l2")``: a decoder of one layer whose columns have
+        norm 1. Set either an architecture or these parameters.""",
     )
     hidden_layer_sizes: Any = param(
         *Autoencoder._parameter_constraints["hidden_layer_sizes"],
         default=None,
         doc="""
-        Width of each hidden layer of the encoder; the decoder has none. None leaves it to the
-        architecture, whose default here is (): both are one layer.""",
+        Number of units of each hidden layer of the encoder; the decoder has none. If None, the
+        default of the architecture, which is () here: encoder and decoder have one layer each.""",
     )
     linear_shortcut: bool = param(
         "boolean",
         default=False,
-        doc="Whether a linear map runs beside the encoder, and another beside the decoder.",
+        doc="Whether linear maps are added to the encoder and to the decoder.",
     )
 
     mask_ratio: float = param(
         Interval(Real, 0, 1, closed="left"),
         default=0.0,
         doc="""
-        Share of the cells that training hides from the encoder, as masking noise does: their
-        column's mean stands for them. Units then answer to patterns that are told by a part of
-        them, which makes better features, at some cost in reconstruction.""",
+        Fraction of the cells that are replaced by the mean of their column in the input of the
+        encoder in training, as by masking noise. Units then respond to patterns that are visible in
+        part only. This improves the features and increases the reconstruction error a little.""",
     )
 
     _linear_code = False
@@ -79,11 +79,11 @@ class DictionaryAutoencoder(Autoencoder):
     def _corrupt(self, module: AutoencoderModule, batch: Batch) -> Batch:
         if not self.mask_ratio:
             return batch
-        seen = batch.random.uniform(*batch.x.shape) >= self.mask_ratio
-        return batch._replace(x=batch.x * seen)
+        is_kept = batch.random.uniform(*batch.x.shape) >= self.mask_ratio
+        return batch._replace(x=batch.x * is_kept)
 
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
-        """Let each unit of a single layer look for the pattern that it writes."""
+        """Initialise a single layer of the encoder by the transposed weights of the decoder."""
         layers = layers_of(module.encoder), layers_of(module.decoder)
         if any(len(network) > 1 for network in layers):
             return

@@ -1,17 +1,17 @@
-"""Normal distributions: divergence, fixed draws, importance-weighted bound, mixture."""
+"""Normal distributions: KL divergence, fixed draws, importance-weighted bound, mixture."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-N_DRAWS = 64  # where no number is given
+N_DRAWS = 64  # default number of draws
 
 
 def kl_from_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     r"""Return :math:`\tfrac12 (\mu^2 + \sigma^2 - 1 - \log \sigma^2)`, elementwise.
 
-    The divergence of :math:`N(\mu, \sigma^2)` from :math:`N(0, 1)`.
+    The KL divergence of :math:`N(\mu, \sigma^2)` from :math:`N(0, 1)`.
     """
     return 0.5 * (mean.square() + log_variance.expm1() - log_variance)
 
@@ -19,7 +19,7 @@ def kl_from_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
 def standard_draws(n: int, like: Tensor, *, paired: bool = False) -> Tensor:
     """Return n draws from N(0, I), (n, 1, k), the same at each call.
 
-    Paired, they are in opposite pairs, each component with variance 1 exactly.
+    If paired, they come in opposite pairs, and each component has a variance of exactly 1.
     """
     generator = torch.Generator().manual_seed(0)
     k = like.shape[1]
@@ -31,26 +31,27 @@ def standard_draws(n: int, like: Tensor, *, paired: bool = False) -> Tensor:
 
 
 def importance_bound(nll: Tensor, z: Tensor, epsilon: Tensor, log_variance: Tensor) -> Tensor:
-    """Return log of the sum over draws of p(x, z) / q(z | x), (n,).
+    """Return the log of the sum over draws of p(x, z) / q(z | x), (n,).
 
     Parameters
     ----------
     nll : Tensor of shape (L, n)
         -log p(x | z).
     z, epsilon : Tensor of shape (L, n, k) or, for epsilon, (L, 1, k)
-        Draws of q(z | x) and the standard normal draws they are made of.
+        Draws of q(z | x), and the standard normal draws from which they are computed.
     log_variance : Tensor of shape (n, k)
-        Of q(z | x).
+        Log variance of q(z | x).
     """
     prior_to_posterior = 0.5 * (epsilon.square() - z.square() + log_variance).sum(-1)
     return (prior_to_posterior - nll).logsumexp(0)
 
 
 def log_mixture(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return the log of a sum of normal densities at points of each row, (L, n), in float64.
+    """Return the log of a sum of normal densities at points of each sample, (L, n), in float64.
 
-    But for a constant. Points, means and log variances are (L, n, k): as many normal distributions
-    as points. Squares are of products, (n, L, L), not of differences, (n, L, L, k).
+    The result is up to a constant. Points, means and log variances are of shape (L, n, k): as many
+    normal distributions as points. Squared distances are expanded into products, (n, L, L), to
+    avoid an array of differences, (n, L, L, k).
     """
     z, mean, log_variance = (t.double().transpose(0, 1) for t in (z, mean, log_variance))
     precision = (-log_variance).exp()

@@ -9,22 +9,22 @@ from skae.data import Batch, RowDataset
 from skae.hyperparameters import POSITIVE_INT, hyperparameters, one_of, param
 from skae.training import AutoencoderModule, LayerSizes
 
-REVIVAL = 1 / 32  # weight of the auxiliary loss (Gao et al. 2024)
-N_BINS = 1024  # of a histogram of absolute values, in which a threshold is searched
+REVIVAL = 1 / 32  # weight of the auxiliary loss of inactive units (Gao et al. 2024)
+N_BINS = 1024  # of the histogram of absolute values that determines the threshold
 N_REFINEMENTS = 3  # of that histogram
 
 
 def top(h: Tensor, k: int) -> Tensor:
-    """Keep the k entries of each row that are largest in absolute value."""
+    """Set all but the k entries of largest absolute value of each row to zero."""
     index = h.abs().topk(k, dim=1, sorted=False).indices
     return torch.zeros_like(h).scatter(1, index, h.gather(1, index))
 
 
 def weighted_top(h: Tensor, k: int, weight: Tensor) -> Tensor:
-    """Keep the largest entries of all rows, k a row on average, a row counting by its weight."""
+    """Set all but the largest entries of all rows to zero; on average, k per row remain."""
     order = h.abs().flatten().argsort(descending=True)
-    share = weight[:, None].expand_as(h).flatten()[order].double().cumsum(0)
-    keep = share <= k * weight.double().sum() * (1 + 1e-6)  # rounding
+    cumulative = weight[:, None].expand_as(h).flatten()[order].double().cumsum(0)
+    keep = cumulative <= k * weight.double().sum() * (1 + 1e-6)  # rounding
     mask = torch.zeros_like(keep).scatter(0, order, keep).reshape(h.shape)
     return torch.where(mask, h, 0)
 
@@ -32,22 +32,23 @@ def weighted_top(h: Tensor, k: int, weight: Tensor) -> Tensor:
 @persistent
 @hyperparameters
 class KSparseAutoencoder(DictionaryAutoencoder):
-    r"""Autoencoder that keeps the k largest units of a wide code.
+    r"""Autoencoder that keeps the k largest entries of a wide code.
 
     .. math:: z = \text{top}_k(f(x)), \qquad \hat x = W z + b,
               \qquad \min \sum_i w_i \frac{1}{d} \Bigl( \lVert \hat x_i - x_i \rVert^2
               + \tfrac{1}{32} \lVert \hat x_i + \hat e_i - x_i \rVert^2 \Bigr),
 
-    where :math:`\text{top}_k` keeps the entries that are largest in absolute value and makes the
-    others zero, so that gradients flow through those that are kept only. So that no unit stays
-    silent for good, :math:`\hat e = W \tilde z` is what the k largest of those that are silent in
-    the batch would add to a reconstruction that is taken as given. Columns of :math:`W` are held
-    at norm 1.
+    where :math:`\text{top}_k` sets all but the k entries of largest absolute value to zero, so that
+    gradients flow through the kept entries only. The second term prevents units from staying
+    inactive: :math:`\hat e = W \tilde z` is the contribution of the k largest of the units that are
+    inactive in the batch, added to a reconstruction through which no gradient flows. Columns of
+    :math:`W` are normalised to norm 1.
 
-    With ``selection="batch"``, k entries a row are kept on average over a batch. After training,
-    entries of at least ``threshold_`` are, which keeps k on average over the training rows, so
-    that a row's code does not depend on its neighbours; rows unlike those may keep more. With
-    ``positive_code=True``, f(x) is made zero where it is negative, and at most k are kept.
+    With ``selection="batch"``, k entries per sample are kept on average over a batch. After
+    training, entries of at least ``threshold_`` are kept, which are k per sample on average over
+    the training set, so that the code of a sample does not depend on other samples; more may be
+    kept for samples that differ from the training set. With ``positive_code=True``, negative
+    entries of f(x) are set to zero first, so that at most k are kept.
 
     Parameters
     ----------
@@ -56,17 +57,17 @@ class KSparseAutoencoder(DictionaryAutoencoder):
     Attributes
     ----------
     activation_frequency_ : ndarray of shape (n_components,)
-        Weighted share of the training rows (of the last call) in which each unit is kept.
+        Weighted fraction of the training samples of the last call for which each unit is kept.
     n_dead_ : int
-        Units that are kept in none of them.
+        Number of units that are kept for none of them.
     threshold_ : float
-        From which absolute value entries are kept, by the rows of the last call; with
-        ``selection="batch"`` only.
+        Absolute value from which entries are kept, determined by the training samples of the last
+        call; with ``selection="batch"`` only.
     {attributes}
 
     See Also
     --------
-    SparseAutoencoder : Sparse by a penalty.
+    SparseAutoencoder : Sparse codes by a penalty.
 
     References
     ----------
@@ -93,20 +94,20 @@ class KSparseAutoencoder(DictionaryAutoencoder):
         None,
         default=None,
         doc="""
-        Entries of the code that are kept in each row. None is a tenth of the number of features,
-        and at least one.""",
+        Number of entries of the code that are kept for each sample. If None, a tenth of the number
+        of features, and at least 1.""",
     )
     positive_code: bool = param(
         "boolean",
         default=False,
         doc="""
-        Whether negative entries count as zero: a unit then stands for one pattern, not for it and
-        its opposite. Costs reconstruction, and makes better features.""",
+        Whether negative entries are set to zero, so that a unit represents one pattern, not also
+        its opposite. This improves the features and increases the reconstruction error.""",
     )
     selection: str = param(
         one_of("row", "batch"),
         default="row",
-        doc="Whether so many are kept in each row, or on average over a batch.",
+        doc="Whether the number is kept for each sample, or on average over a batch.",
     )
 
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
@@ -127,18 +128,18 @@ class KSparseAutoencoder(DictionaryAutoencoder):
             )
         return self.n_nonzero_coefs
 
-    def _of_signs(self, h: Tensor) -> Tensor:
+    def _allowed(self, h: Tensor) -> Tensor:
         """Return the entries that may be kept, (n, k)."""
         return h.relu() if self.positive_code else h
 
     def _code(self, module: AutoencoderModule, h: Tensor) -> Tensor:
-        h = self._of_signs(h)
+        h = self._allowed(h)
         if self.selection == "batch":
             return torch.where(h.abs() >= module.get_buffer("threshold"), h, 0)
         return top(h, self._n_kept(len(module.output_bias), h.shape[1]))
 
     def _objective(self, module: AutoencoderModule, batch: Batch) -> dict[str, Tensor]:
-        h = self._of_signs(module.encode(self._inputs(self._corrupt(module, batch))))
+        h = self._allowed(module.encode(self._inputs(self._corrupt(module, batch))))
         k = self._n_kept(batch.x.shape[1], h.shape[1])
         if self.selection == "row":
             z = top(h, k)
@@ -146,17 +147,16 @@ class KSparseAutoencoder(DictionaryAutoencoder):
             z = top(h.reshape(1, -1), k * len(h)).reshape(h.shape)
         else:
             z = weighted_top(h, k, batch.weight)
-        # What silent units could add, were the rest to stay as it is.
-        spare = top(torch.where((z != 0).any(0), 0.0, h), k)
+        # The contribution of inactive units, with the gradient of the rest stopped.
+        inactive = top(torch.where((z != 0).any(0), 0.0, h), k)
         n = len(z)
-        output, more, nothing = module.decode(torch.cat([z, spare, torch.zeros_like(z[:1])])).split(
-            [n, n, 1]
-        )
-        revival = module.reconstruction_loss(output.detach() + more - nothing, batch)
+        codes = torch.cat([z, inactive, torch.zeros_like(z[:1])])
+        output, of_inactive, of_zero = module.decode(codes).split([n, n, 1])
+        revival = module.reconstruction_loss(output.detach() + of_inactive - of_zero, batch)
         reconstruction = module.reconstruction_loss(output, batch)
         return {"reconstruction": reconstruction, "revival": REVIVAL * revival}
 
-    def _added_tensors(self, widths: LayerSizes) -> dict[str, Tensor]:
+    def _added_tensors(self, layer_sizes: LayerSizes) -> dict[str, Tensor]:
         return {"threshold": torch.empty((), device="meta")} if self.selection == "batch" else {}
 
     def _after_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
@@ -171,21 +171,22 @@ class KSparseAutoencoder(DictionaryAutoencoder):
         self.n_dead_ = int((frequency == 0).sum())
 
     def _threshold(self, module: AutoencoderModule, rows: RowDataset, weight: Tensor) -> float:
-        """Return from which absolute value on k entries a row are kept, on average over all rows.
+        """Return the absolute value from which k entries per sample are kept on average.
 
-        Found between ever closer bounds, since the entries of all rows are too many to sort.
+        It is found by successively refined histograms, since sorting the entries of all samples
+        would need too much memory.
         """
         k = self._n_kept(rows.n_features, self.n_components_)
         low, high, above = 0.0, 0.0, 0.0
         for _, h in self._encoded(module, rows):
-            high = max(high, float(self._of_signs(h).abs().max()))
+            high = max(high, float(self._allowed(h).abs().max()))
         for _ in range(N_REFINEMENTS if high else 0):
             ends = torch.linspace(low, high, N_BINS + 1, dtype=torch.float64)
             counts = torch.zeros(N_BINS, dtype=torch.float64)
             for chunk, h in self._encoded(module, rows):
-                size = self._of_signs(h).abs().double()
-                share = weight[chunk, None].expand_as(size).contiguous()
-                counts += torch.histogram(size, ends, weight=share).hist
+                size = self._allowed(h).abs().double()
+                weights = weight[chunk, None].expand_as(size).contiguous()
+                counts += torch.histogram(size, ends, weight=weights).hist
             reached = above + counts.flip(0).cumsum(0)
             i = min(int((reached < k * (1 - 1e-9)).sum()), N_BINS - 1)  # bins from the top
             above = float(reached[i] - counts[N_BINS - 1 - i])

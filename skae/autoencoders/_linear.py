@@ -24,12 +24,12 @@ class LinearAutoencoder(BaseAutoencoder):
     .. math:: z = A x, \qquad \hat x = B z + c,
               \qquad \min \sum_i w_i \lVert \hat x_i - x_i \rVert^2
 
-    All minima have the span of the leading principal components as the range of :math:`B`; there
-    are no other local minima. From ``init="pca"`` training has nothing to do, unless values are
-    missing: then only observed cells count, and the start is the PCA of rows filled by the mean.
-    After training the code is expressed in the principal axes of the subspace that was found, in
-    X's units, in PCA's order and with PCA's signs. Training and fitted attributes keep float64
-    where X has it, as PCA does.
+    At all minima, the range of :math:`B` is the span of the leading principal components; there are
+    no other local minima. The start ``init="pca"`` is thus the optimum and no training follows,
+    unless values are missing: then the loss is over observed cells, and the start is the PCA of the
+    samples with missing values replaced by the mean. After training, the code is expressed in the
+    principal axes of the learned subspace, in X's units, with the order and signs of PCA. Training
+    and fitted attributes are in float64 if X is, as in PCA.
 
     Parameters
     ----------
@@ -38,31 +38,30 @@ class LinearAutoencoder(BaseAutoencoder):
     Attributes
     ----------
     components_ : ndarray of shape (n_components, n_features)
-        Principal axes of the learned subspace, by decreasing variance, the entry of largest
-        absolute value positive. At the optimum, where no value is missing, ``transform(X)`` is
-        ``(X - mean_) @ components_.T``.
+        Principal axes of the learned subspace, in order of decreasing variance, the entry of
+        largest absolute value positive. At the optimum, and without missing values,
+        ``transform(X)`` is ``(X - mean_) @ components_.T``.
     explained_variance_ : ndarray of shape (n_components,)
-        Variance of the training rows along each axis: the weighted mean square times
-        n / (n - 1), n being ``n_samples_``; missing values count as the mean. After
-        ``partial_fit``, of all rows so far, those of former calls as their projections on the
-        subspace of then.
+        Variance of the training samples along each axis: the weighted mean square times
+        n / (n - 1), where n is ``n_samples_``; missing values are replaced by the mean. After
+        ``partial_fit``, of all samples so far; those of former calls are represented by their
+        projections on the subspace at that time.
     explained_variance_ratio_ : ndarray of shape (n_components,)
-        Its share of the columns' total variance.
+        Fraction of the total variance of the columns along each axis.
     singular_values_ : ndarray of shape (n_components,)
         Square roots of ``(n_samples_ - 1) * explained_variance_``.
     noise_variance_ : float
-        Mean variance along the principal axes that are left out, of which there are as many as
-        ``n_components`` falls short of the smaller one of ``n_samples_`` and the number of
-        features; 0 if there are none.
+        Mean variance along the remaining principal axes, of which there are
+        ``min(n_samples_, n_features) - n_components``; 0 if there are none.
     n_samples_ : int
-        Number of training rows with a positive weight and an observed value. After
-        ``partial_fit``, of all rows so far.
+        Number of training samples with a positive weight and an observed value. After
+        ``partial_fit``, of all samples so far.
     {attributes}
 
     See Also
     --------
-    Autoencoder : With nonlinear networks beside the linear maps.
-    sklearn.decomposition.PCA : The same subspace by decomposition.
+    Autoencoder : Nonlinear networks in addition to the linear maps.
+    sklearn.decomposition.PCA : The same subspace by a decomposition.
 
     References
     ----------
@@ -90,25 +89,25 @@ class LinearAutoencoder(BaseAutoencoder):
     init: str = param(
         one_of("pca", "random"),
         default="pca",
-        doc="What training starts from: the principal components, or random weights.",
+        doc="Initialisation: the principal components, or random weights.",
     )
-    # Noise in the gradient is all that keeps the subspace from being exact.
+    # Large batches: only noise in the gradient prevents the subspace from being exact.
     batch_size: int | str = param(
         POSITIVE_INT,
         one_of("auto"),
         default=4096,
         doc="""
-        Rows per gradient step; all of them where there are fewer. 'auto' is a sixteenth of the
-        training rows, at least 16 and at most 128.""",
+        Number of samples per gradient step, at most all of them. 'auto' is a sixteenth of the
+        training samples, at least 16 and at most 128.""",
     )
-    learning_rate: float = param(POSITIVE, default=3e-2, doc="Step size of the optimiser (Adam).")
+    learning_rate: float = param(POSITIVE, default=3e-2, doc="Initial learning rate (Adam).")
     early_stopping: bool | str = param(
         "boolean",
         one_of("auto"),
         default=False,
         doc="""
-        Whether to hold out rows and keep the epoch whose loss on them is lowest. Training then
-        misses those rows.""",
+        Whether to hold out validation samples and keep the epoch with the lowest validation loss.
+        These samples are then not used for training.""",
     )
 
     _fitted_schema: ClassVar[dict[str, Check]] = {
@@ -145,7 +144,7 @@ class LinearAutoencoder(BaseAutoencoder):
             )
         if self._starts_from_pca():
             with torch.no_grad():
-                # Beyond the rank, too, codes are projections on orthonormal axes.
+                # Axes beyond the rank must be orthonormal, too.
                 axes = torch.linalg.qr(module.output_axes).Q
                 module.output_axes.copy_(axes)
                 module.input_axes.copy_(axes.T)
@@ -156,9 +155,9 @@ class LinearAutoencoder(BaseAutoencoder):
         n, left_out, covariance = self._squares(rows, basis)
         squares, rotation = torch.linalg.eigh(covariance)
         _, axes = svd_flip(None, (basis @ rotation.flip(1)).T.numpy(), u_based_decision=False)
-        # Training goes on in the coordinates that the optimiser's moments belong to.
+        # Training resumes in the coordinates of the moments of the optimiser.
         self._trained = encoder.numpy().copy(), decoder.numpy().copy()
-        # The same map in other coordinates, and X's units: B A = axes' (axes B A).
+        # The same map in principal axes and X's units: B A = axes' (axes B A).
         turned = torch.from_numpy(axes) @ decoder.double() @ encoder.double()
         encoder.copy_(turned * self.scale_)
         decoder.copy_(torch.from_numpy(axes.T) / self.scale_)
@@ -166,7 +165,7 @@ class LinearAutoencoder(BaseAutoencoder):
         self._report(axes)
 
     def _squares(self, rows: RowDataset, basis: Tensor) -> tuple[int, float, Tensor]:
-        """Return number and sums of squares of all rows so far: beside a basis, and along it."""
+        """Return the number of samples so far, and sums of squares outside and within a basis."""
         n, left_out, squares = self._seen_before(basis)
         weight = rows.weight.double() / rows.weight.double().mean()
         for chunk in rows.gen_chunks():
@@ -177,7 +176,7 @@ class LinearAutoencoder(BaseAutoencoder):
         return n + len(rows), left_out, squares
 
     def _seen_before(self, basis: Tensor) -> tuple[int, float, Tensor]:
-        """Return the same of a stream's former rows, of which the squares along axes are left."""
+        """Return the same for the samples of former calls of ``partial_fit``."""
         if not self._one_pass or not hasattr(self, "_seen"):
             k = basis.shape[1]
             return 0, 0.0, basis.new_zeros(k, k)
@@ -187,14 +186,14 @@ class LinearAutoencoder(BaseAutoencoder):
         return n, left_out + max(float(squares.sum() - along.trace()), 0.0), along
 
     def _report(self, axes: NDArray) -> None:
-        """Set the fitted attributes of PCA, in X's dtype."""
+        """Set the fitted attributes in common with PCA, in X's dtype."""
         n, left_out, squares = self._seen
         real = self.mean_.dtype.type
         unit = self.scale_**2 / max(n - 1, 1)
         self.n_samples_ = n
         self.components_ = axes.astype(real, order="C")
         self.explained_variance_ = (squares * unit).astype(real)
-        # Rows that a fit goes on with may all be at the mean.
+        # All samples of a resumed fit may be equal to the mean.
         total = (left_out + squares.sum()) or 1.0
         self.explained_variance_ratio_ = (squares / total).astype(real)
         self.singular_values_ = (np.sqrt(squares) * self.scale_).astype(real)

@@ -1,4 +1,4 @@
-"""Probabilistic principal components, from which the variational autoencoder starts."""
+"""Probabilistic PCA, the start of the variational autoencoder."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from torch import Tensor
 from skae.data import RowDataset
 from skae.training import AutoencoderModule
 
-FLOOR = 1e-6  # of the noise variance, in units of the columns' mean variance
-NARROW = 64  # columns up to which the encoder sees rows as they are
+FLOOR = 1e-6  # of the noise variance, relative to the mean variance of the columns
+UNSCALED_COLUMNS = 64  # with more columns, the inputs of the encoder are scaled down
 
 
 def input_gain(n_features: int) -> float:
-    """Return what the encoder's input is multiplied by.
+    """Return the factor by which the inputs of the encoder are multiplied.
 
-    A step of Adam moves every weight alike, and with it a unit's answer by as much as its inputs
-    sum to: on wide rows, too much for the noise of a bound by one draw.
+    A step of Adam changes all weights by about the same amount, and thus the output of a unit in
+    proportion to the sum of its inputs. With many columns, this is too much, given the noise of a
+    bound estimated from one draw.
     """
-    return min(1.0, math.sqrt(NARROW / n_features))
+    return min(1.0, math.sqrt(UNSCALED_COLUMNS / n_features))
 
 
 def start_at_ppca(
@@ -28,24 +29,24 @@ def start_at_ppca(
 ) -> tuple[Tensor, Tensor]:
     r"""Turn a start at PCA into one at probabilistic PCA (Tipping and Bishop 1999).
 
-    With axes :math:`v_i`, variances :math:`\lambda_i` and noise :math:`\sigma^2`, the mean of
-    those that are left out: :math:`W_i = \sqrt{\lambda_i - \sigma^2}\, v_i`, posterior mean
-    :math:`W_i^\top x / \lambda_i` and variance :math:`\sigma^2 / \lambda_i`. At least one
-    direction is left to the noise.
+    With axes :math:`v_i`, variances :math:`\lambda_i` and noise :math:`\sigma^2`, the mean of the
+    remaining variances: :math:`W_i = \sqrt{\lambda_i - \sigma^2}\, v_i`, posterior mean
+    :math:`W_i^\top x / \lambda_i` and variance :math:`\sigma^2 / \lambda_i`. At least one direction
+    remains for the noise.
 
     Parameters
     ----------
     module : AutoencoderModule
-        At PCA.
+        Module at PCA; changed in place.
     rows : RowDataset
     noise : Tensor or None
-        :math:`\sigma^2`, if it is given.
+        :math:`\sigma^2`; estimated if None.
 
     Returns
     -------
     noise : Tensor of shape ()
     log_variance : Tensor of shape (k,)
-        Of the posterior.
+        Log variance of the posterior.
     """
     axes = module.output_axes.detach().double()  # (d, k)
     d, k = axes.shape

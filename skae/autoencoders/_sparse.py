@@ -29,16 +29,17 @@ def bernoulli_kl(rho: float, mean: Tensor) -> Tensor:
 @persistent
 @hyperparameters
 class SparseAutoencoder(DictionaryAutoencoder):
-    r"""Autoencoder with a wide code of which few units are active.
+    r"""Autoencoder with a wide code of which few units are active per sample.
 
     .. math:: z = \sigma(f(x)), \qquad \hat x = W z + b,
               \qquad \min \sum_i w_i \Bigl( \frac{1}{d} \lVert \hat x_i - x_i \rVert^2
               + \alpha\, \Omega(z_i) \Bigr)
 
-    with x centred and divided by the root of its columns' mean variance. Each column of
-    :math:`W` is held at norm 1, so that the penalty cannot be met by a small code and a large
-    decoder. :math:`\sigma` is the ReLU, which makes exact zeros; for ``penalty="kl"`` it is the
-    logistic function, and the norm :math:`\sqrt d`, so that few units of 1 can make up a row.
+    with x centred and divided by the root of the mean variance of its columns. Each column of
+    :math:`W` is normalised to norm 1, so that a small code and a large decoder cannot avoid the
+    penalty. :math:`\sigma` is the ReLU, which gives exact zeros. For ``penalty="kl"`` it is the
+    logistic function, and the norm is :math:`\sqrt d`, so that a few units with activation 1 can
+    reconstruct a sample.
     With :math:`\bar z_j` the weighted mean of unit j in the batch and :math:`\rho` the
     ``target_activation``, :math:`\Omega` is
 
@@ -50,7 +51,7 @@ class SparseAutoencoder(DictionaryAutoencoder):
     'kl'  as with :math:`\rho = 0.05`                     :math:`\sum_j D(\rho, \bar z_j)`
     ====  ==============================================  ================================
 
-    where D is the divergence between two Bernoulli distributions,
+    where D is the KL divergence between two Bernoulli distributions,
     :math:`\rho \log(\rho / \bar z_j) + (1 - \rho) \log((1 - \rho) / (1 - \bar z_j))`.
 
     Parameters
@@ -64,14 +65,14 @@ class SparseAutoencoder(DictionaryAutoencoder):
     Warns
     -----
     AutoencoderWarning
-        If nothing keeps a wide code from copying X, as with ``alpha=0``; if the architecture's
-        decoder is free to grow, so that the penalty may shrink the code instead of making it
-        sparse; if the fit was interrupted.
+        If the identity is a solution, as with ``alpha=0``; if the scale of the decoder is not
+        constrained, so that the penalty may shrink the code instead of making it sparse; if the fit
+        was interrupted.
 
     See Also
     --------
-    KSparseAutoencoder : A given number of active units in each row.
-    sklearn.decomposition.DictionaryLearning : A sparse code by optimisation, row by row.
+    KSparseAutoencoder : A fixed number of active units per sample.
+    sklearn.decomposition.DictionaryLearning : Sparse codes by optimisation for each sample.
 
     References
     ----------
@@ -96,7 +97,7 @@ class SparseAutoencoder(DictionaryAutoencoder):
     penalty: str = param(
         one_of("l1", "l2", "kl"),
         default="l1",
-        doc="What is added to the loss, see the table above.",
+        doc="Penalty on the code, see the table above.",
     )
     alpha: float = param(NON_NEGATIVE, default=3e-2, doc="Weight of the penalty.")
     target_activation: float | None = param(
@@ -104,8 +105,8 @@ class SparseAutoencoder(DictionaryAutoencoder):
         None,
         default=None,
         doc="""
-        Mean activation that each unit is drawn to; below 1 for 'kl', where None is 0.05. None
-        penalises the activations themselves.""",
+        Target of the mean activation of each unit; below 1 for 'kl'. If None, the activations
+        themselves are penalised; for 'kl', 0.05.""",
     )
 
     def _default_architecture(self, **flat: Any) -> Any:
@@ -119,7 +120,7 @@ class SparseAutoencoder(DictionaryAutoencoder):
         target = KL_TARGET if self.target_activation is None else self.target_activation
         if not target < 1:
             raise ValueError(
-                f"penalty='kl' draws activations in (0, 1) to target_activation, but it is "
+                f"penalty='kl' has activations in (0, 1) and a target_activation, but it is "
                 f"{target}; choose one below 1, or another penalty."
             )
         return target
@@ -136,7 +137,7 @@ class SparseAutoencoder(DictionaryAutoencoder):
         held = isinstance(layers_of(module.decoder)[-1], UnitLinear)
         if self.alpha > 0 and not (held and module.decoder_shortcut is None):
             warn_free_scale(
-                "an architecture that holds it, such as MLP(unit_norm='l2'), and "
+                "an architecture that normalises it, such as MLP(unit_norm='l2'), and "
                 "linear_shortcut=False"
             )
 
@@ -152,7 +153,7 @@ class SparseAutoencoder(DictionaryAutoencoder):
             if self.penalty == "kl":
                 return (self.alpha * bernoulli_kl(target, mean).sum()).expand(len(z))
             z = (mean - target).expand_as(z)
-        # The code is as large as the root of d, as rows are.
+        # The norm of the code is of the order of sqrt(d), as that of the samples.
         if self.penalty == "l1":
             return self.alpha / math.sqrt(d) * z.abs().sum(1)
         return self.alpha / d * z.square().sum(1)

@@ -30,19 +30,21 @@ from skae.hyperparameters import (
 from skae.losses import LIKELIHOOD_NAMES, LIKELIHOODS, Loss
 from skae.training import AutoencoderModule, LayerSizes
 
-LOG_VARIANCES = (-30.0, 10.0)  # range of the posterior's, against overflow far from the data
-ACTIVE = 0.01  # nats: mean divergence above which a component is active
-LARGEST_COUNT = 9e18  # mean of a Poisson distribution that numpy draws from
+LOG_VARIANCES = (
+    -30.0,
+    10.0,
+)  # range of the posterior's log variance, to avoid overflow far from the data
+ACTIVE_KL = 0.01  # nats; mean KL divergence above which a component is active
 LOG_2_PI = math.log(2 * math.pi)
 
 
 @schema.persistent
 @hyperparameters
 class VariationalAutoencoder(GenerativeAutoencoder, ConditionalImputation, DeepAutoencoder):
-    r"""Probabilistic autoencoder: a density of the rows, to score, sample and interpolate.
+    r"""Probabilistic autoencoder: a density model that scores, samples and interpolates.
 
     The model is :math:`z \sim N(0, I)`, :math:`x \sim p(x | z)` with mean
-    :math:`\text{link}(g(z) + B z + c)`. The encoder answers the mean and the log variance of a
+    :math:`\text{link}(g(z) + B z + c)`. The encoder returns the mean and the log variance of a
     Gaussian :math:`q(z | x)`, and training maximises the evidence lower bound
 
     .. math:: \log p(x) \ge \frac{1}{L} \sum_{l=1}^{L} \log p(x | z_l)
@@ -50,9 +52,9 @@ class VariationalAutoencoder(GenerativeAutoencoder, ConditionalImputation, DeepA
               \qquad z_l = \mu(x) + \sigma(x) \odot \epsilon_l, \quad \epsilon_l \sim N(0, I),
 
     or, with ``objective="iwae"``, the tighter
-    :math:`\log \frac{1}{L} \sum_l p(x | z_l) p(z_l) / q(z_l | x)`. Only observed cells count.
-    With a Gaussian likelihood it starts as probabilistic PCA, for which the bound is exact, and
-    leaves it only for an epoch with a better bound on rows held out.
+    :math:`\log \frac{1}{L} \sum_l p(x | z_l) p(z_l) / q(z_l | x)`. Missing values are ignored. With
+    a Gaussian likelihood, training starts at probabilistic PCA, for which the bound is exact. A
+    later epoch is kept only if its bound on validation samples is significantly better.
 
     ``transform`` returns the posterior mean, ``inverse_transform`` the mean of x given z.
 
@@ -63,32 +65,32 @@ class VariationalAutoencoder(GenerativeAutoencoder, ConditionalImputation, DeepA
     Attributes
     ----------
     noise_variance_ : float or ndarray of shape (n_features,)
-        Variance of x given z, in squared units of X; with a Gaussian likelihood only.
+        Variance of x given z, in squared units of X; for a Gaussian likelihood only.
     kl_ : ndarray of shape (n_components,)
-        What each component of the code says about a row: the mean over the training rows (of the
-        last call) of its divergence from the prior, in nats.
+        Mean KL divergence from the prior of each latent component over the training set (of the
+        last call), in nats.
     n_active_ : int
-        Components that say more than 0.01 nats.
+        Number of latent components with a mean KL divergence of more than 0.01 nats.
     {attributes}
 
     Warns
     -----
     AutoencoderWarning
-        If the posterior has collapsed: no component of the code depends on the row; if no epoch
-        was better than probabilistic PCA; if the fit was interrupted.
+        If the posterior has collapsed, so that no component of the code depends on the sample; if
+        no epoch was better than probabilistic PCA; if the fit was interrupted.
 
     See Also
     --------
-    Autoencoder : Without a distribution.
-    sklearn.decomposition.PCA : Its ``score_samples`` is the linear case.
+    Autoencoder : Autoencoder without a density.
+    sklearn.decomposition.PCA : Probabilistic PCA, the linear case, by ``score_samples``.
 
     Notes
     -----
-    The loss curves are in nats per feature, for x in conditioned units where the likelihood is
-    Gaussian. The variance of a Gaussian likelihood does not fall below 1e-6 times the columns'
-    mean variance. The encoder sees rows of more than 64 columns divided by the root of d / 64,
-    without which its steps would grow with their width. Rows that a Bernoulli likelihood is asked
-    about may be anything in [0, 1], those of a Poisson likelihood anything of at least 0.
+    The loss curves are in nats per feature; for a Gaussian likelihood, x is in conditioned units.
+    The variance of a Gaussian likelihood is at least 1e-6 times the mean variance of the columns.
+    With d > 64 columns, the inputs of the encoder are divided by the root of d / 64; otherwise, the
+    effect of its training steps would increase with d. A Bernoulli likelihood accepts any values in
+    [0, 1], a Poisson likelihood any non-negative values.
 
     References
     ----------
@@ -129,38 +131,41 @@ class VariationalAutoencoder(GenerativeAutoencoder, ConditionalImputation, DeepA
         one_of("shared", "feature"),
         default="shared",
         doc="""
-        Of a Gaussian likelihood: 'shared' learns one number, 'feature' one per column; a number is
-        the variance in squared units of X.""",
+        Variance of a Gaussian likelihood: 'shared' learns one value, 'feature' one per column; a
+        number is a fixed variance in squared units of X.""",
     )
     beta: float = param(
-        NON_NEGATIVE, default=1.0, doc="Weight of the divergence in training. Scores are at 1."
+        NON_NEGATIVE, default=1.0, doc="Weight of the KL divergence in training. It is 1 in scores."
     )
     warm_up: float = param(
         Interval(Real, 0, 1, closed="left"),
         default=0.0,
         doc="""
-        Share of the training over which ``beta`` rises from 0; no epoch of it counts as the best,
-        and all epochs are judged at the full ``beta``, by which ``partial_fit`` trains.""",
+        Fraction of the training over which ``beta`` increases linearly from 0. Epochs within it are
+        no candidates for the best epoch. The validation loss, and ``partial_fit``, use the full
+        ``beta``.""",
     )
     free_bits: float = param(
         NON_NEGATIVE,
         default=0.0,
         doc="""
-        Nats that each component may say, on average over a batch, at no cost.""",
+        KL divergence (in nats, batch mean) per latent component below which no penalty applies.""",
     )
     n_draws: int = param(
         POSITIVE_INT,
         default=1,
-        doc="Draws per row and step, L; at least 2 for 'iwae', which weighs them by importance.",
+        doc="Number L of draws per sample and step; at least 2 for ``objective='iwae'``.",
     )
-    objective: str = param(one_of("elbo", "iwae"), default="elbo", doc="What training maximises.")
+    objective: str = param(
+        one_of("elbo", "iwae"), default="elbo", doc="Bound that training maximises."
+    )
     n_importance_draws: int | None = param(
         POSITIVE_INT,
         None,
         default=None,
         doc="""
-        How ``score_samples`` bounds log p(x): with so many importance-weighted draws; None is the
-        evidence lower bound, by 64 draws in opposite pairs.""",
+        Number of importance-weighted draws in ``score_samples``. If None, it returns the evidence
+        lower bound, estimated by 64 draws in opposite pairs.""",
     )
 
     _init_name = "probabilistic PCA"
@@ -191,8 +196,8 @@ class VariationalAutoencoder(GenerativeAutoencoder, ConditionalImputation, DeepA
             )
         if self.objective == "iwae" and self.n_draws < 2:
             raise ValueError(
-                "objective='iwae' weights several draws by importance; set n_draws to 2 or more "
-                f"(50, say); got n_draws={self.n_draws}."
+                "objective='iwae' weights several draws by importance; set n_draws to at least "
+                f"2, for example to 50; got n_draws={self.n_draws}."
             )
 
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
@@ -201,8 +206,8 @@ class VariationalAutoencoder(GenerativeAutoencoder, ConditionalImputation, DeepA
             noise = torch.tensor(self.variance, dtype=torch.float64) / module.scale.double() ** 2
             if not FLOOR <= noise <= 1 / FLOOR**2:
                 raise ValueError(
-                    f"variance={self.variance} is {float(noise):.3g} times the columns' mean "
-                    f"variance; give one between {FLOOR:g} and {1 / FLOOR**2:g} times it, or "
+                    f"variance={self.variance} is {float(noise):.3g} times the mean variance of "
+                    f"the columns; set it between {FLOOR:g} and {1 / FLOOR**2:g} times that, or "
                     "variance='shared', which learns it."
                 )
             module.register_buffer("given_noise", noise.to(module.shift))
@@ -211,7 +216,7 @@ class VariationalAutoencoder(GenerativeAutoencoder, ConditionalImputation, DeepA
             noise, log_variance = start_at_ppca(module, rows, noise)
         module.posterior_bias = nn.Parameter(log_variance.to(module.shift))
         if self.likelihood == "gaussian" and isinstance(self.variance, str):
-            # The floor is added to what is learned.
+            # The floor is added to the learned value.
             learned = torch.ones(()) if noise is None else (noise - FLOOR).clamp_min(FLOOR)
             n = rows.n_features if self.variance == "feature" else 1
             module.log_noise = nn.Parameter(learned.log().to(module.shift).repeat(n))
@@ -281,14 +286,14 @@ class VariationalAutoencoder(GenerativeAutoencoder, ConditionalImputation, DeepA
         for chunk, h in self._encoded(module, rows):
             kl += rows.weight[chunk].double() @ kl_from_normal(*self._posterior(module, h)).double()
         self.kl_ = (kl / rows.weight.double().sum()).numpy()
-        self.n_active_ = int((self.kl_ > ACTIVE).sum())
+        self.n_active_ = int((self.kl_ > ACTIVE_KL).sum())
         if self.likelihood == "gaussian":
             noise = self._noise(module).double().numpy() * self.scale_**2
             self.noise_variance_ = noise if noise.size > 1 else float(noise.item())
         if self.n_active_ == 0:
             warn(
                 "The posterior has collapsed: no component of the code depends on the sample. "
-                "Lower beta, set warm_up (0.3, say) or free_bits (0.1, say), or use init='pca'."
+                "Lower beta, set warm_up=0.3 or free_bits=0.1, for example, or use init='pca'."
             )
 
     # ---------------------------------------------------------------------- what is learned

@@ -1,4 +1,4 @@
-"""The table: where it is, how it is conditioned, what is known of it, and batches of it."""
+"""Data sources, conditioning, moments, principal axes, datasets and batches."""
 
 from skae.data._batch import Batch
 from skae.data._chunks import (

@@ -1,4 +1,4 @@
-"""What an objective sees of some rows, and what it draws from."""
+"""The samples and the random numbers that an objective is given."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from torch import Tensor
 
 from skae.data._random import Random
 
-NO_RANDOM = cast(Random, None)  # outside training, where nothing is drawn
+NO_RANDOM = cast(Random, None)  # outside of training, where nothing is drawn
 
 
 class Batch(NamedTuple):
-    """What an objective sees of some rows, in conditioned units."""
+    """A batch of samples, in conditioned units."""
 
-    x: Tensor  # (n, d), holes hold 0, the mean
-    observed: Tensor | None  # (n, d), 1 where a value is known, or None if all are
+    x: Tensor  # (n, d), 0 (the mean) where a value is missing
+    observed: Tensor | None  # (n, d), 1 where a value is observed; None if all are
     weight: Tensor  # (n,)
-    progress: Tensor  # (), the share of the training that is done
+    progress: Tensor  # (), completed fraction of the training
     context: Tensor | None = None  # (n, c), further inputs of the encoder, set by `_corrupt`
-    random: Random = NO_RANDOM  # what objectives draw from
+    random: Random = NO_RANDOM  # random numbers for objectives
 
     def to(self, device: torch.device | str) -> Batch:
-        """Return the batch on a device; from pinned memory, copied while others compute."""
+        """Return the batch on a device; the copy is asynchronous from pinned memory."""
         moved: dict[str, Any] = {
             name: value.to(device, non_blocking=True)
             for name, value in self._asdict().items()

@@ -1,4 +1,4 @@
-"""Centre and scale of a table."""
+"""Centring and scaling of samples by one common scale."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Conditioning:
-    """Centre, and divide by one number: what principal components allow without changing.
+    """Centring and division by one number, to which principal axes are invariant.
 
     Attributes
     ----------
     shift : ndarray of shape (n_features,)
-        Mean of the observed cells of each column, 0 where there are none.
+        Mean of the observed values of each column; 0 for a column without observed values.
     scale : float
-        Square root of the columns' mean variance.
+        Square root of the mean variance of the columns.
     """
 
     shift: NDArray
     scale: float
 
-    @np.errstate(over="ignore", invalid="ignore")  # results are checked, where they matter
+    @np.errstate(over="ignore", invalid="ignore")  # results are checked by callers
     def apply(self, X: NDArray, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
-        """Return conditioned rows and which cells are observed; X's precision, then `dtype`."""
+        """Return conditioned samples, computed in X's precision, and the mask of observed cells."""
         x = torch.from_numpy(X - self.shift.astype(X.dtype))
         x /= self.scale
-        # The sum is NaN if a cell is, and rarely otherwise.
+        # The sum is NaN if a cell is; a cheap test, confirmed below.
         observed = ~x.isnan() if x.sum().isnan() else None
         if observed is None or observed.all():
             return x.to(dtype), None
@@ -39,7 +39,7 @@ class Conditioning:
 
     @np.errstate(over="ignore", invalid="ignore")
     def undo(self, x: NDArray) -> NDArray:
-        """Return rows in the units of X."""
+        """Return samples in the units of X."""
         x = x * x.dtype.type(self.scale)
         x += self.shift.astype(x.dtype)
         return x

@@ -1,4 +1,4 @@
-"""Rows as tensors, indexed a whole batch at a time."""
+"""Datasets of conditioned samples, indexed by whole batches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skae.data._source import DataSource
 
 
 class RowDataset(Dataset):
-    """Conditioned rows that are indexed a whole batch at a time.
+    """Conditioned samples that are indexed by whole batches.
 
     Attributes
     ----------
@@ -36,22 +36,22 @@ class RowDataset(Dataset):
 
     @staticmethod
     def of(
-        table: DataSource,
+        source: DataSource,
         weight: NDArray,
         conditioning: Conditioning,
         dtype: torch.dtype,
         complete: bool,
     ) -> RowDataset:
-        """Condition a table that is in memory; leave any other to be read batch by batch."""
+        """Condition data in memory at once, other data batch by batch."""
         weights = torch.tensor(weight, dtype=dtype)
-        if table.out_of_core:
-            return LazyDataset(table, weights, conditioning, dtype, complete)
-        x = torch.empty(table.shape, dtype=dtype)
+        if source.out_of_core:
+            return LazyDataset(source, weights, conditioning, dtype, complete)
+        x = torch.empty(source.shape, dtype=dtype)
         observed = None if complete else torch.ones_like(x)
-        for chunk in table.gen_chunks():
-            x[chunk], seen = conditioning.apply(table[chunk], dtype)
-            if observed is not None and seen is not None:
-                observed[chunk] = seen
+        for chunk in source.gen_chunks():
+            x[chunk], mask = conditioning.apply(source[chunk], dtype)
+            if observed is not None and mask is not None:
+                observed[chunk] = mask
         return InMemoryDataset(x, observed, weights)
 
     def __len__(self) -> int:
@@ -63,31 +63,31 @@ class RowDataset(Dataset):
         return bool((self.weight == self.weight[0]).all())
 
     def values(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
-        """Return x and observed of some of the rows."""
+        """Return x and the mask of observed cells of some of the samples."""
         raise NotImplementedError
 
     def take(self, index: Tensor) -> RowDataset:
-        """Return some of the rows, as rows."""
+        """Return a dataset of some of the samples."""
         raise NotImplementedError
 
     def to(self, device: torch.device | str) -> RowDataset:
-        """Return the rows for use on a device."""
+        """Return the dataset for use on a device."""
         raise NotImplementedError
 
     def __getitem__(self, index: Tensor | slice) -> Batch:
         return self.batch(index, torch.zeros((), dtype=self.dtype))
 
     def batch(self, index: Tensor | slice, progress: Tensor, random: Random = NO_RANDOM) -> Batch:
-        """Return some of the rows, as a batch."""
+        """Return a batch of some of the samples."""
         return Batch(*self.values(index), self.weight[index], progress, random=random)
 
     def gen_chunks(self) -> Iterator[slice]:
-        """Cut the rows into pieces of a few million cells."""
+        """Generate slices of samples of at most a few million cells each."""
         return gen_chunks(len(self), self.n_features)
 
 
 class InMemoryDataset(RowDataset):
-    """Rows whose conditioned values are in memory, on the device."""
+    """A dataset whose conditioned values are in memory, on the device."""
 
     def __init__(self, x: Tensor, observed: Tensor | None, weight: Tensor):
         self.x = x
@@ -109,32 +109,32 @@ class InMemoryDataset(RowDataset):
 
 
 class LazyDataset(RowDataset):
-    """Rows that are read from their table, and conditioned, each time they are asked for."""
+    """A dataset that reads samples from their source and conditions them at each access."""
 
     def __init__(
         self,
-        table: DataSource,
+        source: DataSource,
         weight: Tensor,
         conditioning: Conditioning,
         dtype: torch.dtype,
         complete: bool,
     ):
-        self.table = table
+        self.source = source
         self.weight = weight
         self.conditioning = conditioning
-        self.n_features = table.shape[1]
+        self.n_features = source.shape[1]
         self.dtype = dtype
         self.complete = complete
 
     def values(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
         which = index if isinstance(index, slice) else index.cpu().numpy()
-        x, observed = self.conditioning.apply(self.table[which], self.dtype)
+        x, observed = self.conditioning.apply(self.source[which], self.dtype)
         device = self.weight.device
         return x.to(device), None if observed is None else observed.to(device)
 
     def take(self, index: Tensor) -> RowDataset:
         return LazyDataset(
-            self.table.take(index.cpu().numpy()),
+            self.source.take(index.cpu().numpy()),
             self.weight[index],
             self.conditioning,
             self.dtype,
@@ -143,12 +143,12 @@ class LazyDataset(RowDataset):
 
     def to(self, device: torch.device | str) -> RowDataset:
         return LazyDataset(
-            self.table, self.weight.to(device), self.conditioning, self.dtype, self.complete
+            self.source, self.weight.to(device), self.conditioning, self.dtype, self.complete
         )
 
 
 class Batches:
-    """All rows once, in batches; in a new order each time if there is a generator.
+    """Iterable of batches of all samples; shuffled at each iteration if there is a generator.
 
     Parameters
     ----------
@@ -156,8 +156,8 @@ class Batches:
     batch_size : int
     generator : torch.Generator or None
     **loading : object
-        Arguments of torch's DataLoader, such as ``num_workers``, which then reads the batches
-        from rows that stay in the memory where they are.
+        Arguments of torch's DataLoader, such as ``num_workers``. If there are any, a DataLoader
+        reads the batches, from samples that stay in main memory.
     """
 
     def __init__(
@@ -173,10 +173,10 @@ class Batches:
         self.generator = generator
         self.device: torch.device | str = rows.weight.device
         self.progress = torch.zeros((), dtype=rows.dtype, device=self.device)
-        self.random = NO_RANDOM  # what the batches are given to draw from
+        self.random = NO_RANDOM  # passed to the batches
 
     def to(self, device: torch.device | str) -> Batches:
-        """Give batches on a device."""
+        """Move the batches to a device."""
         self.device, self.progress = device, self.progress.to(device)
         if not self.loading:
             self.rows = self.rows.to(device)
@@ -186,14 +186,14 @@ class Batches:
         return -(-len(self.rows) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        which = list(self._indices())
+        indices = list(self._indices())
         if self.loading:
-            loading = {"generator": torch.Generator(), **self.loading}  # for seeds of its workers
-            for batch in DataLoader(self.rows, batch_size=None, sampler=which, **loading):
+            loading = {"generator": torch.Generator(), **self.loading}  # seeds of its workers
+            for batch in DataLoader(self.rows, batch_size=None, sampler=indices, **loading):
                 batch = batch.to(self.device)
                 yield batch._replace(progress=self.progress, random=self.random)
         else:
-            for index in which:
+            for index in indices:
                 yield self.rows.batch(index, self.progress, self.random)
 
     def _indices(self) -> Iterator[Tensor | slice]:

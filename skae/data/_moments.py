@@ -1,4 +1,4 @@
-"""What the table tells before training: ranges, centre, scale and principal axes."""
+"""Moments of the data before training: ranges, means, variances and covariance."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ class Moments:
 
     @classmethod
     @np.errstate(over="ignore", under="ignore", invalid="ignore")
-    def of(cls, table: DataSource, weight: NDArray) -> Moments:
-        """Compute them in one pass, centred on the first rows against cancellation."""
-        if table.sparse:
-            return cls._of_sparse(table, weight)
-        n_features = table.shape[1]
+    def of(cls, source: DataSource, weight: NDArray) -> Moments:
+        """Compute them in one pass, centred on the first chunk against cancellation."""
+        if source.sparse:
+            return cls._of_sparse(source, weight)
+        n_features = source.shape[1]
         low = np.full(n_features, np.inf)
         high = np.full(n_features, -np.inf)
         total, first, second = np.zeros((3, n_features))
         anchor, complete = None, True
-        for chunk in table.gen_chunks():
-            x = table[chunk].astype(np.float64, copy=False)
-            known = ~np.isnan(x)
+        for chunk in source.gen_chunks():
+            x = source[chunk].astype(np.float64, copy=False)
+            observed = ~np.isnan(x)
             if anchor is None:
-                anchor = np.where(known, x, 0).sum(0) / np.maximum(known.sum(0), 1)
-            complete = complete and bool(known.all())
-            low = np.minimum(low, np.where(known, x, np.inf).min(0))
-            high = np.maximum(high, np.where(known, x, -np.inf).max(0))
-            w = weight[chunk, None] * known
-            centred = np.where(known, x - anchor, 0)
+                anchor = np.where(observed, x, 0).sum(0) / np.maximum(observed.sum(0), 1)
+            complete = complete and bool(observed.all())
+            low = np.minimum(low, np.where(observed, x, np.inf).min(0))
+            high = np.maximum(high, np.where(observed, x, -np.inf).max(0))
+            w = weight[chunk, None] * observed
+            centred = np.where(observed, x - anchor, 0)
             total += w.sum(0)
             first += (w * centred).sum(0)
             second += (w * centred**2).sum(0)
@@ -55,13 +55,13 @@ class Moments:
         return cls._checked(low, high, anchor + shift, second / total - shift**2, seen, complete)
 
     @classmethod
-    def _of_sparse(cls, table: DataSource, weight: NDArray) -> Moments:
-        X = table.matrix().astype(np.float64)
+    def _of_sparse(cls, source: DataSource, weight: NDArray) -> Moments:
+        X = source.matrix().astype(np.float64)
         mean, variance, total = mean_variance_axis(
             X, axis=0, weights=weight, return_sum_weights=True
         )
         low, high = min_max_axis(X, axis=0, ignore_nan=True)
-        return cls._checked(low, high, mean, variance, total > 0, not table.has_missing())
+        return cls._checked(low, high, mean, variance, total > 0, not source.has_missing())
 
     @classmethod
     def _checked(
@@ -73,7 +73,7 @@ class Moments:
         seen: NDArray,
         complete: bool,
     ) -> Moments:
-        # Rounding must not make a constant column vary.
+        # Rounding must not give a constant column a variance.
         varies = seen & (high > low)
         return cls(
             low=np.where(seen, low, np.nan),
@@ -84,7 +84,7 @@ class Moments:
         )
 
     def check_magnitude(self, dtype: np.dtype, names: NDArray | None) -> None:
-        """Raise ValueError where nothing varies, or squares leave the range of X's dtype."""
+        """Raise ValueError if nothing varies, or if squares exceed the range of X's dtype."""
         info = np.finfo(dtype)
         reach = np.fmax(np.abs(self.low), np.abs(self.high))
         j = int(np.nanargmax(reach))
@@ -98,7 +98,7 @@ class Moments:
         if spread == 0:
             raise ValueError(
                 "X is constant: no column has two different values, so there is nothing to encode; "
-                "pass rows that vary."
+                "pass samples that vary."
             )
         if spread < too_small:
             raise ValueError(
@@ -108,8 +108,8 @@ class Moments:
 
         if self.variance.max() < 100 * np.finfo(np.float64).eps * spread**2:  # rounding
             raise ValueError(
-                "sample_weight leaves X constant: the rows that differ have next to no weight; "
-                "pass weights that are closer to each other."
+                "X is constant given sample_weight: the samples that differ have negligible "
+                "weight; pass weights that are closer to each other."
             )
 
     def conditioning(self) -> Conditioning:
@@ -119,7 +119,7 @@ class Moments:
 
 
 def covariance_of(rows: RowDataset) -> torch.Tensor:
-    """Return the weighted covariance of conditioned rows, holes at the mean, in float64."""
+    """Return the weighted covariance, missing values replaced by the mean, in float64."""
     weight = rows.weight.double() / rows.weight.double().sum()
     covariance = torch.zeros((rows.n_features,) * 2, dtype=torch.float64)
     for chunk in rows.gen_chunks():
@@ -129,21 +129,21 @@ def covariance_of(rows: RowDataset) -> torch.Tensor:
 
 
 def statistics_of(rows: RowDataset) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return variance, least and largest value of each column of conditioned rows, in float64.
+    """Return variance, minimum and maximum of the observed values of each column, in float64.
 
-    Holes do not count; a column of nothing else has 0 for all three.
+    All three are 0 for a column without observed values.
     """
     total, square = torch.zeros((2, rows.n_features), dtype=torch.float64)
     low = torch.full_like(total, torch.inf)
     high = -low
     for chunk in rows.gen_chunks():
         x, observed = rows.values(chunk)
-        known = torch.ones_like(x) if observed is None else observed
-        weight = (rows.weight[chunk, None] * known).double()
+        mask = torch.ones_like(x) if observed is None else observed
+        weight = (rows.weight[chunk, None] * mask).double()
         total += weight.sum(0)
         square += (weight * x.double() ** 2).sum(0)
-        low = torch.minimum(low, torch.where(known > 0, x, torch.inf).amin(0).double())
-        high = torch.maximum(high, torch.where(known > 0, x, -torch.inf).amax(0).double())
+        low = torch.minimum(low, torch.where(mask > 0, x, torch.inf).amin(0).double())
+        high = torch.maximum(high, torch.where(mask > 0, x, -torch.inf).amax(0).double())
     seen = total > 0
     zero = torch.zeros_like(total)
     return (

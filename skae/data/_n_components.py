@@ -1,4 +1,4 @@
-"""How many components a parameter asks for: a number, a share of the variance, or an estimate."""
+"""Resolution of the ``n_components`` parameter."""
 
 from __future__ import annotations
 
@@ -15,66 +15,67 @@ from skae.data._dataset import InMemoryDataset, RowDataset
 from skae.data._moments import covariance_of
 from skae.data._principal_axes import EXACT_UP_TO, truncated_svd
 
-FEW = 64  # components of a truncated decomposition that are tried first
+INITIAL_COMPONENTS = 64  # of a truncated decomposition, increased until they are enough
 
 
-def resolve_n_components(asked: Any, rows: RowDataset, auto: Callable[[int], int]) -> int:
-    """Return the number of components that a parameter stands for.
+def resolve_n_components(value: Any, rows: RowDataset, auto: Callable[[int], int]) -> int:
+    """Return the number of components that a value of the parameter stands for.
 
     Parameters
     ----------
-    asked : int, float, None, 'auto' or 'mle'
-        The parameter.
+    value : int, float, None, 'auto' or 'mle'
+        Value of the parameter.
     rows : RowDataset
-        Conditioned; missing values count as the mean.
+        Conditioned samples; missing values are replaced by the mean.
     auto : callable
-        What 'auto' stands for, of the number of features.
+        Function of the number of features that returns the number for 'auto'.
 
     Returns
     -------
     n_components : int
-        At least 1; unless a number is asked for, at most the smaller side of the rows.
+        At least 1; unless the value is an int or 'auto', at most the smaller of the numbers of
+        samples and features.
 
     Raises
     ------
     ValueError
-        If the rows do not determine it.
+        If the samples do not determine it.
     """
     smaller = min(len(rows), rows.n_features)
-    if asked is None:
+    if value is None:
         return smaller
-    if isinstance(asked, Integral):
-        return int(asked)
-    if asked == "auto":
+    if isinstance(value, Integral):
+        return int(value)
+    if value == "auto":
         return auto(rows.n_features)
-    if asked == "mle":
+    if value == "mle":
         return _by_likelihood(rows)
-    return min(_by_share(float(asked), rows), smaller)
+    return min(_by_fraction(float(value), rows), smaller)
 
 
 def _by_likelihood(rows: RowDataset) -> int:
-    """Return Minka's estimate."""
+    """Return Minka's maximum likelihood estimate."""
     n, d = len(rows), rows.n_features
     if n < d or d > EXACT_UP_TO:
         raise ValueError(
             f"n_components='mle' needs at least as many rows as columns, and at most {EXACT_UP_TO} "
-            f"columns; X has {n} rows and {d} columns. Give a number or a share of the variance."
+            f"columns; X has {n} rows and {d} columns. Set a number or a fraction of the variance."
         )
     try:
-        # One column has no candidate below its number, for which scikit-learn returns 0.
+        # With one column there are no candidates, for which scikit-learn returns 0.
         return max(1, int(_infer_dimension(_variances(rows) * n / (n - 1), n)))
-    except ValueError as error:  # the logarithm of a difference that is 0
+    except ValueError as error:  # logarithm of a difference of 0
         raise ValueError(
             "n_components='mle' is not defined where principal components of X have the same "
-            "variance; give a number or a share of the variance."
+            "variance; set a number or a fraction of the variance."
         ) from error
 
 
-def _by_share(share: float, rows: RowDataset) -> int:
-    """Return the least number of principal components that explain more than a share."""
+def _by_fraction(fraction: float, rows: RowDataset) -> int:
+    """Return the least number of principal components that explain more than a fraction."""
     if rows.n_features <= EXACT_UP_TO or isinstance(rows, InMemoryDataset):
         variances = _variances(rows)
-        return _n_above(share, variances / variances.sum())
+        return _n_above(fraction, variances / variances.sum())
     smaller = min(len(rows), rows.n_features)
     weight = rows.weight.double() / rows.weight.double().mean()
     total = sum(
@@ -82,28 +83,28 @@ def _by_share(share: float, rows: RowDataset) -> int:
         for chunk in rows.gen_chunks()
     )
     most = min(smaller - 1, EXACT_UP_TO)
-    k = min(FEW, most)
+    k = min(INITIAL_COMPONENTS, most)
     while True:
-        # A seed of its own: the number must not depend on the estimator's.
+        # A fixed seed: the number must not depend on that of the estimator.
         s, _ = truncated_svd(rows, k, np.random.RandomState(0))
-        n = _n_above(share, s**2 / total)
+        n = _n_above(fraction, s**2 / total)
         if n <= k or k == smaller - 1:
             return n
         if k == most:
             raise ValueError(
-                f"n_components={share} takes more than {most} components, too many to be counted "
-                f"where X is sparse or in a file and has more than {EXACT_UP_TO} columns; give a "
-                "lower share or a number."
+                f"n_components={fraction} takes more than {most} components, too many to compute "
+                f"if X is sparse or in a file and has more than {EXACT_UP_TO} columns; set a lower "
+                "fraction or a number."
             )
         k = min(4 * k, most)
 
 
-def _n_above(share: float, ratios: NDArray) -> int:
-    return int(np.searchsorted(np.cumsum(ratios), share, side="right")) + 1
+def _n_above(fraction: float, ratios: NDArray) -> int:
+    return int(np.searchsorted(np.cumsum(ratios), fraction, side="right")) + 1
 
 
 def _variances(rows: RowDataset) -> NDArray:
-    """Return the variances of the principal components, by decreasing size, up to a factor."""
+    """Return the variances of the principal components, in decreasing order, up to a factor."""
     if isinstance(rows, InMemoryDataset) and rows.n_features > EXACT_UP_TO:
         x = rows.x * rows.weight.sqrt()[:, None]
         squares = (x @ x.T if len(x) < x.shape[1] else x.T @ x).double()

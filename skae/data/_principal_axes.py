@@ -1,4 +1,4 @@
-"""Leading principal axes of conditioned rows."""
+"""Leading principal axes of conditioned samples."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from skae.data._chunks import concatenate_chunks
 from skae.data._dataset import InMemoryDataset, LazyDataset, RowDataset
 from skae.data._moments import covariance_of
 
-EXACT_UP_TO = 2048  # rows or columns; beyond, leading axes come from a truncated decomposition
+EXACT_UP_TO = 2048  # rows or columns; a truncated decomposition is used beyond
 
 
 def principal_axes(
     rows: RowDataset, n_components: int, random_state: np.random.RandomState
 ) -> NDArray:
-    """Return leading principal axes of conditioned rows, holes at the mean.
+    """Return leading principal axes, with missing values replaced by the mean.
 
     Parameters
     ----------
     rows : RowDataset
-        Centred, up to rounding.
+        Conditioned, thus centred up to rounding.
     n_components : int
     random_state : RandomState
-        Used by the truncated decomposition alone.
+        Used by the truncated decomposition only.
 
     Returns
     -------
     axes : ndarray of shape (k, d)
-        Orthonormal, by decreasing variance, the largest entry positive; k is `n_components` or
-        the rank, if that is less.
+        Orthonormal, in order of decreasing variance, the entry of largest absolute value positive;
+        k is the smaller of `n_components` and the rank.
     """
     n, d = len(rows), rows.n_features
     n_components = min(n_components, n, d)
@@ -47,7 +47,7 @@ def principal_axes(
     else:
         s, axes = truncated_svd(rows, n_components, random_state)
         variances = s.astype(np.float64) ** 2
-        # The error of a singular value is a small multiple of the largest one's rounding.
+        # The error of a singular value is a small multiple of the rounding of the largest one.
         noise = variances[0] * (8 * torch.finfo(rows.dtype).eps) ** 2
     _, axes = svd_flip(None, axes[variances > noise], u_based_decision=False)
     return axes.astype(np.float64)
@@ -56,7 +56,7 @@ def principal_axes(
 def truncated_svd(
     rows: RowDataset, n_components: int, random_state: np.random.RandomState
 ) -> tuple[NDArray, NDArray]:
-    """Return the leading singular values and right singular vectors of weighted rows."""
+    """Return the leading singular values and right singular vectors of weighted samples."""
     n, d = len(rows), rows.n_features
     root = (rows.weight / rows.weight.mean()).sqrt()
     if isinstance(rows, InMemoryDataset):
@@ -68,8 +68,8 @@ def truncated_svd(
         return s[:n_components], axes[:n_components]
     if n_components >= min(n, d):
         raise ValueError(
-            f"A start at PCA needs n_components below {min(n, d)}, the smaller side of X, where X "
-            f"is sparse or in a file and has more than {EXACT_UP_TO} columns; got {n_components}."
+            f"A start at PCA needs n_components below {min(n, d)}, the smaller side of X, if X is "
+            f"sparse or in a file and has more than {EXACT_UP_TO} columns; got {n_components}."
         )
     operator = _operator(cast(LazyDataset, rows), root.double().numpy())
     start = random_state.uniform(-1, 1, size=min(n, d))
@@ -78,12 +78,12 @@ def truncated_svd(
 
 
 def _operator(rows: LazyDataset, root: NDArray) -> LinearOperator:
-    """Return the product with weighted rows, which are never there all at once."""
-    table, conditioning = rows.table, rows.conditioning
+    """Return the linear operator of weighted samples, which are read chunk by chunk."""
+    source, conditioning = rows.source, rows.conditioning
     shape = (len(rows), rows.n_features)
-    if table.sparse and rows.complete:
-        # The shift would fill the zeros, so it is applied to the product.
-        X, shift, scale = table.matrix(), conditioning.shift, conditioning.scale
+    if source.sparse and rows.complete:
+        # Shifting X would make it dense, so the shift is applied to the product.
+        X, shift, scale = source.matrix(), conditioning.shift, conditioning.scale
         return LinearOperator(
             shape,
             matvec=lambda v: root * (X @ v.ravel() - shift @ v.ravel()) / scale,
@@ -91,14 +91,14 @@ def _operator(rows: LazyDataset, root: NDArray) -> LinearOperator:
             dtype=np.float64,
         )
 
-    def piece_of(chunk: slice) -> NDArray:
+    def weighted(chunk: slice) -> NDArray:
         return rows.values(chunk)[0].double().numpy() * root[chunk, None]
 
     return LinearOperator(
         shape,
         matvec=lambda v: concatenate_chunks(
-            len(rows), (piece_of(p) @ v.ravel() for p in rows.gen_chunks())
+            len(rows), (weighted(c) @ v.ravel() for c in rows.gen_chunks())
         ),
-        rmatvec=lambda u: sum(piece_of(p).T @ u.ravel()[p] for p in rows.gen_chunks()),
+        rmatvec=lambda u: sum(weighted(c).T @ u.ravel()[c] for c in rows.gen_chunks()),
         dtype=np.float64,
     )

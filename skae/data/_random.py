@@ -1,4 +1,4 @@
-"""The random numbers of a fit, as a value."""
+"""A generator of random tensors for one fit."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 
 
 class Random:
-    """The random numbers of one fit.
+    """Generator of the random tensors of one fit.
 
     Parameters
     ----------
     seed : int
     like : Tensor
-        Has the dtype and the device of what is drawn.
+        Determines the dtype and the device of the draws.
     """
 
     def __init__(self, seed: int, like: Tensor):
@@ -27,25 +27,26 @@ class Random:
         self.generator = torch.Generator(device).manual_seed(seed)
 
     def uniform(self, *shape: int) -> Tensor:
-        """Draw from [0, 1)."""
+        """Draw from the uniform distribution on [0, 1)."""
         return self._drawn(torch.rand, shape)
 
     def normal(self, *shape: int) -> Tensor:
-        """Draw from N(0, 1)."""
+        """Draw from the standard normal distribution."""
         return self._drawn(torch.randn, shape)
 
     def signs(self, *shape: int) -> Tensor:
-        """Draw from -1 and 1."""
+        """Draw -1 or 1 with equal probability."""
         return self.integers(2, *shape).to(self.dtype) * 2 - 1
 
     def integers(self, high: int, *shape: int) -> Tensor:
-        """Draw integers of at least 0 and less than `high`."""
+        """Draw integers from [0, high)."""
         return self._drawn(partial(torch.randint, high), shape, torch.int64)
 
     def choices(self, weight: Tensor, n: int) -> Tensor:
-        """Draw n indices with replacement, by their weight."""
-        upto = weight.double().cumsum(0)
-        index = torch.searchsorted(upto, self.uniform(n).double() * upto[-1], right=True)
+        """Draw n indices with replacement, with probabilities proportional to their weights."""
+        cumulative = weight.double().cumsum(0)
+        target = self.uniform(n).double() * cumulative[-1]
+        index = torch.searchsorted(cumulative, target, right=True)
         return index.clamp_max(len(weight) - 1)
 
     def _drawn(

@@ -1,4 +1,4 @@
-"""The user's rows, wherever they are: in memory, in a file, or sparse."""
+"""Input data in memory, in a memory map, or sparse."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ FLOATS = [np.float64, np.float32]
 
 
 class DataSource:
-    """Rows that are read as dense arrays, when they are asked for.
+    """Samples that are read as dense arrays at each access.
 
     Parameters
     ----------
     X : ndarray or csr_array of shape (n, d)
-        Validated; a memory map stays in its file, whatever its dtype.
+        Validated data; a memory map is not copied, whatever its dtype.
     in_file : bool
         Whether X is a memory map.
     index : ndarray of int or None
-        Rows of X that the table has; None is all.
+        Indices of the rows of X; if None, all rows.
     """
 
     def __init__(self, X: Any, in_file: bool = False, index: NDArray | None = None):
         if sparse.issparse(X) and not X.has_canonical_format:
-            X = X.copy()  # the user's stays as it is
+            X = X.copy()  # leaves the input unchanged
             X.sum_duplicates()
         self.X = X
         self.in_file = in_file
@@ -52,31 +52,31 @@ class DataSource:
 
     @property
     def out_of_core(self) -> bool:
-        """Whether rows stay where they are, to be read a batch at a time."""
+        """Whether samples are read batch by batch."""
         return self.in_file or self.sparse
 
     def gen_chunks(self) -> Iterator[slice]:
-        """Cut the rows into pieces of a few million cells."""
+        """Generate slices of rows of at most a few million cells each."""
         return gen_chunks(*self.shape)
 
-    def __getitem__(self, which: slice | NDArray) -> NDArray:
-        """Return rows, dense, in the table's dtype."""
-        rows = self.X[which if self.index is None else self.index[which]]
+    def __getitem__(self, index: slice | NDArray) -> NDArray:
+        """Return rows as a dense array, in the dtype of the source."""
+        rows = self.X[index if self.index is None else self.index[index]]
         return np.asarray(rows.toarray() if self.sparse else rows, dtype=self.dtype)
 
-    def columns(self, which: slice) -> NDArray:
-        """Return columns, dense, in the table's dtype."""
-        columns = self.X[:, which] if self.index is None else self.X[self.index, which]
+    def columns(self, index: slice) -> NDArray:
+        """Return columns as a dense array, in the dtype of the source."""
+        columns = self.X[:, index] if self.index is None else self.X[self.index, index]
         return np.asarray(columns.toarray() if self.sparse else columns, dtype=self.dtype)
 
     def has_missing(self) -> bool:
-        """Tell whether a value is missing."""
+        """Return whether any value is missing."""
         if self.sparse:
             return bool(np.isnan(self.matrix().data).any())
         return any(np.isnan(self[chunk]).any() for chunk in self.gen_chunks())
 
     def empty_rows(self) -> NDArray:
-        """Tell for each row whether all its values are missing."""
+        """Return a mask of the rows whose values are all missing, (n,)."""
         if self.sparse and not self.has_missing():
             return np.zeros(len(self), dtype=bool)
         return concatenate_chunks(
@@ -84,7 +84,7 @@ class DataSource:
         )
 
     def ranges(self) -> tuple[NDArray, NDArray]:
-        """Return the least and the largest value of each column, NaN where there is none."""
+        """Return the minimum and maximum of each column, NaN without observed values."""
         if self.sparse:
             return min_max_axis(self.matrix(), axis=0, ignore_nan=True)
         bounds = [
@@ -94,40 +94,40 @@ class DataSource:
         return np.fmin.reduce(lows), np.fmax.reduce(highs)
 
     def matrix(self) -> Any:
-        """Return the rows of a sparse table, sparse."""
+        """Return the rows of a sparse source as a sparse matrix."""
         return self.X if self.index is None else self.X[self.index]
 
-    def take(self, which: NDArray) -> DataSource:
-        """Return a table of some of the rows; of those in memory, a copy."""
+    def take(self, index: NDArray) -> DataSource:
+        """Return a source of some of the rows; a copy of them if they are in memory."""
         if self.out_of_core:
-            index = which if self.index is None else self.index[which]
+            index = index if self.index is None else self.index[index]
             return DataSource(self.X, self.in_file, index)
-        return DataSource(self.X[which])
+        return DataSource(self.X[index])
 
 
 def check_n_samples(n_rows: int, at_least: int = 2) -> None:
-    """Raise ValueError where too few rows can be learned from."""
+    """Raise ValueError if there are too few samples to train on."""
     if n_rows < at_least:
         raise ValueError(
             f"X has n_samples = {n_rows} with a weight above 0 and an observed value, while a "
-            f"minimum of {at_least} is required; pass more rows."
+            f"minimum of {at_least} is required; pass more samples."
         )
 
 
 def drop_empty_rows(
-    table: DataSource, weight: NDArray, at_least: int = 2
+    source: DataSource, weight: NDArray, at_least: int = 2
 ) -> tuple[DataSource, NDArray]:
-    """Drop rows of weight 0 or with nothing observed, and bring weights into (0, 1)."""
+    """Drop rows of weight 0 or without observed values, and scale weights into (0, 1)."""
     weight = rescale_weights(weight)
-    # Beside the largest, less than this is nothing in the precision of training.
-    keep = np.flatnonzero((weight > np.finfo(np.float32).tiny) & ~table.empty_rows())
+    # Relative to the largest, smaller weights underflow in the precision of training.
+    keep = np.flatnonzero((weight > np.finfo(np.float32).tiny) & ~source.empty_rows())
     check_n_samples(len(keep), at_least)
-    if len(keep) < len(table):
-        table, weight = table.take(keep), weight[keep]
-    return table, rescale_weights(weight)
+    if len(keep) < len(source):
+        source, weight = source.take(keep), weight[keep]
+    return source, rescale_weights(weight)
 
 
-@np.errstate(invalid="ignore")  # scikit-learn sums what it checks, infinities of both signs, too
+@np.errstate(invalid="ignore")  # scikit-learn sums the values, also infinities of both signs
 def read_source(
     estimator: BaseEstimator,
     X: ArrayLike,
@@ -136,9 +136,9 @@ def read_source(
     at_least: int = 1,
     sparse_too: bool = True,
 ) -> DataSource:
-    """Validate a user's rows for an estimator, with sentences about what is wrong with them."""
+    """Validate input data for an estimator, with specific error messages."""
     X = as_numeric(X)
-    # A conversion would copy a whole file; rows of one are converted when they are read.
+    # A conversion would copy the whole file; rows are converted when they are read.
     in_file = isinstance(X, np.memmap) and X.dtype.kind in "biuf"
     try:
         validated = validate_data(

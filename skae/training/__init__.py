@@ -1,4 +1,4 @@
-"""A module, its objective, a dataset and a plan in; a trained module out. skorch is the loop."""
+"""Training of a module, given its objective, a dataset and a plan, by skorch."""
 
 from skae.training import _budget as budget
 from skae.training._checkpoint import Checkpoint

@@ -1,4 +1,4 @@
-"""Which epoch's weights to keep, and when to stop looking."""
+"""Selection of the best epoch, and early stopping."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 class BestEpoch:
     r"""Keep the weights of the best epoch, the start being epoch 0.
 
-    An epoch is kept if its held-out loss is the lowest so far, and if its gain over the start,
-    row by row, is more than `n_errors` standard errors of that gain:
+    An epoch is kept if its validation loss is the lowest so far, and if the mean over samples of
+    its improvement over the start is more than `n_errors` standard errors of that mean:
 
     .. math:: \bar g = \frac{\sum_i w_i g_i}{\sum_i w_i} > c \sqrt{\frac{n}{n - 1}}
               \frac{\sqrt{\sum_i w_i^2 (g_i - \bar g)^2}}{\sum_i w_i}
@@ -21,15 +21,15 @@ class BestEpoch:
     Parameters
     ----------
     module : Module
-        What is trained.
+        The module that is trained.
     weight : Tensor of shape (n,)
-        Weights of the held-out rows.
+        Weights of the validation samples.
     start : Tensor of shape (n,)
         Their losses before training.
     patience : int
-        Epochs in a row without improvement after which there is no point in going on.
+        Number of consecutive epochs without improvement after which training stops.
     tol : float
-        Share of the lowest loss that an improvement must exceed to count for `patience`.
+        Minimum relative decrease of the lowest loss that counts as improvement for `patience`.
     n_errors : float
         :math:`c` above.
     """
@@ -55,21 +55,21 @@ class BestEpoch:
         self.waited = 0
         self._values = self._weights()
 
-    def update(self, epoch: int, losses: Tensor, *, counts: bool = True) -> float:
-        """Take note of an epoch's held-out losses, if it counts; return their mean."""
+    def update(self, epoch: int, losses: Tensor, *, is_candidate: bool = True) -> float:
+        """Update with the validation losses of an epoch, if it is a candidate; return the mean."""
         losses = losses.double()
         gain = self.start_losses - losses
         mean = self.weight @ gain
         n = len(gain)
         error = ((self.weight * (gain - mean)) ** 2).sum().sqrt() * math.sqrt(n / max(n - 1, 1))
         loss, surplus = torch.stack([self.weight @ losses, mean - self.n_errors * error]).tolist()
-        if not counts:
+        if not is_candidate:
             return loss
         enough = self.lowest - self.tol * abs(self.lowest)
         self.waited = 0 if loss < enough else self.waited + 1
         self.lowest = min(loss, self.lowest)
         if loss < self.loss and surplus > 0:
-            # At once, so that an interruption finds one or the other.
+            # In one statement, so that an interrupt cannot separate them.
             self.epoch, self.loss, self._values = epoch, loss, self._weights()
         return loss
 
@@ -79,12 +79,12 @@ class BestEpoch:
         return self.waited >= self.patience
 
     def restore(self) -> None:
-        """Put the best weights back into the module."""
+        """Load the best weights into the module."""
         for value, best in zip(self.module.state_dict().values(), self._values, strict=True):
             value.copy_(best)
 
     def state(self) -> dict[str, Any]:
-        """Return what is known so far, as arrays and numbers."""
+        """Return the state as arrays and numbers."""
         return {
             "epoch": self.epoch,
             "loss": self.loss,
@@ -94,7 +94,7 @@ class BestEpoch:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned."""
+        """Load a state that `state` returned."""
         self.epoch, self.loss = state["epoch"], state["loss"]
         self.lowest, self.waited = state["lowest"], state["waited"]
         self._values = [torch.tensor(value) for value in state["values"]]

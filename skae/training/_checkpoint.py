@@ -1,4 +1,4 @@
-"""A fit that can be killed: its state in a file, after an epoch now and then."""
+"""Checkpoints: the state of a fit in a file, from which it can resume."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from skae._file_format import check_place, read, write
 from skae.training._module_state import moments_fit
 from skae.training._optimizer import load_optimizer, state_of_optimizer
 
-INTERVAL = 1.0  # seconds between two writes, at least
+INTERVAL = 1.0  # minimum number of seconds between two writes
 
 
 class Checkpoint:
-    """The file of one fit.
+    """The checkpoint file of one fit.
 
     Parameters
     ----------
     path : str or path
-        Where it is, or will be.
+        Path of the file, which need not exist.
     fit : str
-        Which fit this is, see `identity`.
+        Digest of the fit.
 
     Raises
     ------
     ValueError
-        If there cannot be a file, or there is one that is damaged or of another fit.
+        If the file cannot be written, is damaged or belongs to another fit.
     """
 
     def __init__(self, path: str | os.PathLike[str], fit: str):
@@ -44,11 +44,11 @@ class Checkpoint:
             if self.state["fit"] != fit:
                 raise ValueError(
                     f"checkpoint={os.fspath(path)!r} belongs to a fit with other parameters or "
-                    "other rows; remove the file or choose another."
+                    "other samples; remove the file or choose another one."
                 )
 
     def random_state(self, random_state: np.random.RandomState) -> np.random.RandomState:
-        """Return the generator that the fit began with."""
+        """Return the generator that the fit started with."""
         if self.state is None:
             self.began = random_state.get_state(legacy=False)
         else:
@@ -58,7 +58,7 @@ class Checkpoint:
         return random_state
 
     def resume(self, net: Any, order: torch.Generator) -> None:
-        """Bring a net, about to run its first epoch, to where the file says it was."""
+        """Load the state in the file, if there is one, into a net before its first epoch."""
         if self.state is None:
             return
         state = self.state
@@ -77,7 +77,7 @@ class Checkpoint:
         net.random_.generator.set_state(torch.tensor(state["noise"]))
 
     def _check_fits(self, net: Any, state: dict[str, Any]) -> None:
-        """Raise ValueError where a file's arrays are not those of a net."""
+        """Raise ValueError if the arrays of a file do not fit a net."""
         shapes = {name: tuple(t.shape) for name, t in net.module_.state_dict().items()}
         best = state["best"]
         if (
@@ -93,7 +93,7 @@ class Checkpoint:
             )
 
     def save(self, net: Any, order: torch.Generator) -> None:
-        """Write where a net is after an epoch, unless it was written just now."""
+        """Write the state of a net after an epoch, unless the last write was too recent."""
         if time.monotonic() - self.written < INTERVAL:
             return
         module = {name: t.cpu().numpy() for name, t in net.module_.state_dict().items()}
@@ -118,13 +118,13 @@ class Checkpoint:
 
 
 def _own_entries(epoch: dict[str, Any]) -> dict[str, Any]:
-    """Return the entries of a row of the history that are numbers of skae or of skorch."""
+    """Return the entries of an epoch in the history that skae or skorch recorded."""
     kept = ("epoch", "valid_loss", "valid_loss_best", "dur")
     return {k: v for k, v in epoch.items() if k in kept or k.startswith("train_")}
 
 
 def _generator(value: Any, _: Any) -> bool:
-    """Whether a value is the state of a generator of torch's."""
+    """Whether a value is the state of a generator of torch."""
     try:
         torch.Generator().set_state(torch.tensor(value))
     except (TypeError, ValueError, RuntimeError):
@@ -168,5 +168,5 @@ _state = schema.record(
 
 
 def _is_state(value: Any) -> bool:
-    """Whether a value is what `Checkpoint.save` writes."""
+    """Whether a value is a state that `Checkpoint.save` writes."""
     return _state(value, {})

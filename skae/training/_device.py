@@ -1,4 +1,4 @@
-"""Where to compute."""
+"""Devices and their precision."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import torch
 
 
 def device_of(name: str) -> torch.device:
-    """Return the device that a name stands for.
+    """Return the device of a name.
 
     Parameters
     ----------
     name : str
-        One of torch's, or 'auto': the GPU if there is one.
+        Name of a device of torch, or 'auto' for the GPU if there is one, else the CPU.
 
     Raises
     ------
     ValueError
-        If torch does not know the name, or there is no such device here.
+        If the name is not valid, or the device is not available.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -32,8 +32,9 @@ def device_of(name: str) -> torch.device:
 
 
 def check_precision(device: torch.device, dtype: torch.dtype, what: str) -> None:
-    """Raise ValueError where a device does not know a precision."""
+    """Raise ValueError if a device does not support a precision."""
     if device.type == "mps" and dtype == torch.float64:
         raise ValueError(
-            f"device='mps' knows no float64, and {what} float64; use float32, or device='cpu'."
+            f"device='mps' does not support float64, and {what} float64; use float32, or "
+            "device='cpu'."
         )

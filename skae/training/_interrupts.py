@@ -1,4 +1,4 @@
-"""Ctrl-C, and processes that are forked."""
+"""Keyboard interrupts and forked processes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import time
 
 import torch
 
-AGAIN = 2.0  # seconds within which a second Ctrl-C stops everything
-# Packages that train several networks, or one after another, and parts of them that do not.
+SECOND_INTERRUPT = 2.0  # seconds within which a second Ctrl-C stops everything
+# Packages that train several networks, and parts of them that do not.
 COMPOSITES = (
     *("skae.outlier", "skae.impute", "skae.multiple_imputation", "skae.training._pretraining"),
     *("sklearn", "joblib"),
@@ -23,19 +23,19 @@ TRANSPARENT = (
     "sklearn.utils",
 )
 
-_last = -math.inf  # when a training was interrupted
+_last = -math.inf  # time of the last interrupt of a training
 
 
 def keeps_best_epoch() -> bool:
-    """Whether a training that is interrupted now keeps its best epoch and ends as usual.
+    """Whether a training that is interrupted now keeps its best epoch and ends normally.
 
-    It does if it is all that the user asked for. If it is one of several, such as those of a grid
-    search, or if the last interrupt was just now, the interrupt is for the whole: a search would
-    take the network for trained, and go on.
+    It does if the user called `fit` of this network. If the network is one of several, as in a grid
+    search, or if this is a second interrupt, KeyboardInterrupt is raised instead: a search would
+    otherwise continue with a network that is not fully trained.
     """
     global _last
     before, _last = _last, time.monotonic()
-    return _last - before >= AGAIN and not _is_one_of_several()
+    return _last - before >= SECOND_INTERRUPT and not _is_one_of_several()
 
 
 def _is_one_of_several() -> bool:
@@ -53,9 +53,9 @@ def _within(module: str, packages: tuple[str, ...]) -> bool:
 
 
 def _use_one_thread() -> None:
-    """Let torch compute in one thread, in a forked child.
+    """Make torch use one thread in a forked child.
 
-    The threads of the parent's pool are not in it, and OpenMP would wait for them for ever.
+    The threads of the parent do not exist in the child, and OpenMP would wait for them forever.
     """
     if torch.get_num_threads() > 1:
         torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""The module that is trained: a network beside a linear shortcut, on either side of the code."""
+"""The module that is trained: encoder and decoder, each with a linear shortcut."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LayerSizes(TypedDict):
     n_outputs: int
 
 
-NEW_CODE_STD = 1e-2  # of codes beyond the rank, before training, in conditioned units
+INITIAL_CODE_STD = 1e-2  # of codes beyond the rank, before training, in conditioned units
 
 
 class AutoencoderModule(nn.Module):
@@ -34,17 +34,17 @@ class AutoencoderModule(nn.Module):
 
     .. math:: h = f(x) + A x, \quad o = g(z) + B z + c, \quad \hat x = \text{link}(o)
 
-    where :math:`z` is what the variant makes of :math:`h`. Calling the module gives the objective
-    per row, so that whatever compiles, maps or distributes a module sees the whole computation.
+    where the variant computes :math:`z` from :math:`h`. Calling the module returns the objective
+    per sample, so that compilation, vectorisation and distribution include the whole computation.
 
     Parameters
     ----------
     encoder, decoder : Module or None
-        :math:`f` and :math:`g`; None is zero.
+        :math:`f` and :math:`g`; None stands for zero.
     n_inputs, n_code, n_components, n_outputs : int
         Sizes of :math:`x`, :math:`h`, :math:`z` and :math:`o`.
     linear_shortcut : bool
-        Whether there are :math:`A` and :math:`B`.
+        Whether :math:`A` and :math:`B` exist.
     tied : bool
         Whether :math:`B = A^\top`.
     loss : Loss
@@ -86,7 +86,7 @@ class AutoencoderModule(nn.Module):
         self._drawing_layers = tuple(m for m in self.modules() if isinstance(m, Dropout))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the objective out of copies and pickles: it belongs to a run of training."""
+        """Return the state without the objective, which belongs to a run of training."""
         return self.__dict__ | {"objective": None}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -101,7 +101,7 @@ class AutoencoderModule(nn.Module):
                 layer.random = None
 
     def convert(self, dtype: torch.dtype, conditioning: Conditioning) -> Self:
-        """Convert to a dtype, with shift and scale as exact as it allows."""
+        """Convert to a dtype, with shift and scale in its full precision."""
         if self.output_bias.dtype != dtype:
             self.to(dtype)
             self.shift.copy_(torch.tensor(conditioning.shift))
@@ -135,13 +135,13 @@ class AutoencoderModule(nn.Module):
         return cast(nn.Linear, self.decoder_shortcut).weight
 
     def cell_loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the loss of each cell, (n, n_outputs); 0 where nothing is observed."""
+        """Return the loss of each cell, (n, n_outputs); 0 for missing values."""
         x = batch.x if self.loss.power else torch.addcmul(self.shift, batch.x, self.scale)
         cell = self.loss.cell(output, x)
         return cell if batch.observed is None else cell * batch.observed
 
     def reconstruction_loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the loss of each row, (n,): the mean over its observed cells, 0 without any."""
+        """Return the mean loss over the observed cells of each sample, (n,); 0 without any."""
         cell = self.cell_loss(output, batch)
         if batch.observed is None:
             return cell.mean(1)
@@ -151,18 +151,18 @@ class AutoencoderModule(nn.Module):
     def start(
         self, bias: NDArray, axes: NDArray | None, zeroed: Iterable[nn.Parameter] = ()
     ) -> None:
-        """Set the values that training starts from.
+        """Initialise the parameters.
 
         Parameters
         ----------
         bias : ndarray of shape (n_outputs,)
-            Output that is best if nothing but the mean is known.
+            Constant output that training starts from.
         axes : ndarray of shape (rank, n_outputs) or None
-            Principal axes: the shortcuts become the projection on them, the output of the networks
-            zero, so that the module is PCA. Codes beyond the rank start small and random, and are
-            not decoded.
+            Principal axes. If given, the shortcuts become the projection on them and the networks
+            output zero, so that the module is PCA. Codes beyond the rank are small and random, and
+            are not decoded.
         zeroed : iterable of Parameter
-            Parameters that are set to zero for both networks to output zero.
+            Parameters that must be zero for both networks to output zero.
         """
         self.output_bias.copy_(torch.as_tensor(bias))
         if axes is None:
@@ -171,10 +171,10 @@ class AutoencoderModule(nn.Module):
             parameter.zero_()
         self._check_outputs_zero()
         rank, d = axes.shape
-        nn.init.normal_(self.input_axes, std=NEW_CODE_STD / math.sqrt(d))
+        nn.init.normal_(self.input_axes, std=INITIAL_CODE_STD / math.sqrt(d))
         if not self.tied:
             nn.init.zeros_(self.output_axes)
-        # The encoder may have further inputs, which PCA does not use.
+        # The encoder may have further inputs, which PCA ignores.
         self.input_axes[:, d:] = 0
         self.input_axes[:rank, :d] = torch.as_tensor(axes).to(self.output_bias)
         self.output_axes[:, :rank] = torch.as_tensor(axes.T).to(self.output_bias)
@@ -205,7 +205,7 @@ def build(
     linear_shortcut: bool,
     tied: bool,
 ) -> AutoencoderModule:
-    """Build an untrained module from an architecture; None is linear shortcuts alone."""
+    """Build an untrained module; without an architecture, it has linear shortcuts only."""
     encoder, decoder = (None, None) if architecture is None else architecture.build(**layer_sizes)
     for name, network, n_in, n_out in (
         ("encoder", encoder, layer_sizes["n_inputs"], layer_sizes["n_code"]),
@@ -226,7 +226,7 @@ def build(
 
 @torch.no_grad()
 def _check_layer_sizes(name: str, network: nn.Module, n_in: int, n_out: int) -> None:
-    """Raise ValueError where a network does not map rows of one size to rows of the other."""
+    """Raise ValueError if a network does not map rows of size n_in to rows of size n_out."""
     weight = next(network.parameters(), torch.empty(0))
     rows = torch.zeros(2, n_in, dtype=weight.dtype, device=weight.device)
     with _evaluating(network):
@@ -247,7 +247,7 @@ def _check_layer_sizes(name: str, network: nn.Module, n_in: int, n_out: int) -> 
 
 @contextmanager
 def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Set a network to evaluation mode for a while: one row is enough, and nothing is drawn."""
+    """Context in which a network is in evaluation mode, thus without random draws."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:

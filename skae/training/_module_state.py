@@ -1,4 +1,4 @@
-"""Fitted state without torch objects: arrays, numbers and names."""
+"""The state of a module without torch objects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def state_of(module: AutoencoderModule) -> dict[str, Any]:
-    """Return a module's weights as arrays, and which of them are trained."""
+    """Return the weights of a module as arrays, and the names of those that are trained."""
     return {
         "values": {name: t.cpu().numpy() for name, t in module.state_dict().items()},
         "trainable": [name for name, _ in module.named_parameters()],
@@ -26,9 +26,9 @@ def state_of(module: AutoencoderModule) -> dict[str, Any]:
 
 
 def moments_fit(moments: dict[str, dict[str, Any]], shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Whether the moments of the default optimiser are of the shapes of weights.
+    """Whether the moments of the default optimiser have the shapes of the weights.
 
-    What other optimisers keep may have any shape.
+    The state of other optimisers may have any shape.
     """
     return all(
         name in shapes and all(np.shape(of[k]) == shapes[name] for k in MOMENTS if k in of)
@@ -43,25 +43,25 @@ def restore(
     state: dict[str, Any],
     added: Mapping[str, Tensor],
 ) -> AutoencoderModule:
-    """Return the module that `state_of` was asked about.
+    """Return the module whose state `state_of` returned.
 
-    It is built on torch's meta device, where nothing is drawn and no memory taken, and compared
-    with the arrays first; so this waits for no other thread that draws.
+    It is first built on torch's meta device, without random draws and memory, and compared with the
+    arrays.
 
     Parameters
     ----------
     architecture, conditioning, spec : object
-        As for `build`.
+        Arguments of `build`.
     state : dict
-        What `state_of` returned.
+        Output of `state_of`.
     added : dict of Tensor
         Parameters and buffers that the variant adds to the module, on the meta device. The state
-        may lack some, and hold further ones.
+        may lack some and contain further ones.
 
     Raises
     ------
     ValueError
-        If the arrays are not those of such a module.
+        If the arrays do not fit the module.
     """
     n_layers = 0 if architecture is None else architecture._n_layers()
     is_ours = type(architecture).__module__.startswith("skae.")
@@ -73,15 +73,15 @@ def restore(
             module = build(architecture, conditioning, **spec)
     except Exception as error:
         if ours:
-            raise ValueError(f"there are no networks of the sizes {spec['widths']}") from error
+            raise ValueError(f"there are no networks of the sizes {spec['layer_sizes']}") from error
     else:
         module = _filled(module, state, added, strict=ours)
         if ours or _is_whole(module, spec["layer_sizes"]):
             return module
-    # Networks of users may need real tensors, or have some that are no part of their state.
+    # Networks of users may need real tensors, or have tensors outside of their state.
     if max(spec["layer_sizes"].values()) > sum(array.size for array in state["values"].values()):
         raise ValueError("its networks are wider than there are weights")
-    with drawing_from(torch.Generator()):  # weights that are replaced at once
+    with drawing_from(torch.Generator()):  # these weights are replaced
         module = build(architecture, conditioning, **spec)
     return _filled(module, state, added, strict=False)
 
@@ -89,7 +89,7 @@ def restore(
 def _filled(
     module: AutoencoderModule, state: dict[str, Any], added: Mapping[str, Tensor], strict: bool
 ) -> AutoencoderModule:
-    """Give a module the values of its state, and what a variant added to it."""
+    """Load a state into a module, with the tensors that the variant added to it."""
     values: dict[str, NDArray] = state["values"]
     own = set(module.state_dict()) if strict else set()
     for name in added.keys() & values.keys():
@@ -111,11 +111,11 @@ def _filled(
 
 
 def _dtypes(tensor: Tensor, trained_in: np.dtype | None, strict: bool) -> list[np.dtype | None]:
-    """Return which dtypes the values of a tensor may have, where training had another default."""
+    """Return the valid dtypes of a tensor, as the default dtype in training may have differed."""
     as_built = np.dtype(str(tensor.dtype).removeprefix("torch."))
     if tensor.dtype != torch.get_default_dtype() or trained_in is None or trained_in.kind != "f":
         return [as_built]
-    # Networks of users, and what variants add, may have a dtype of their own.
+    # Networks of users and added tensors may have their own dtype.
     return [trained_in] if strict else [trained_in, as_built]
 
 
@@ -130,7 +130,7 @@ def _register(module: AutoencoderModule, name: str, tensor: Tensor) -> None:
 
 @torch.no_grad()
 def _is_whole(module: AutoencoderModule, layer_sizes: LayerSizes) -> bool:
-    """Whether networks of users work as they are, without anything left on the meta device."""
+    """Whether networks of users compute their output without tensors on the meta device."""
     for part in module.modules():
         held = (*vars(part).values(), *part.buffers(recurse=False))
         if any(isinstance(tensor, Tensor) and tensor.is_meta for tensor in held):

@@ -1,4 +1,4 @@
-"""The optimiser: what it is given, and its moments as arrays."""
+"""The arguments of the optimiser, and its state as arrays."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-FREE = ("params", "lr", "weight_decay")  # what may change while the moments go on
+CHANGEABLE = ("params", "lr", "weight_decay")  # options that may change while moments are kept
 
 
 def with_optimizer(params: dict[str, Any], weight_decay: float) -> dict[str, Any]:
-    """Return a net's parameters with the optimiser as a class, fused where it can be."""
+    """Return the parameters of a net with the optimiser as a class, fused if possible."""
     optimizer = params["optimizer"]
     if isinstance(optimizer, str):
         named = getattr(torch.optim, optimizer, None)
@@ -30,25 +30,25 @@ def with_optimizer(params: dict[str, Any], weight_decay: float) -> dict[str, Any
         params = {"optimizer__weight_decay": weight_decay} | params
     elif weight_decay:
         raise ValueError(
-            f"The optimiser {optimizer.__name__} knows no weight_decay; set weight_decay=0."
+            f"The optimiser {optimizer.__name__} has no weight_decay; set weight_decay=0."
         )
     return params | {"optimizer": optimizer}
 
 
 def options_of(net: Any) -> dict[str, str]:
-    """Return, by the name of each weight, a digest of what its moments are made with."""
+    """Return a digest of the optimiser and its options for each weight, by name."""
     kind, names = type(net.optimizer_), _names(net)
     options: dict[str, str] = {}
     for group in net.optimizer_.param_groups:
-        made_with = [(name, group[name]) for name in sorted(group) if name not in FREE]
-        text = f"{kind.__module__}.{kind.__qualname__} {made_with}"
+        options_of_group = [(name, group[name]) for name in sorted(group) if name not in CHANGEABLE]
+        text = f"{kind.__module__}.{kind.__qualname__} {options_of_group}"
         digest = hashlib.sha256(text.encode()).hexdigest()
         options |= {names[id(weight)]: digest for weight in group["params"]}
     return options
 
 
 def state_of_optimizer(net: Any) -> dict[str, Any]:
-    """Return an optimiser's moments as arrays, by the name of the weight they belong to."""
+    """Return the moments of an optimiser as arrays, by the names of their weights."""
     names = _names(net)
     state = net.optimizer_.state.items()
     moments = {names[id(w)]: _to_array(values) for w, values in state if id(w) in names}
@@ -56,7 +56,7 @@ def state_of_optimizer(net: Any) -> dict[str, Any]:
 
 
 def load_optimizer(net: Any, state: dict[str, Any]) -> None:
-    """Give an optimiser the moments of a former one; another one, or other options, start anew."""
+    """Load the moments of a former optimiser, unless its class or options differ."""
     if state["options"] != net.options_:
         return
     names = _names(net)

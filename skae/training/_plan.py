@@ -1,4 +1,4 @@
-"""How to train a module: everything that a run needs beside the module, its objective and data."""
+"""The plan of a training run: all that it needs besides the module, objective and data."""
 
 from __future__ import annotations
 

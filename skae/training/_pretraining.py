@@ -1,4 +1,4 @@
-"""Pretraining: parts of the networks are trained as autoencoders, one after another."""
+"""Greedy pretraining: parts of the networks are trained as autoencoders, one by one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pretrain(stages: Iterable[PretrainingStage], dataset: RowDataset, plan: Trai
     stages : iterable of PretrainingStage
     dataset : RowDataset
     plan : TrainingPlan
-        Of the whole; the stages have their own numbers of epochs and seeds.
+        Plan of the whole training; stages have their own numbers of epochs and seeds.
     """
     net_params = {k: v for k, v in plan.net_params.items() if k.split("__")[0] != "callbacks"}
     for i, stage in enumerate(stages):

@@ -1,8 +1,8 @@
-"""Randomness as a value: every fit draws from generators of its own.
+"""Separate random generators for each fit, instead of torch's global generator.
 
-Objectives draw from `Batch.random`. What asks torch's global generator all the same is given
-another: functions that initialise weights, within `drawing_from`, in this thread alone; layers of
-users' networks that draw by themselves, such as dropout, within `seeded`, for the length of a step.
+Objectives draw from `Batch.random`. Functions of torch that use the global generator are
+redirected: those that initialise weights by `drawing_from`, in this thread only; layers of user
+networks that draw random numbers, such as dropout, by `seeded`, for the duration of a step.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-LOCK = RLock()  # of torch's global generator
+LOCK = RLock()  # protects torch's global generator
 
 
 def _renew_lock() -> None:
-    """Give a forked child a lock of its own: the thread that holds the parent's is not in it."""
+    """Create a new lock in a forked child, in which no thread could release the old one."""
     global LOCK
     LOCK = RLock()
 
@@ -31,10 +31,10 @@ if hasattr(os, "register_at_fork"):
 
 
 class drawing_from(TorchFunctionMode):  # noqa: N801  a context manager
-    """Let the functions of torch that draw on the CPU do so from a generator, in this thread.
+    """Context in which the random functions of torch on the CPU use a generator, in this thread.
 
-    Whatever initialises weights is made of these. Torch's global generator is neither read nor
-    changed, also as other threads see it.
+    This covers all functions that initialise weights. Torch's global generator is neither read nor
+    changed, in this and in other threads.
     """
 
     NAMES = frozenset(
@@ -61,7 +61,7 @@ class drawing_from(TorchFunctionMode):  # noqa: N801  a context manager
 
 @contextmanager
 def seeded(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
-    """Seed torch's global generators for a while and put them back, one thread at a time."""
+    """Context in which torch's global generators are seeded, one thread at a time."""
     device = torch.device(device)
     devices = [device] if device.type == "cuda" else []
     with LOCK, torch.random.fork_rng(devices=devices):
@@ -72,8 +72,8 @@ def seeded(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
         yield
 
 
-# Modules of torch.nn with layers that draw nothing.
-QUIET = frozenset(
+# Modules of torch.nn whose layers draw no random numbers.
+DETERMINISTIC = frozenset(
     (
         *("activation", "batchnorm", "container", "conv", "flatten", "instancenorm", "linear"),
         *("normalization", "padding", "upsampling"),
@@ -82,11 +82,11 @@ QUIET = frozenset(
 
 
 def draws_by_itself(network: nn.Module) -> bool:
-    """Whether a layer may draw from torch's global generator, as dropout does."""
+    """Whether a network may draw from torch's global generator, as dropout does."""
     for layer in network.modules():
         package, _, name = type(layer).__module__.rpartition(".")
         if isinstance(layer, (nn.RReLU, nn.MultiheadAttention)):
             return True
-        if not (package == "torch.nn.modules" and name in QUIET) and package[:4] != "skae":
+        if not (package == "torch.nn.modules" and name in DETERMINISTIC) and package[:4] != "skae":
             return True
     return False

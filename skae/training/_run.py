@@ -1,4 +1,4 @@
-"""One run of training: a module, its objective, a dataset and a plan in, a trained module out."""
+"""One run of training, given a module, its objective, a dataset and a plan."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Objective = Callable[[AutoencoderModule, Batch], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a run leaves behind, in addition to the trained module.
+    """The result of a run, in addition to the trained module.
 
     Attributes
     ----------
@@ -152,7 +152,7 @@ def make_trainer(
 
 @torch.no_grad()
 def mean_loss_of(module: AutoencoderModule, dataset: RowDataset) -> float:
-    """Return the loss of samples reconstructed by the output's bias alone, at first their mean."""
+    """Return the loss of samples reconstructed by the output bias, initially their mean."""
     total = 0.0
     for chunk in dataset.gen_chunks():
         batch = dataset[chunk]

@@ -1,4 +1,4 @@
-"""The learning rate over the training, as a factor of the share that is done."""
+"""Learning rate schedules: factors as functions of the completed fraction of the training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""skorch's net, reduced to whole batches and one synchronisation an epoch."""
+"""A net of skorch with whole-batch indexing and one device synchronisation per epoch."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from skae.training._optimizer import options_of
 from skae.training._random import draws_by_itself, seeded
 from skae.training._schedules import SCHEDULES
 
-DIVERGED = 1e3  # times the loss of a reconstruction by the mean
+DIVERGED = 1e3  # of the loss of a reconstruction by the mean
 
 
 class WeightedMean(nn.Module):
-    """The loss of a batch: sum(w * loss) / (rows * mean training weight)."""
+    """The loss of a batch: sum(w * loss) / (n_samples * mean training weight)."""
 
     def __init__(self, mean_weight: float):
         super().__init__()
@@ -52,7 +52,7 @@ def total_of(terms: Mapping[str, Tensor]) -> Tensor:
 
 
 class HoldOut:
-    """Split rows once: the given ones are held out."""
+    """Split a dataset into training samples and given validation samples."""
 
     def __init__(self, held_out: NDArray):
         self.held_out = held_out
@@ -72,21 +72,21 @@ class Trainer(NeuralNet):
     precision : str
         'full', or 'bf16' for autocast.
     seed : int
-        Of what objectives draw in training.
+        Seed of the objective in training.
     validation_seed : int
-        Of what they draw whenever the held-out rows are evaluated: the same each time.
+        Seed of the objective on validation samples, the same for each epoch.
     mean_loss : float
-        Loss of a reconstruction by the mean. A loss that is far above this, that of the first step
-        and that of the held-out rows at the start shows divergence.
+        Loss of a reconstruction by the mean. Training has diverged if a loss is far above this one,
+        that of the first step and that of the validation samples at the start.
     one_pass : bool
         Whether the samples are a chunk of a stream: batches have the progress of a finished
         training.
     warm_up : float
-        Share of the training before which no epoch counts.
+        Fraction of the training before which no epoch is a candidate for the best one.
     patience, tol, n_errors
-        See `BestEpoch`; used where rows are held out.
+        See `BestEpoch`; ignored without validation samples.
     checkpoint : Checkpoint or None
-        Where to note progress, and to go on from.
+        File to save the state to, and to resume from.
     """
 
     def __init__(
@@ -123,14 +123,14 @@ class Trainer(NeuralNet):
         return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
 
     def initialize_optimizer(self, *args: Any, **kwargs: Any) -> Trainer:
-        """Initialise the optimiser, and note what it is before schedules and callbacks act."""
+        """Initialise the optimiser; store its options before schedules change them."""
         super().initialize_optimizer(*args, **kwargs)
         self.options_ = options_of(self)
         self.rates_ = [group["lr"] for group in self.optimizer_.param_groups]
         return self
 
     def train(self, rows: RowDataset) -> None:
-        """Run the epochs, or as many as there is patience for, and restore the best one."""
+        """Run the epochs until training stops early or ends, and restore the best one."""
         self.n_steps_ = self.n_epochs_ = 0
         self.first_loss_: float | None = None
         self.stop_ = False
@@ -177,7 +177,7 @@ class Trainer(NeuralNet):
                 n_errors=self.n_errors,
             )
         datasets = {"dataset_train": train, "dataset_valid": held_out}
-        if self.checkpoint is not None:  # once the loss at the start is known
+        if self.checkpoint is not None:  # after the initial loss is computed
             self.checkpoint.resume(self, batches.generator)
         for epoch in range(self.n_epochs_ + 1, epochs + 1):
             if self.stop_ or (self.best_ is not None and self.best_.exhausted):
@@ -185,14 +185,15 @@ class Trainer(NeuralNet):
             self.notify("on_epoch_begin", **datasets)
             self.run_single_epoch(batches, training=True, prefix="train", step_fn=self.train_step)
             if self.best_ is not None:
-                counts = epoch > self.warm_up * epochs
-                loss = self.best_.update(epoch, self._losses(validation), counts=counts)
+                is_candidate = epoch > self.warm_up * epochs
+                losses = self._losses(validation)
+                loss = self.best_.update(epoch, losses, is_candidate=is_candidate)
                 self._record("valid_loss", loss)
                 self.history.record("valid_loss_best", self.best_.epoch == epoch)
             self.history[-1]["batches"].clear()
             self.n_epochs_ = epoch
             self.notify("on_epoch_end", **datasets)
-            if self.checkpoint is not None:  # after callbacks, which stop the fit or draw
+            if self.checkpoint is not None:  # after callbacks, which may stop the fit
                 self.checkpoint.save(self, batches.generator)
         return self
 
@@ -204,11 +205,11 @@ class Trainer(NeuralNet):
         step_fn: Callable[..., dict[str, Any]],
         **_: Any,
     ) -> None:
-        """Take one step a batch and record the mean loss."""
+        """Take one step per batch and record the mean loss."""
         anneal = SCHEDULES[self.schedule]
         self._set_training(training)
         total: Tensor | float = 0.0
-        sums: dict[str, Tensor] = {}  # of the terms but the first, which is the rest
+        sums: dict[str, Tensor] = {}  # of all terms but the first, which is computed from the total
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             progress = 1.0 if self.one_pass else self.n_steps_ / self.n_steps_planned_
@@ -245,7 +246,7 @@ class Trainer(NeuralNet):
         return {"loss": loss, "y_pred": losses, "terms": terms}
 
     def _losses(self, validation: Any) -> Tensor:
-        """Return the objective of each held-out row, with the same noise every time."""
+        """Return the objective of each validation sample, with the same noise at each call."""
         self._set_training(False)
         validation.progress.fill_(1.0)
         validation.random = Random(self.validation_seed, validation.progress)
@@ -259,7 +260,7 @@ class Trainer(NeuralNet):
         return losses
 
     def _network_draws(self, seed: int) -> AbstractContextManager:
-        """Seed torch's generator for the layers that draw from it, if there are any."""
+        """Seed torch's generator if there are layers that draw from it."""
         return seeded(seed, self.device) if self.draws_by_itself_ else nullcontext()
 
     def _autocast(self) -> AbstractContextManager:
@@ -274,7 +275,7 @@ class Trainer(NeuralNet):
         usual = max(loss for loss in (self.mean_loss, first, start) if math.isfinite(loss))
         if not loss <= DIVERGED * usual:
             raise DivergenceError(
-                f"The fit diverged in epoch {len(self.history)}: {name} = {loss:.3g}, where the "
+                f"The fit diverged in epoch {len(self.history)}: {name} = {loss:.3g}, while the "
                 f"first step had {first:.3g} and a reconstruction by the mean has "
                 f"{self.mean_loss:.3g}; lower learning_rate (now {self.lr:g})."
             )

@@ -163,7 +163,7 @@ def test_tied_weights_start_at_pca_where_the_activation_is_0_at_0(sheet):
 
 
 class Twice(Autoencoder):
-    """A variant whose encoder outputs twice the code."""
+    """A variant whose encoder returns twice the code."""
 
     def _layer_sizes(self, n_features):
         return super()._layer_sizes(n_features) | {"n_code": 2 * self.n_components_}

@@ -7,9 +7,9 @@ from skae.architectures._layers import ACTIVATIONS
 from skae.training import seeded
 
 
-def build(architecture, *widths):
+def build(architecture, *sizes):
     with seeded(0):
-        return architecture.build(*widths)
+        return architecture.build(*sizes)
 
 
 def test_widths_may_all_differ():

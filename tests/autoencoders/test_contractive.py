@@ -8,7 +8,7 @@ from torch import nn
 from torch.autograd.functional import jacobian
 
 from skae import MLP, Autoencoder, AutoencoderWarning, ContractiveAutoencoder, FunctionArchitecture
-from skae.autoencoders._contractive import EXACT_UP_TO, with_squared_jacobian
+from skae.autoencoders._contractive import MAX_EXACT_DIMENSION, with_squared_jacobian
 from skae.data import Batch, Random
 from skae.training import seeded, total_of
 from tests.tables import curve
@@ -34,7 +34,7 @@ forward_mode = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecat
 
 
 @forward_mode
-@pytest.mark.parametrize(("d", "k"), [(6, 1), (6, 3), (2, 9), (4, 4), (30, EXACT_UP_TO)])
+@pytest.mark.parametrize(("d", "k"), [(6, 1), (6, 3), (2, 9), (4, 4), (30, MAX_EXACT_DIMENSION)])
 def test_penalty_is_the_jacobian_of_autograd(rng, d, k):
     f, x = network(d, k), torch.from_numpy(rng.normal(size=(7, d)))
     h, squared = with_squared_jacobian(f, x, k, Random(0, x))
@@ -75,7 +75,7 @@ def test_penalty_counts_the_linear_path_and_the_weights(sheet):
     torch.testing.assert_close(penalty, 0.05 * exact(module.encode, x), rtol=1e-6, atol=1e-12)
 
 
-@pytest.mark.parametrize("k", [2, EXACT_UP_TO + 1])
+@pytest.mark.parametrize("k", [2, MAX_EXACT_DIMENSION + 1])
 def test_without_weight_it_is_the_tied_autoencoder(sheet, k):
     class Tied(Autoencoder):
         def _tied(self):
@@ -133,16 +133,18 @@ def test_codes_move_less_than_the_plain_ones_at_equal_error(rng):
     moved = []
     for model in (plain, contractive):
         Z = model.transform(test)
-        away = ((model.transform(noisy) - Z) ** 2).mean(axis=0).sum()
-        moved.append(np.sqrt(away / Z.var(axis=0).sum()))
+        distance = ((model.transform(noisy) - Z) ** 2).mean(axis=0).sum()
+        moved.append(np.sqrt(distance / Z.var(axis=0).sum()))
     assert moved[1] < 0.98 * moved[0]
 
 
 @pytest.mark.parametrize("k", [2, 6])
 def test_layers_that_draw(sheet, k):
     """Where the penalty is exact and where it is estimated."""
-    recipe = FunctionArchitecture(encoder=with_dropout, decoder=partial(nn.Linear, bias=False))
-    model = ContractiveAutoencoder(k, architecture=recipe, init="random", **PLAIN)
+    architecture = FunctionArchitecture(
+        encoder=with_dropout, decoder=partial(nn.Linear, bias=False)
+    )
+    model = ContractiveAutoencoder(k, architecture=architecture, init="random", **PLAIN)
     with pytest.warns(AutoencoderWarning, match="not constrained"):
         assert np.isfinite(model.fit(sheet).score(sheet))
 

@@ -25,14 +25,14 @@ def test_any_depth_mirrored(sheet, sizes):
     assert model.transform(sheet).shape == (400, 3)
 
 
-def test_flat_parameters_are_those_of_the_recipe(sheet):
-    recipe = MLP(hidden_layer_sizes=(5,), activation="tanh")
+def test_flat_parameters_are_those_of_the_architecture(sheet):
+    architecture = MLP(hidden_layer_sizes=(5,), activation="tanh")
     same = {"max_iter": 3, "early_stopping": False, "random_state": 0}
-    nested = Autoencoder(2, architecture=recipe, **same).fit(sheet)
+    nested = Autoencoder(2, architecture=architecture, **same).fit(sheet)
     flat = Autoencoder(2, hidden_layer_sizes=(5,), activation="tanh", **same).fit(sheet)
     np.testing.assert_array_equal(nested.transform(sheet), flat.transform(sheet))
-    assert nested.architecture_ is not recipe
-    assert flat.architecture_.get_params() == recipe.get_params()
+    assert nested.architecture_ is not architecture
+    assert flat.architecture_.get_params() == architecture.get_params()
     assert flat.architecture is None
 
 
@@ -104,14 +104,14 @@ def test_log_loss_starts_at_the_mean(rng):
     np.testing.assert_allclose(torch.sigmoid(bias), X.mean(axis=0), rtol=1e-4)
 
 
-def test_log_loss_does_not_count_holes(rng):
+def test_log_loss_ignores_missing_values(rng):
     X = (rng.random((300, 6)) < 0.4).astype(float)
-    holed = np.where(rng.random(X.shape) < 0.2, np.nan, X)
-    model = Autoencoder(2, loss="log_loss", max_iter=5, random_state=0).fit(holed)
-    p, seen = model.reconstruct(holed), ~np.isnan(holed)
+    X_missing = np.where(rng.random(X.shape) < 0.2, np.nan, X)
+    model = Autoencoder(2, loss="log_loss", max_iter=5, random_state=0).fit(X_missing)
+    p, seen = model.reconstruct(X_missing), ~np.isnan(X_missing)
     cells = -np.where(X == 1, np.log(p), np.log1p(-p))
     expected = np.where(seen, cells, 0).sum(axis=1) / seen.sum(axis=1)
-    np.testing.assert_allclose(-model.score_samples(holed), expected, rtol=1e-9)
+    np.testing.assert_allclose(-model.score_samples(X_missing), expected, rtol=1e-9)
 
 
 def test_an_architecture_must_end_in_weights_for_a_start_at_pca(sheet):

@@ -5,7 +5,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LinearRegression
 
 from skae import MLP, Autoencoder, DenoisingAutoencoder
-from skae.autoencoders._corruption import NOISES, Columns
+from skae.autoencoders._corruption import NOISES, ColumnStatistics
 from skae.autoencoders._linear_denoiser import best_linear
 from skae.data import Batch, Random
 from tests.tables import curve
@@ -15,7 +15,7 @@ ALL = sorted(NOISES)
 
 
 def columns_of(x):
-    return Columns(x.std(0, correction=0), x.var(0, correction=0), x.amin(0), x.amax(0))
+    return ColumnStatistics(x.std(0, correction=0), x.var(0, correction=0), x.amin(0), x.amax(0))
 
 
 @pytest.fixture
@@ -25,16 +25,16 @@ def table(rng):
     return x - x.mean(0)
 
 
-def spoilt(noise, x, level):
+def corrupted(noise, x, level):
     weight = torch.ones(len(x), dtype=x.dtype)
     batch = Batch(x, None, weight, torch.ones(()), random=Random(0, x))
     return NOISES[noise].apply(batch, torch.full_like(x[:, :1], level), columns_of(x))
 
 
 @pytest.mark.parametrize("noise", ALL)
-def test_moments_are_those_of_spoilt_rows(table, noise):
+def test_moments_are_those_of_corrupted_rows(table, noise):
     kept, mean, variance = NOISES[noise].moments(0.3, columns_of(table))
-    y = spoilt(noise, table, 0.3)
+    y = corrupted(noise, table, 0.3)
     scale = table.std(0)
     assert ((y.mean(0) - mean).abs() < 0.03 * (scale + mean.abs())).all()
     torch.testing.assert_close(y.var(0), variance, rtol=0.04, atol=0)
@@ -44,7 +44,7 @@ def test_moments_are_those_of_spoilt_rows(table, noise):
 
 @pytest.mark.parametrize("noise", ALL)
 def test_level_is_the_share_of_cells_or_the_deviation(table, noise):
-    y = spoilt(noise, table, 0.2)
+    y = corrupted(noise, table, 0.2)
     if noise == "gaussian":
         torch.testing.assert_close((y - table).std(0), 0.2 * table.std(0), rtol=0.03, atol=0)
     else:
@@ -60,7 +60,7 @@ def test_level_is_the_share_of_cells_or_the_deviation(table, noise):
 @pytest.mark.parametrize("noise", ALL)
 def test_start_is_the_best_linear_denoiser(table, noise):
     covariance = table.T @ table / len(table)
-    y = spoilt(noise, table, 0.3)
+    y = corrupted(noise, table, 0.3)
     encoder, decoder, bias = best_linear(NOISES[noise], 0.3, columns_of(table), covariance, 5)
     ours = (y @ encoder.T @ decoder.T + bias - table).square().mean()
     regression = LinearRegression().fit(y, table)
@@ -80,7 +80,7 @@ def test_the_fit_starts_there(sheet, noise):
     still = PLAIN | {"max_iter": 1, "learning_rate": 1e-12}
     model = DenoisingAutoencoder(noise=noise, **still).fit(sheet)
     x = torch.from_numpy((sheet - model.mean_) / model.scale_).repeat(100, 1)
-    y = spoilt(noise, x, 0.3).numpy() * model.scale_ + model.mean_
+    y = corrupted(noise, x, 0.3).numpy() * model.scale_ + model.mean_
     X = np.tile(sheet, (100, 1))
     best = np.mean((LinearRegression().fit(y, X).predict(y) - X) ** 2)
     assert np.mean((model.reconstruct(y) - X) ** 2) == pytest.approx(best, rel=0.02)
@@ -99,7 +99,7 @@ def test_it_removes_noise_that_it_was_trained_on(rng, noise):
     X = curve(rng, n=1500)
     model = DenoisingAutoencoder(noise=noise, max_iter=30, random_state=0).fit(X[:1000])
     x = torch.from_numpy((X[1000:] - model.mean_) / model.scale_)
-    y = spoilt(noise, x, 0.3).numpy() * model.scale_ + model.mean_
+    y = corrupted(noise, x, 0.3).numpy() * model.scale_ + model.mean_
     cleaned = model.reconstruct(y)
     linear = LinearRegression().fit(y, X[1000:]).predict(y)
     assert np.mean((cleaned - X[1000:]) ** 2) < 0.6 * np.mean((y - X[1000:]) ** 2)
@@ -208,16 +208,16 @@ def test_swap_draws_rows_by_weight(rng):
     x = torch.from_numpy(rng.normal(size=(4, 3)))
     weight = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float64)
     batch = Batch(x, None, weight, torch.ones(()), random=Random(0, x))
-    y = NOISES["swap"].instead(batch, columns_of(x))
+    y = NOISES["swap"].replacement(batch, columns_of(x))
     torch.testing.assert_close(y, x[:1].expand(4, 3))
 
 
-def test_swap_leaves_a_cell_where_the_other_row_has_a_hole(rng):
+def test_swap_leaves_a_cell_where_the_value_of_the_other_row_is_missing(rng):
     x = torch.from_numpy(rng.normal(size=(60, 3)))
     observed = torch.from_numpy((rng.random((60, 3)) > 0.5).astype(float))
     weight = torch.ones(60).double()
     batch = Batch(x * observed, observed, weight, torch.ones(()), random=Random(0, x))
-    y = NOISES["swap"].instead(batch, columns_of(x))
+    y = NOISES["swap"].replacement(batch, columns_of(x))
     for j in range(3):
         known = observed[:, j] > 0
         assert set(y[known, j].tolist()) <= set(x[known, j].tolist())
@@ -248,7 +248,7 @@ def test_codes_do_not_depend_on_the_units(sheet):
     ("parameters", "message"),
     [
         ({"noise": "rain"}, "The 'noise' parameter .* among .*'gaussian'"),
-        ({"noise": "masking", "noise_level": 1.5}, r"share in \[0, 1\].* got 1.5"),
+        ({"noise": "masking", "noise_level": 1.5}, r"fraction in \[0, 1\].* got 1.5"),
         ({"noise_level": (0.5, 0.1)}, r"the lower first; got \(0.5, 0.1\)"),
         ({"noise_level": (0.1, 0.2, 0.3)}, "or two such numbers"),
         ({"noise_level": (0.0, np.inf)}, "noise_level of gaussian noise must be a number"),

@@ -113,7 +113,7 @@ def test_a_positive_code_has_nothing_negative(sheet, selection):
 
 
 @pytest.mark.parametrize("kind", [KSparseAutoencoder, SparseAutoencoder])
-def test_units_that_are_told_by_a_part(digits, kind):
+def test_units_that_are_determined_by_a_part(digits, kind):
     """With masking in training, rows whose cells are hidden are still recognised."""
     hidden = np.random.default_rng(0).random(digits.shape) < 0.3
     errors = []

@@ -94,16 +94,18 @@ def test_weights_are_repetitions(digits):
     np.testing.assert_allclose(linear.mean_, repeated.mean_)
 
 
-def test_with_holes_training_improves_on_the_pca_of_filled_rows(digits):
+def test_with_missing_values_training_improves_on_the_pca_of_filled_rows(digits):
     train, test = digits
     rng = np.random.default_rng(0)
-    holed, holed_test = (np.where(rng.random(X.shape) < 0.3, np.nan, X) for X in (train, test))
-    linear = LinearAutoencoder(8, max_iter=100, random_state=0).fit(holed)
-    filled = np.where(np.isnan(holed), np.nanmean(holed, axis=0), holed)
+    X_missing, test_missing = (
+        np.where(rng.random(X.shape) < 0.3, np.nan, X) for X in (train, test)
+    )
+    linear = LinearAutoencoder(8, max_iter=100, random_state=0).fit(X_missing)
+    filled = np.where(np.isnan(X_missing), np.nanmean(X_missing, axis=0), X_missing)
     at_start = LinearAutoencoder(8).fit(filled)
     assert linear.n_iter_ > 1
-    assert linear.score(holed) > at_start.score(holed)
-    assert linear.score(holed_test) > at_start.score(holed_test)
+    assert linear.score(X_missing) > at_start.score(X_missing)
+    assert linear.score(test_missing) > at_start.score(test_missing)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

@@ -160,8 +160,8 @@ def test_kl_draws_activations_to_the_target(digits):
 
 def test_a_decoder_that_is_free_to_grow_is_warned_of(sheet):
     free = SparseAutoencoder(9, architecture=MLP((8,)), **PLAIN)
-    beside = SparseAutoencoder(9, linear_shortcut=True, **PLAIN)
-    for growing in (free, beside):
+    with_shortcut = SparseAutoencoder(9, linear_shortcut=True, **PLAIN)
+    for growing in (free, with_shortcut):
         with pytest.warns(AutoencoderWarning, match=r"not constrained.*MLP\(unit_norm='l2'\)"):
             growing.fit(sheet)
     held = MLP((8,), unit_norm="l2")
@@ -181,7 +181,7 @@ def test_bad_parameters_are_named(sheet):
         SparseAutoencoder(penalty="kl", target_activation=1.5).fit(sheet)
     with pytest.raises(ValueError, match="init='pca' requires .* got the code of a Sparse"):
         SparseAutoencoder(init="pca", linear_shortcut=True).fit(sheet)
-    with pytest.raises(ValueError, match="unit_norm forbids"):
+    with pytest.raises(ValueError, match="unit_norm does not allow"):
         Autoencoder(2, architecture=MLP(unit_norm="l2")).fit(sheet)
 
 

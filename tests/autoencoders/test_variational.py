@@ -204,10 +204,10 @@ def test_units_of_the_score(digits):
 
 def test_only_observed_cells_are_scored(digits):
     vae = VariationalAutoencoder(3, **STILL).fit(digits)
-    holed = digits[:3].copy()
-    holed[0, :32] = np.nan
-    holed[1] = np.nan
-    scores = vae.score_samples(holed)
+    X_missing = digits[:3].copy()
+    X_missing[0, :32] = np.nan
+    X_missing[1] = np.nan
+    scores = vae.score_samples(X_missing)
     assert scores[1] == 0
     assert scores[2] == pytest.approx(vae.score_samples(digits[2:3])[0])
     assert scores[0] > vae.score_samples(digits[:1])[0]
@@ -236,7 +236,7 @@ def test_variance_has_a_floor(rng):
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "poisson"])
 def test_other_likelihoods_are_probabilities(likelihood):
-    """Of a model without a code, the bound is the log probability, which scipy knows."""
+    """Of a model without a code, the bound is the log probability, as computed by scipy."""
     rng = np.random.default_rng(0)
     X = (rng.random((300, 4)) < 0.3) if likelihood == "bernoulli" else rng.poisson(3.0, (300, 4))
     vae = VariationalAutoencoder(1, likelihood=likelihood, beta=20.0, **PLAIN | {"max_iter": 50})
@@ -287,55 +287,55 @@ def test_the_density_of_a_mixture(rng):
 
 @pytest.fixture(scope="module")
 def plane():
-    """Rows near a plane of three dimensions, a model of them, holes, and what they should hold."""
+    """Return a model of rows near a plane, incomplete rows, and the distribution of these."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(3000, 3)) @ rng.normal(size=(3, 6)) + 0.3 * rng.normal(size=(3000, 6)) + 5
     vae, pca = VariationalAutoencoder(3, **LINEAR, **STILL).fit(X), PCA(3).fit(X)
-    holed = np.where(rng.random((200, 6)) < 0.3, np.nan, X[:200])
-    holed[0] = np.nan
-    S, mean, std = pca.get_covariance(), holed.copy(), np.zeros_like(holed)
-    for i, row in enumerate(holed):
+    X_missing = np.where(rng.random((200, 6)) < 0.3, np.nan, X[:200])
+    X_missing[0] = np.nan
+    S, mean, std = pca.get_covariance(), X_missing.copy(), np.zeros_like(X_missing)
+    for i, row in enumerate(X_missing):
         h, o = np.flatnonzero(np.isnan(row)), np.flatnonzero(~np.isnan(row))
         gain = S[np.ix_(h, o)] @ np.linalg.inv(S[np.ix_(o, o)])
         mean[i, h] = pca.mean_[h] + gain @ (row[o] - pca.mean_[o])
         std[i, h] = np.sqrt(np.diag(S[np.ix_(h, h)] - gain @ S[np.ix_(o, h)]))
-    return vae, holed, mean, std
+    return vae, X_missing, mean, std
 
 
-def test_holes_are_filled_by_the_conditional_mean(plane):
-    vae, holed, mean, std = plane
-    holes = np.isnan(holed)
-    filled = vae.conditional_mean(holed)
-    np.testing.assert_array_equal(filled[~holes], holed[~holes])
-    away = (filled - mean)[holes] / std[holes]
-    assert np.sqrt((away**2).mean()) < 0.3
-    by_one = (vae.reconstruct(holed) - mean)[holes] / std[holes]
-    assert (away**2).mean() < 0.1 * (by_one**2).mean()
-    alone = np.vstack([vae.conditional_mean(row[None]) for row in holed[:5]])
+def test_missing_values_are_filled_by_the_conditional_mean(plane):
+    vae, X_missing, mean, std = plane
+    missing = np.isnan(X_missing)
+    filled = vae.conditional_mean(X_missing)
+    np.testing.assert_array_equal(filled[~missing], X_missing[~missing])
+    residual = (filled - mean)[missing] / std[missing]
+    assert np.sqrt((residual**2).mean()) < 0.3
+    by_one = (vae.reconstruct(X_missing) - mean)[missing] / std[missing]
+    assert (residual**2).mean() < 0.1 * (by_one**2).mean()
+    alone = np.vstack([vae.conditional_mean(row[None]) for row in X_missing[:5]])
     np.testing.assert_allclose(filled[:5], alone, rtol=1e-4)
-    complete = np.where(holes, mean, holed)
+    complete = np.where(missing, mean, X_missing)
     np.testing.assert_array_equal(vae.conditional_mean(complete), complete)
 
 
 def test_draws_have_the_conditional_moments(plane):
-    vae, holed, mean, std = plane
-    holes = np.isnan(holed)
-    draws = vae.conditional_sample(holed, 100, random_state=0)
+    vae, X_missing, mean, std = plane
+    missing = np.isnan(X_missing)
+    draws = vae.conditional_sample(X_missing, 100, random_state=0)
     assert draws.shape == (100, 200, 6)
-    np.testing.assert_array_equal(draws[7][~holes], holed[~holes])
-    away = ((draws - mean) / np.where(holes, std, 1))[:, holes]
-    assert abs(away.mean()) < 0.03
-    assert away.std() == pytest.approx(1, abs=0.05)
-    assert (np.abs(away) < 1.645).mean() == pytest.approx(0.9, abs=0.03)
-    again = vae.conditional_sample(holed, 100, random_state=0)
+    np.testing.assert_array_equal(draws[7][~missing], X_missing[~missing])
+    residual = ((draws - mean) / np.where(missing, std, 1))[:, missing]
+    assert abs(residual.mean()) < 0.03
+    assert residual.std() == pytest.approx(1, abs=0.05)
+    assert (np.abs(residual) < 1.645).mean() == pytest.approx(0.9, abs=0.03)
+    again = vae.conditional_sample(X_missing, 100, random_state=0)
     np.testing.assert_array_equal(draws, again)
-    assert (vae.conditional_sample(holed, 2, random_state=1) != draws[:2])[:, holes].all()
-    quiet = vae.conditional_sample(holed, 100, random_state=0, noise=False)
-    assert quiet[:, holes].var(0).mean() < draws[:, holes].var(0).mean() - 0.8 * 0.3**2
+    assert (vae.conditional_sample(X_missing, 2, random_state=1) != draws[:2])[:, missing].all()
+    quiet = vae.conditional_sample(X_missing, 100, random_state=0, noise=False)
+    assert quiet[:, missing].var(0).mean() < draws[:, missing].var(0).mean() - 0.8 * 0.3**2
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "poisson"])
-def test_holes_in_counts_and_chances(likelihood):
+def test_missing_counts_and_probabilities(likelihood):
     rng = np.random.default_rng(0)
     rate = np.exp(rng.normal(size=(300, 1)) + np.zeros(5))
     X = (
@@ -345,11 +345,11 @@ def test_holes_in_counts_and_chances(likelihood):
     )
     vae = VariationalAutoencoder(1, likelihood=likelihood, max_iter=30, random_state=0)
     vae.fit(X.astype(float))
-    holed = X.astype(float)
-    holed[:, 0] = np.nan
-    filled = vae.conditional_mean(holed)[:, 0]
+    X_missing = X.astype(float)
+    X_missing[:, 0] = np.nan
+    filled = vae.conditional_mean(X_missing)[:, 0]
     assert np.corrcoef(filled, X[:, 1:].mean(1))[0, 1] > 0.8
-    draws = vae.conditional_sample(holed, 50, random_state=0)[:, :, 0]
+    draws = vae.conditional_sample(X_missing, 50, random_state=0)[:, :, 0]
     assert (draws == np.rint(draws)).all()
     assert draws.min() >= 0
     np.testing.assert_allclose(draws.mean(), filled.mean(), rtol=0.1)
@@ -390,7 +390,7 @@ def test_draws_are_in_opposite_pairs():
     torch.testing.assert_close(draws.square().mean(0), torch.ones(3, dtype=torch.float64))
 
 
-def test_a_collapsed_posterior_is_told(digits):
+def test_a_collapsed_posterior_warns(digits):
     vae = VariationalAutoencoder(3, beta=1000.0, init="random", **PLAIN | {"max_iter": 10})
     with pytest.warns(AutoencoderWarning, match=r"has collapsed.*beta.*warm_up.*free_bits"):
         vae.fit(digits)
@@ -431,7 +431,7 @@ def test_outliers_have_scores(digits):
     [
         ({"likelihood": "bernoulli"}, r"'bernoulli' needs values in \[0, 1\].*'gaussian'"),
         ({"likelihood": "student"}, "The 'likelihood' parameter"),
-        ({"objective": "iwae"}, "set n_draws to 2 or more .*got n_draws=1"),
+        ({"objective": "iwae"}, "set n_draws to at least 2.*got n_draws=1"),
         ({"variance": 1e-50}, "variance=1e-50 is .* times the columns' mean variance"),
         ({"objective": "iwae", "beta": 2.0}, "without beta, free_bits and warm_up.*got beta=2.0"),
         ({"objective": "iwae", "warm_up": 0.3}, "got.*warm_up=0.3"),
@@ -462,7 +462,7 @@ def test_a_variance_far_from_that_of_the_rows_is_no_divergence(rng, init):
     assert np.isfinite(vae.score(X))
 
 
-def test_what_a_fit_that_goes_on_cannot_change(sheet):
+def test_what_a_resumed_fit_cannot_change(sheet):
     vae = VariationalAutoencoder(2, max_iter=2, random_state=0).fit(sheet)
     with pytest.raises(
         ValueError, match="resumes a fit with variance='shared'.*variance=2.0 is set"
@@ -474,7 +474,7 @@ def test_what_a_fit_that_goes_on_cannot_change(sheet):
 
 
 def test_a_stream_is_trained_at_the_full_weight(digits):
-    """How far training is cannot be told of a stream, so that nothing warms up."""
+    """The progress of a stream is not known, so that there is no warm-up."""
     late, none = (
         VariationalAutoencoder(3, warm_up=warm_up, random_state=0).partial_fit(digits)
         for warm_up in (0.9, 0.0)
@@ -507,7 +507,7 @@ def test_rows_far_away_are_refused_and_draws_have_the_rows_dtype(sheet, dtype):
     for ask in (vae.conditional_sample, vae.conditional_mean, vae.posterior):
         with pytest.raises(ValueError, match="is so far from the training rows"):
             ask(X)
-    with pytest.raises(ValueError, match="exceeds the memory; ask for fewer"):
+    with pytest.raises(ValueError, match="exceeds the memory; lower n_"):
         vae.sample(10**30)
-    with pytest.raises(ValueError, match="exceeds the memory; ask for fewer"):
+    with pytest.raises(ValueError, match="exceeds the memory; lower n_"):
         vae.interpolate(sheet[0], sheet[1], 10**30)

@@ -7,21 +7,21 @@ from skae.data import Batches, Conditioning, DataSource, InMemoryDataset, RowDat
 
 
 @pytest.fixture
-def missing(rng):
+def incomplete(rng):
     X = rng.normal(5, 3, size=(10_000, 3))
     X[rng.random(X.shape) < 0.1] = np.nan
     return X
 
 
-def test_conditioning_and_back(missing):
-    conditioning = Conditioning(np.nanmean(missing, axis=0), 3.0)
-    x, observed = conditioning.apply(missing, torch.float64)
-    seen = ~np.isnan(missing)
+def test_conditioning_and_back(incomplete):
+    conditioning = Conditioning(np.nanmean(incomplete, axis=0), 3.0)
+    x, observed = conditioning.apply(incomplete, torch.float64)
+    seen = ~np.isnan(incomplete)
     np.testing.assert_array_equal(observed, seen)
     np.testing.assert_array_equal(x.numpy()[~seen], 0)
-    np.testing.assert_allclose(conditioning.undo(x.numpy())[seen], missing[seen])
-    assert np.isnan(missing).any(), "the table given is not changed"
-    full = np.nan_to_num(missing)
+    np.testing.assert_allclose(conditioning.undo(x.numpy())[seen], incomplete[seen])
+    assert np.isnan(incomplete).any(), "the table given is not changed"
+    full = np.nan_to_num(incomplete)
     assert conditioning.apply(full, torch.float32)[1] is None
 
 
@@ -31,12 +31,16 @@ def test_conditions_in_the_precision_of_x_and_then_casts():
     assert x[:, 0].tolist() == [0, 1, 2, 3]
 
 
-def test_rows_in_pieces_are_rows_at_once(missing):
+def test_rows_in_chunks_are_rows_at_once(incomplete):
     conditioning = Conditioning(np.zeros(3), 2.0)
     rows = RowDataset.of(
-        DataSource(missing), np.ones(len(missing)), conditioning, torch.float32, complete=False
+        DataSource(incomplete),
+        np.ones(len(incomplete)),
+        conditioning,
+        torch.float32,
+        complete=False,
     )
-    x, observed = conditioning.apply(missing, torch.float32)
+    x, observed = conditioning.apply(incomplete, torch.float32)
     assert torch.equal(rows.x, x)
     assert torch.equal(rows.observed, observed)
 

@@ -68,7 +68,7 @@ def test_a_share_is_the_fit_with_the_number_it_stands_for(variant, wine):
 
 
 @EVERY_VARIANT
-def test_a_fit_that_goes_on_keeps_its_number(variant, wine, rng):
+def test_a_resumed_fit_keeps_its_number(variant, wine, rng):
     narrow = wine.mean(0) + np.abs(rng.normal(size=(50, 1))) * wine.std(0)
     model = clone(variant).set_params(n_components=0.9999, warm_start=True)
     model.partial_fit(wine)
@@ -116,7 +116,7 @@ def exact_up_to(monkeypatch):
     def patch(n):
         for module in (_principal_axes, _n_components):
             monkeypatch.setattr(module, "EXACT_UP_TO", n)
-        monkeypatch.setattr(_n_components, "FEW", 3)
+        monkeypatch.setattr(_n_components, "INITIAL_COMPONENTS", 3)
 
     return patch
 
@@ -207,4 +207,4 @@ def test_the_seed_does_not_change_what_a_share_stands_for(exact_up_to, rng):
 @EVERY_VARIANT
 def test_documented(variant):
     doc = inspect.getdoc(type(variant))
-    assert "share of the variance: as many components as" in " ".join(doc.split())
+    assert "fraction of the variance: as many components as" in " ".join(doc.split())

@@ -117,9 +117,9 @@ def test_nothing_waits_for_torchs_global_generator(sheet, model, tmp_path):
         copy.deepcopy(fitted)
         pickle.loads(pickle.dumps(fitted))
         skae.save(fitted, tmp_path / "model")
-        outputs.append(skae.load(tmp_path / "model").transform(sheet))
+        results.append(skae.load(tmp_path / "model").transform(sheet))
 
-    outputs: list = []
+    results: list = []
     keeper = threading.Thread(target=hold)
     worker = threading.Thread(target=work, daemon=True)
     keeper.start()
@@ -128,7 +128,7 @@ def test_nothing_waits_for_torchs_global_generator(sheet, model, tmp_path):
     worker.join(timeout=120)
     release.set()
     keeper.join()
-    assert len(outputs) == 1
+    assert len(results) == 1
 
 
 def with_dropout(n_in, n_out):
