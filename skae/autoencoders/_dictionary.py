@@ -8,8 +8,7 @@ from torch import nn
 
 from skae._sklearn import Interval
 from skae._training_parameters import N_COMPONENTS, N_COMPONENTS_DOC
-from skae.architectures import MLP
-from skae.architectures._layers import UnitLinear
+from skae.architectures import MLP, UnitLinear
 from skae.autoencoders._autoencoder import Autoencoder
 from skae.data import Batch, RowDataset
 from skae.hyperparameters import hyperparameters, one_of, param

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from skae._schema import persistent
-from skae.architectures._layers import UnitLinear
+from skae.architectures import UnitLinear
 from skae.autoencoders._autoencoder import Autoencoder
 from skae.autoencoders._deep import warn_free_scale
 from skae.autoencoders._dictionary import DictionaryAutoencoder, layers_of

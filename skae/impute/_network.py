@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skae._schema import array, persistent
-from skae.architectures._base import Architecture
-from skae.architectures._layers import Dropout
+from skae.architectures import Architecture, Dropout
 from skae.base import BaseAutoencoder
 from skae.data import Batch, RowDataset, subsample_evenly
 from skae.hyperparameters import NON_NEGATIVE, POSITIVE, POSITIVE_INT, hyperparameters, param

@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from skae.architectures._layers import Dropout
+from skae.architectures import Dropout
 from skae.data import Batch, Conditioning
 from skae.losses import LOSSES, Loss
 

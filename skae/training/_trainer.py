@@ -17,8 +17,7 @@ from skorch.callbacks import EpochTimer, LRScheduler, PrintLog
 from torch import Tensor, nn
 
 from skae._warnings import warn
-from skae.data import Random
-from skae.data._dataset import Batches, RowDataset
+from skae.data import Batches, Random, RowDataset
 from skae.exceptions import DivergenceError
 from skae.training._best_epoch import BestEpoch
 from skae.training._checkpoint import Checkpoint
