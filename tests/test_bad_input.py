@@ -314,7 +314,7 @@ def test_log_loss_out_of_its_domain(sheet):
             {"architecture": MLP(), "activation": "relu"},
             "Both architecture and activation are given",
         ),
-        ({"architecture": "mlp"}, "'architecture' parameter of Autoencoder must be an object impl"),
+        ({"architecture": "mlp"}, "'architecture' parameter of Autoencoder must be an instance of"),
         (
             {"init": "pca", "loss": "log_loss"},
             "init='pca' requires a squared or absolute error .* Use init",
