@@ -217,7 +217,7 @@ def resume_fit(estimator: Hooks, source: DataSource, weight: NDArray) -> Start:
     )
     for name in ("n_components", *estimator._frozen_params):
         asked[name], had[name] = getattr(estimator, name), estimator._fit_params[name]
-    if asked["n_components"] == estimator.n_components_:  # what a fraction, say, resulted in
+    if asked["n_components"] == estimator.n_components_:  # for example what a fraction resulted in
         had["n_components"] = asked["n_components"]
     for name in ("n_components", *had):
         if fingerprint(asked.get(name)) != fingerprint(had[name]):

@@ -432,7 +432,7 @@ def test_outliers_have_scores(digits):
         ({"likelihood": "bernoulli"}, r"'bernoulli' needs values in \[0, 1\].*'gaussian'"),
         ({"likelihood": "student"}, "The 'likelihood' parameter"),
         ({"objective": "iwae"}, "set n_draws to at least 2.*got n_draws=1"),
-        ({"variance": 1e-50}, "variance=1e-50 is .* times the columns' mean variance"),
+        ({"variance": 1e-50}, "variance=1e-50 is .* times the mean variance of the columns"),
         ({"objective": "iwae", "beta": 2.0}, "without beta, free_bits and warm_up.*got beta=2.0"),
         ({"objective": "iwae", "warm_up": 0.3}, "got.*warm_up=0.3"),
         ({"likelihood": "poisson", "init": "pca"}, "got likelihood='poisson'"),
