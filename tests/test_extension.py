@@ -210,7 +210,7 @@ def test_every_hook_is_documented():
     own = {name for name in vars(Hooks) if re.fullmatch(r"_[a-z][a-z_]*", name)}
     composed = {"_encode", "_decode", "_reconstruct", "_encoded", "_own_parameters"}
     composed |= {"_own_parameter_names", "_doc_link_template", "_doc_link_module", "_doc_parts"}
-    composed |= {"_parameter_constraints"}
+    composed |= {"_parameter_constraints", "_conditioning"}
     for name in own - composed:
         assert f"`{name}" in page, name
     for name in own:

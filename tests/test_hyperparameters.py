@@ -74,7 +74,7 @@ def test_constraints_and_clone_and_equality():
 
 def test_docstring_holds_every_parameter_with_default_and_constraint():
     assert "    size : int in [1, inf), default=2\n        How many." in Child.__doc__
-    assert "    kind : 'b', default='b'\n        Which now." in Child.__doc__
+    assert "    kind : {'b'}, default='b'\n        Which now." in Child.__doc__
     assert (
         "    alpha : float in [0.0, inf), default=0.5\n        How much, and\n        a second"
         in (Child.__doc__)

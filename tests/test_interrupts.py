@@ -153,8 +153,15 @@ def test_at_any_moment_a_composite_is_whole_or_as_it_was(sheet):
         PooledEstimator(LinearRegression(), AutoencoderImputer(max_iter=1), n_imputations=2),
         GridSearchCV(Autoencoder(2, **short), {"n_components": [1, 2]}, cv=2),
     ]
-    draw = random.Random(INTERRUPTS)
+    draw, received = random.Random(INTERRUPTS), []
+
+    def interrupt(*_):
+        received.append(True)
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGINT, interrupt)
     for i in range(INTERRUPTS):
+        received.clear()
         model = clone(models[i % len(models)])
         begin = time.monotonic()
         clone(model).fit(X_missing, target)
@@ -167,7 +174,8 @@ def test_at_any_moment_a_composite_is_whole_or_as_it_was(sheet):
                 model.fit(X_missing, target)
                 ended = "whole"
             finally:
-                timer.join()  # the interrupt may come here
+                while not received:  # the interrupt may come here
+                    time.sleep(1e-3)
         except KeyboardInterrupt:
             ended = "whole" if hasattr(model, "n_features_in_") else "stopped"
         if ended == "whole":
@@ -177,6 +185,7 @@ def test_at_any_moment_a_composite_is_whole_or_as_it_was(sheet):
         elif type(model).__module__.startswith("skae"):
             assert state(model) == before
         _interrupts._last = -np.inf
+    signal.signal(signal.SIGINT, former)
 
 
 def test_sigterm_ends_the_process(tmp_path):
