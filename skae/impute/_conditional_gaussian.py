@@ -1,4 +1,4 @@
-"""The Gaussian of a table with missing values, and what it says about them."""
+"""Gaussian with missing values: EM, conditional means and covariances."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 RIDGES = (1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4, 1e-5, 1e-6)  # relative to each column's variance
-RIDGE = RIDGES[-1]
-TOLERANCE = 1e-4  # of means and covariances, in standard deviations, for EM to end
-MAX_ITER = 50  # rounds of EM for a ridge
-N_MASKS = 8  # patterns of hidden cells that a ridge is judged by
-MASKED = 0.2  # share of the observed cells that one hides
-SLACK = 1e-3  # of the error, by which one may exceed that of the best
-PATIENCE = 2  # ridges in a row that are no better, after which no smaller one is tried
-LEAST = 0.01  # of a category's chance, relative to its mean
-PIECE = 2**18  # cells of the matrices that are solved at once
+MIN_RIDGE = RIDGES[-1]
+EM_TOLERANCE = 1e-4  # change of means and covariances, in standard deviations, at which EM ends
+MAX_EM_ITER = 50  # iterations of EM for a ridge
+N_RIDGE_MASKS = 8  # masks of each validation row that a ridge is chosen by
+MASKED_FRACTION = 0.2  # of the observed values that such a mask hides
+RIDGE_SLACK = 1e-3  # relative excess of the smallest validation error that is accepted
+RIDGE_PATIENCE = 2  # ridges without improvement, after which no smaller one is tried
+MIN_RELATIVE_PROBABILITY = 0.01  # of a category, to its frequency
+MAX_SOLVED_CELLS = 2**18  # of the matrices that are solved at once
 
 
 class Missing(NamedTuple):
@@ -26,22 +26,22 @@ class Missing(NamedTuple):
     rows: Tensor  # (n,) which ones
     columns: Tensor  # (n, m) that are missing, in their order, and others to fill up
     missing: Tensor  # (n, m), 1 where a column is missing, 0 where it fills up
-    root: Tensor  # (n, m, m), Cholesky factor of the precision of what is missing
+    root: Tensor  # (n, m, m), Cholesky factor of the precision of the missing values
 
     def covariance(self) -> Tensor:
-        """Return the conditional covariance of what is missing, (n, m, m)."""
+        """Return the conditional covariance of the missing values, (n, m, m)."""
         both = self.missing[:, :, None] * self.missing[:, None, :]
         return torch.cholesky_inverse(self.root) * both
 
-    def fill(self, filled: Tensor, pull: Tensor) -> None:
+    def fill(self, filled: Tensor, weighted: Tensor) -> None:
         """Put the conditional mean in place of the mean, where values are missing."""
-        b = pull[self.rows].gather(1, self.columns) * self.missing
-        away = torch.cholesky_solve(b[:, :, None], self.root)[:, :, 0]
-        filled[self.rows] = filled[self.rows].scatter_add(1, self.columns, -away)
+        b = weighted[self.rows].gather(1, self.columns) * self.missing
+        shift = torch.cholesky_solve(b[:, :, None], self.root)[:, :, 0]
+        filled[self.rows] = filled[self.rows].scatter_add(1, self.columns, -shift)
 
 
-class Gaussian(NamedTuple):
-    """Mean, covariance and its inverse, in float64."""
+class ConditionalGaussian(NamedTuple):
+    """Mean, covariance and its inverse, in float64, and the conditional moments they imply."""
 
     mean: Tensor  # (d,)
     covariance: Tensor  # (d, d)
@@ -49,38 +49,38 @@ class Gaussian(NamedTuple):
 
     @classmethod
     def of(cls, mean: Tensor, covariance: Tensor) -> Self:
-        """Return the Gaussian of this mean and regular covariance."""
+        """Return the Gaussian with this mean and positive definite covariance."""
         return cls(mean, covariance, torch.cholesky_inverse(torch.linalg.cholesky(covariance)))
 
     def fill(self, x: Tensor, observed: Tensor) -> Tensor:
         r"""Return rows with the conditional mean of their missing values, (n, d), in float64.
 
-        With the precision :math:`P = \Sigma^{-1}`, whose block of what is missing is usually far
-        smaller than that of what is observed,
+        With the precision :math:`P = \Sigma^{-1}`, whose block of the missing values is usually far
+        smaller than that of the observed ones,
 
         .. math:: \mu_h + \Sigma_{ho} \Sigma_{oo}^{-1} (x_o - \mu_o)
                   = \mu_h - P_{hh}^{-1} P_{ho} (x_o - \mu_o).
         """
         x, observed = x.double(), observed.double()
-        filled, pull = self._unsolved(x, observed)
+        filled, weighted = self._unsolved(x, observed)
         for part in self.solve(observed):
-            part.fill(filled, pull)
+            part.fill(filled, weighted)
         return filled
 
     def _unsolved(self, x: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
         """Return rows with the mean in place of missing values, and P (x_o - mu_o), (n, d) each."""
-        pull = ((x - self.mean) * observed) @ self.precision
-        return torch.where(observed > 0, x, self.mean), pull
+        weighted = ((x - self.mean) * observed) @ self.precision
+        return torch.where(observed > 0, x, self.mean), weighted
 
     def variance(self, observed: Tensor) -> Tensor:
-        """Return the conditional variance of what is missing, (n, d), 0 elsewhere."""
+        """Return the conditional variance of the missing values, (n, d), 0 elsewhere."""
         result = torch.zeros(observed.shape, dtype=torch.float64)
         for part in self.solve(observed.double()):
             diagonal = part.covariance().diagonal(dim1=1, dim2=2)
             result[part.rows] = result[part.rows].scatter(1, part.columns, diagonal)
         return result
 
-    def solve(self, observed: Tensor) -> Iterator[Missing]:
+    def solve(self, observed: Tensor, max_cells: int = MAX_SOLVED_CELLS) -> Iterator[Missing]:
         """Solve rows with missing values, those with similar numbers of them at once."""
         counts = (observed == 0).sum(1)
         order = counts.argsort(stable=True)
@@ -89,13 +89,13 @@ class Gaussian(NamedTuple):
         while start < len(order):
             most = int(counts[order[start]])
             # The last of the rows that fit sets the width of the matrices.
-            size = max(1, PIECE // most**2)
+            size = max(1, max_cells // most**2)
             while True:
                 rows = order[start : start + size]
                 most = int(counts[rows[-1]])
-                if len(rows) * most**2 <= PIECE or size == 1:
+                if len(rows) * most**2 <= max_cells or size == 1:
                     break
-                size = max(1, min(size - 1, PIECE // most**2))
+                size = max(1, min(size - 1, max_cells // most**2))
             start += size
             seen = observed[rows]
             columns = seen.argsort(dim=1, stable=True)[:, :most]
@@ -107,33 +107,52 @@ class Gaussian(NamedTuple):
 
 
 def probabilities(filled: Tensor, mean: Tensor, group_start: Tensor) -> Tensor:
-    """Return the chances of categories that conditional means of their columns amount to, (n, d).
+    """Return probabilities of categories for the conditional means of their columns, (n, d).
 
-    A mean may leave [0, 1]. Columns are of one group, and their chances add up to 1, if they have
-    the same leader.
+    A conditional mean may leave [0, 1]; probabilities add up to 1 over the columns with the same
+    `group_start`.
     """
-    likely = torch.maximum(filled, LEAST * mean)
+    likely = torch.maximum(filled, MIN_RELATIVE_PROBABILITY * mean)
     total = torch.zeros_like(likely).index_add(1, group_start, likely)
     return likely / total[:, group_start]
 
 
-def fit_gaussian(x: Tensor, observed: Tensor, weight: Tensor, ridge: float = RIDGE) -> Gaussian:
-    r"""Return the Gaussian that makes the observed cells most likely, given a ridge, by EM.
+def fit_gaussian(
+    x: Tensor,
+    observed: Tensor,
+    weight: Tensor,
+    ridge: float = MIN_RIDGE,
+    *,
+    ridges: Sequence[float] = RIDGES,
+    max_iter: int = MAX_EM_ITER,
+) -> ConditionalGaussian:
+    """Fit a Gaussian to incomplete rows by penalised maximum likelihood, using EM.
 
-    Each round fills the missing values by their conditional means; the mean and covariance of the
-    filled rows, plus the mean conditional covariance of the missing values, are the next. The
-    ridge, a share of each column's variance, is added to the covariance. It comes down to its
-    value in steps, each from the result of the one before: with few rows, EM that starts with a
-    small one stays at whatever it filled first.
+    Each iteration fills the missing values with their conditional means. The mean of the filled
+    rows, and their covariance plus the mean conditional covariance of the missing values, are the
+    next estimates. The ridge, relative to each column's variance, is added to the covariance. It
+    is decreased in steps, each of which starts from the result of the previous one: with few rows,
+    EM that starts with a small ridge stays close to its first estimate.
 
     Parameters
     ----------
     x, observed : Tensor of shape (n, d)
         Rows, and 1 where a value is known.
     weight : Tensor of shape (n,)
-    ridge : float
+        Weights of the rows.
+    ridge : float, default=MIN_RIDGE
+        The final ridge.
+    ridges : sequence of float, default=RIDGES
+        Those of them that are larger come first.
+    max_iter : int, default=MAX_EM_ITER
+        Iterations of EM for each ridge, at most.
+
+    Returns
+    -------
+    gaussian : ConditionalGaussian
     """
-    *_, gaussian = _path(x, observed, weight, [r for r in RIDGES if r > ridge] + [ridge])
+    ridges = [larger for larger in ridges if larger > ridge] + [ridge]
+    *_, gaussian = _path(x, observed, weight, ridges, max_iter)
     return gaussian
 
 
@@ -143,53 +162,68 @@ def fit_shrunk(
     weight: Tensor,
     folds: Sequence[tuple[Tensor, Tensor]],
     generator: torch.Generator,
+    *,
+    ridges: Sequence[float] = RIDGES,
     tick: Callable[[str], None] = lambda name: None,
-) -> Gaussian:
-    """Return the Gaussian with the least ridge of those that fill hidden cells of other rows best.
+) -> ConditionalGaussian:
+    """Fit a Gaussian with the ridge that best predicts masked values of validation rows.
 
     Parameters
     ----------
     x, observed : Tensor of shape (n, d)
         Rows, and 1 where a value is known.
     weight : Tensor of shape (n,)
+        Weights of the rows.
     folds : sequence of (Tensor of int, Tensor of int)
-        Which rows to fit to and which to judge by. Of one, the Gaussian of its rows is returned,
-        of several that of all rows.
+        Indices of training and validation rows. With one fold, the Gaussian of its training rows
+        is returned, with several that of all rows.
     generator : torch.Generator
-        Hides cells.
+        Source of the masks.
+    ridges : sequence of float, default=RIDGES
+        Candidates, in decreasing order.
     tick : callable
         Called after each ridge.
+
+    Returns
+    -------
+    gaussian : ConditionalGaussian
     """
-    errors = torch.full((len(folds), len(RIDGES)), torch.inf, dtype=torch.float64)
+    errors = torch.full((len(folds), len(ridges)), torch.inf, dtype=torch.float64)
     found = {}
     for fold, (kept, others) in enumerate(folds):
-        judge = _judge(x[others], observed[others], weight[others], generator)
-        path = _path(x[kept], observed[kept], weight[kept], RIDGES)
+        error_of = _validation_error(x[others], observed[others], weight[others], generator)
+        path = _path(x[kept], observed[kept], weight[kept], ridges)
         for i, gaussian in enumerate(path):
-            errors[fold, i], found[i] = judge(gaussian), gaussian
+            errors[fold, i], found[i] = error_of(gaussian), gaussian
             tick("ridge")
-            if i - int(errors[fold].argmin()) >= PATIENCE and len(folds) == 1:
+            if i - int(errors[fold].argmin()) >= RIDGE_PATIENCE and len(folds) == 1:
                 break
     total = errors.sum(0)
-    # Cells that nothing determines make up the sum; those that are determined want the least.
-    good = (total <= (1 + SLACK) * total.min()).nonzero()
-    best = int(good[-1]) if folds else len(RIDGES) - 1
-    return found[best] if len(folds) == 1 else fit_gaussian(x, observed, weight, RIDGES[best])
+    # Values that nothing determines dominate the sum; those that are determined need the least.
+    good = (total <= (1 + RIDGE_SLACK) * total.min()).nonzero()
+    best = int(good[-1]) if folds else len(ridges) - 1
+    if len(folds) == 1:
+        return found[best]
+    return fit_gaussian(x, observed, weight, ridges[best], ridges=ridges)
 
 
-def _judge(
+def _validation_error(
     x: Tensor, observed: Tensor, weight: Tensor, generator: torch.Generator
-) -> Callable[[Gaussian], float]:
-    """Return a function that gives the squared error of hidden cells."""
-    x, known, weight = (torch.cat([a.double()] * N_MASKS) for a in (x, observed, weight))
-    seen = known * (torch.rand(x.shape, generator=generator) >= MASKED)
+) -> Callable[[ConditionalGaussian], float]:
+    """Return the squared error of masked values of these rows, as a function of the Gaussian."""
+    x, known, weight = (torch.cat([a.double()] * N_RIDGE_MASKS) for a in (x, observed, weight))
+    seen = known * (torch.rand(x.shape, generator=generator) >= MASKED_FRACTION)
     hidden = (known - seen) * weight[:, None]
     return lambda gaussian: float(((gaussian.fill(x, seen) - x).square() * hidden).sum())
 
 
 def _path(
-    x: Tensor, observed: Tensor, weight: Tensor, ridges: Sequence[float]
-) -> Iterator[Gaussian]:
+    x: Tensor,
+    observed: Tensor,
+    weight: Tensor,
+    ridges: Sequence[float],
+    max_iter: int = MAX_EM_ITER,
+) -> Iterator[ConditionalGaussian]:
     """Yield the Gaussian for one ridge after the other."""
     x, observed = x.double(), observed.double()
     share = weight.double() / weight.double().sum()
@@ -200,32 +234,32 @@ def _path(
     variance = (known * (x - mean) ** 2).sum(0) / total
     # A column that does not vary predicts nothing, and is predicted by its mean.
     typical = variance.mean() if variance.any() else torch.ones_like(variance[0])
-    variance = variance.clamp_min(RIDGE * typical)
+    variance = variance.clamp_min(MIN_RIDGE * typical)
     std = variance.sqrt()
-    gaussian = Gaussian.of(mean, torch.diag(variance))
+    gaussian = ConditionalGaussian.of(mean, torch.diag(variance))
     for ridge in ridges:
-        for _ in range(MAX_ITER):
-            before, gaussian = gaussian, _em_round(gaussian, x, observed, share, ridge * variance)
+        for _ in range(max_iter):
+            before, gaussian = gaussian, _em_step(gaussian, x, observed, share, ridge * variance)
             moved = (gaussian.mean - before.mean).abs() / std
             turned = (gaussian.covariance - before.covariance).abs() / torch.outer(std, std)
-            if max(float(moved.max()), float(turned.max())) < TOLERANCE:
+            if max(float(moved.max()), float(turned.max())) < EM_TOLERANCE:
                 break
         yield gaussian
 
 
-def _em_round(
-    gaussian: Gaussian, x: Tensor, observed: Tensor, share: Tensor, ridge: Tensor
-) -> Gaussian:
+def _em_step(
+    gaussian: ConditionalGaussian, x: Tensor, observed: Tensor, share: Tensor, ridge: Tensor
+) -> ConditionalGaussian:
     d = x.shape[1]
-    filled, pull = gaussian._unsolved(x, observed)
+    filled, weighted = gaussian._unsolved(x, observed)
     second = torch.diag(ridge)
     for part in gaussian.solve(observed):
-        part.fill(filled, pull)
+        part.fill(filled, weighted)
         left = part.covariance() * share[part.rows, None, None]
         cells = part.columns[:, :, None] * d + part.columns[:, None, :]
         second.view(-1).index_add_(0, cells.flatten(), left.flatten())
     # About the former mean, against cancellation.
-    away = filled - gaussian.mean
-    second += (away * share[:, None]).T @ away
-    shift = share @ away
-    return Gaussian.of(gaussian.mean + shift, second - torch.outer(shift, shift))
+    centred = filled - gaussian.mean
+    second += (centred * share[:, None]).T @ centred
+    shift = share @ centred
+    return ConditionalGaussian.of(gaussian.mean + shift, second - torch.outer(shift, shift))

@@ -1,3 +1,5 @@
+"""Evaluation of an imputer by masking observed values."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -9,15 +11,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from skae._sklearn import _check_feature_names_in
 from skae._validation import check_share, random_state_of
-from skae.autoencoders import VariationalAutoencoder
-from skae.impute._residuals import LEVELS, conditional_std, hide
-from skae.impute._table_encoder import blocks
-
-ENOUGH_DRAWS = 200  # for the ends of an interval
+from skae.impute._residuals import random_mask
 
 
 class OverImputeMixin:
-    """What an imputer makes of cells that are hidden from it on purpose."""
+    """Evaluation of an imputer by observed values that are masked."""
 
     def over_impute(
         self: Any,
@@ -26,27 +24,28 @@ class OverImputeMixin:
         coverage: float = 0.9,
         random_state: Any = None,
     ) -> pd.DataFrame:
-        """Hide observed cells, fill them, and compare.
+        """Mask observed values, impute them, and report the errors.
 
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows that were not trained on; of those that were, errors come out smaller.
+            Input samples, which should not be in the training data; errors on the latter are too
+            small. NaN marks a missing value.
         fraction : float, default=0.1
-            Share of the observed cells that are hidden, by chance.
+            Fraction of the observed values that are masked at random.
         coverage : float, default=0.9
-            Chance that an interval of the draws' distribution should hold the truth.
+            Nominal coverage of the prediction intervals.
         random_state : int, RandomState instance or None, default=None
-            Seed of what is hidden.
+            Seed of the mask.
 
         Returns
         -------
         report : DataFrame
-            A row per column that had a value in ``fit``: ``n_cells`` hidden, ``rmse`` of the
-            filled values in units of X, ``rmse_of_means`` of the training mean instead, and
-            ``coverage``, the share of cells that their intervals hold. NaN where none was hidden.
-            If categories may be among the columns, these are NaN for them, and ``accuracy`` is the
-            share of cells filled right, ``accuracy_of_modes`` by the most frequent category.
+            A row per column that had a value in ``fit``: ``n_cells``, the number of masked values,
+            ``rmse`` of the imputed values in the units of X, ``rmse_of_means`` of the training
+            means, and ``coverage``, the fraction of values within their prediction intervals. NaN
+            if no value was masked. For columns of categories, these are NaN; ``accuracy`` is the
+            fraction imputed correctly, ``accuracy_of_modes`` that of the most frequent category.
 
         Raises
         ------
@@ -56,47 +55,40 @@ class OverImputeMixin:
         check_is_fitted(self)
         for name, value in (("fraction", fraction), ("coverage", coverage)):
             check_share(value, name)
-        table, holes = self._read(X, reset=False)
-        kept, group_start = self._kept, self._group_start
-        Z = self._standardized(table, holes)
-        # Its own draws: `make_missing` with the same seed has left the others.
+        table, kept, groups = self._table.encode(X, self), self._scaler.kept, self._groups
+        Z = self._scaler.transform(table.X, table.missing)
+        # Its own draws, independent of those of `make_missing` with the same seed.
         own = random_state_of(random_state).randint(np.iinfo(np.int32).max)
-        hidden = hide(Z, fraction, group_start, np.random.RandomState(own))
-        rows = np.where(hidden, np.nan, Z)
+        masked = random_mask(Z, fraction, groups, np.random.RandomState(own))
+        rows = np.where(masked, np.nan, Z)
         limits = self._limits(rows)
-        filled, (means, scales) = self._in_units(self._fill(rows), limits), self._units[:2, kept]
-        low, high = (self._in_units(end, limits) for end in self._interval(rows, coverage))
-        n_cells = hidden.sum(axis=0)
+        filled = self._in_units(self._completion.complete(rows), limits)
+        interval = self._completion.interval(rows, coverage, self._residuals)
+        low, high = (self._in_units(end, limits) for end in interval)
+        means, scales = self._scaler.mean_[kept], self._scaler.scale_[kept]
+        n_cells = masked.sum(axis=0)
 
         def mean(values: NDArray) -> NDArray:
-            total = np.where(hidden, values, 0).sum(axis=0)
+            total = np.where(masked, values, 0).sum(axis=0)
             return np.where(n_cells > 0, total / np.maximum(n_cells, 1), np.nan)
 
-        truth = np.where(hidden, table[:, kept], 0)
-        report = {
-            "n_cells": n_cells,
+        truth = np.where(masked, table.X[:, kept], 0)
+        right = np.zeros(Z.shape)
+        for columns in groups.slices():
+            likely = columns.start + filled[:, columns].argmax(axis=1)
+            right[:, columns.start] = truth[np.arange(len(Z)), likely]
+        of_numbers = {
             "rmse": np.sqrt(mean(((filled - truth) / scales) ** 2)) * scales,
             "rmse_of_means": np.sqrt(mean(((means - truth) / scales) ** 2)) * scales,
             "coverage": mean((low <= truth) & (truth <= high)),
         }
-        if self._columns is not None:
-            labels = self._columns.labels[kept]
-            right = np.zeros(Z.shape)
-            for columns in blocks(group_start):
-                likely = columns.start + filled[:, columns].argmax(axis=1)
-                right[:, columns.start] = truth[np.arange(len(Z)), likely]
-            for name in ("rmse", "rmse_of_means", "coverage"):
-                report[name] = np.where(labels, np.nan, report[name])
-            report["accuracy"] = np.where(labels, mean(right), np.nan)
-            report["accuracy_of_modes"] = np.where(labels, mean(truth), np.nan)  # modes lead
-        names = _check_feature_names_in(self)[self._kept[self._first]]
-        return pd.DataFrame(report).iloc[np.unique(group_start)].set_axis(names)
-
-    def _interval(self: Any, Z: NDArray, coverage: float) -> NDArray:
-        """Return ends that should hold the truth of each hole with a chance, (2, n, d)."""
-        ends = [(1 - coverage) / 2, (1 + coverage) / 2]
-        if isinstance(self.estimator_, VariationalAutoencoder):
-            draws = self._draws(Z, ENOUGH_DRAWS, np.random.RandomState(0))
-            return np.quantile(list(draws), ends, axis=0)
-        away = np.array([[np.interp(end, LEVELS, q) for q in self._quantiles] for end in ends])
-        return self._fill(Z) + conditional_std(self._gaussian, Z) * away[:, None]
+        # The first column of a group is that of the most frequent category.
+        of_categories = {"accuracy": mean(right), "accuracy_of_modes": mean(truth)}
+        is_category = self._table.is_category[kept]
+        report = {"n_cells": n_cells}
+        report |= {name: np.where(is_category, np.nan, v) for name, v in of_numbers.items()}
+        report |= {name: np.where(is_category, v, np.nan) for name, v in of_categories.items()}
+        report = {name: report[name] for name in self._table.measures}
+        columns = self._scaler.kept[self._table.groups.starts]
+        names = _check_feature_names_in(self)[columns]
+        return pd.DataFrame(report).iloc[groups.starts].set_axis(names)

@@ -1,4 +1,4 @@
-"""What rows that are alike hold where a row has a hole."""
+"""Correction of filled values by weighted means of the nearest training rows."""
 
 from __future__ import annotations
 
@@ -13,35 +13,34 @@ from torch import Tensor
 from skae._schema import Check, array, persistent
 from skae._sklearn_types import BaseEstimator
 from skae.data import MAX_CHUNK_SIZE, gen_slices, subsample_evenly
-from skae.impute._table_encoder import blocks, is_grouping
+from skae.impute._column_groups import ColumnGroups, is_grouping
 
-STEPS = 100  # that the metric of each variable is learned in
-STEP = 0.2  # size of the first, in logarithms
-QUERIES = 128  # rows that are foretold in a step
-MAX_CELLS = 2**17  # of the rows that are kept; an eighth of it, of those of a step
-ROWS = (256, 8192)  # that are kept, at least and at most, if there are so many
-ROUNDS = 2  # of filling, with neighbours found by what the former one filled
-FOLDS = 10  # in which observed cells are hidden, to learn how far to trust
-PARTS = np.linspace(0, 1, 21)  # of the way to rows alike, to choose from
-PRECISION = 64.0  # of the expectation that half the way is best
-FAR = 1e4  # standard deviations that distances are measured to, against overflow
-TINY = 1e-30  # weight of an unknown cell
-NEAR = 32  # columns that the distance for a variable is measured in: the most correlated ones
+N_METRIC_STEPS = 100
+METRIC_LEARNING_RATE = 0.2
+N_QUERIES = 128  # rows that are predicted in a step
+MAX_STORED_CELLS = 2**17  # an eighth of it, in a step
+MIN_STORED_ROWS, MAX_STORED_ROWS = 256, 8192
+N_REFINEMENTS = 2  # each finds the nearest rows of the previously filled ones
+N_CALIBRATION_FOLDS = 10  # of the observed values, masked in turn
+STEP_SIZES = np.linspace(0, 1, 21)  # towards the neighbour estimate, to choose from
+STEP_PRECISION = 64.0  # of the normal prior of the step size, whose mean is a half
+MAX_DISTANCE = 1e4  # standard deviations, beyond which values are clipped
+MIN_WEIGHT = 1e-30  # of an unknown value
+MAX_METRIC_COLUMNS = 32  # the most correlated ones, which distances are measured in
 
 
 @persistent
-class Neighbors(BaseEstimator):
-    r"""Fill holes by what rows alike hold, as far as that is to be trusted.
+class NearestRows(BaseEstimator):
+    r"""Shrink filled values towards a weighted mean of the nearest training rows.
 
-    A cell of variable j is foretold by the mean of the rows i that know it,
+    A value of variable j is predicted by the mean of the rows i in which it is known,
 
     .. math:: s_j(x) = \frac{\sum_i p_i x_{ij}}{\sum_i p_i}, \qquad
-              p_i = w_i \Bigl(\epsilon_j + \sum_{c \ne j} m_{jc} (x_c - x_{ic})^2\Bigr)^{-\nu_j},
+              p_i = w_i \Bigl(\epsilon_j + \sum_{c \ne j} m_{jc} (x_c - x_{ic})^2\Bigr)^{-\nu_j}.
 
-    with the metric m, the power :math:`\nu` and the reach :math:`\epsilon` such that the squared
-    error of known cells, foretold by other rows, is least. Powers of the distance, unlike
-    exponentials, weigh near rows alike where rows are dense and where they are not. What was
-    foretold otherwise, e, has a variance v, by which the two are weighed:
+    The metric m, the power :math:`\nu` and the offset :math:`\epsilon` minimise the squared error
+    of known values, predicted from other rows. Unlike an exponential kernel, a power adapts to the
+    density of the rows. With the previous estimate e and its variance v,
 
     .. math:: \hat x = e + \frac{v}{v + \tau_j} (s_j - e).
 
@@ -50,16 +49,15 @@ class Neighbors(BaseEstimator):
     metric_ : ndarray of shape (d, d)
         Logarithms of m, in the row of a variable's first column; -inf where it is 0.
     power_, reach_ : ndarray of shape (d,)
-        Logarithms.
+        Logarithms of the power and of the offset.
     shrinkage_variance_ : ndarray of shape (d,)
-        The variances tau of what rows alike hold; infinite where they tell nothing.
+        The variances tau of the neighbour estimates; infinite where these are of no use.
     group_start_ : ndarray of shape (d,)
-        For each column the first one of its variable; a variable has one column, or one per
-        category.
+        First column of the variable that each column belongs to, see `ColumnGroups`.
     filled_, known_ : ndarray of shape (n, d)
-        The rows, and which of their cells were observed.
+        The stored rows, and the mask of their observed values.
     weight_ : ndarray of shape (n,)
-        Theirs.
+        Weights of the stored rows.
     """
 
     _fitted_schema: ClassVar[dict[str, Check]] = {
@@ -86,7 +84,12 @@ class Neighbors(BaseEstimator):
             }
             for name, shape in {**shapes, "filled_": (n, d), "known_": (n, d)}.items():
                 if state[name].shape != shape:
-                    raise ValueError(f"{name!r} of Neighbors is not of the shape of the others")
+                    raise ValueError(f"{name!r} of NearestRows is not of the shape of the others")
+
+    @property
+    def groups(self) -> ColumnGroups:
+        """Groups of the columns."""
+        return ColumnGroups(self.group_start_)
 
     def fit(
         self,
@@ -94,101 +97,132 @@ class Neighbors(BaseEstimator):
         known: NDArray,
         weight: NDArray,
         variance: NDArray,
-        group_start: NDArray,
+        groups: ColumnGroups,
         rng: np.random.RandomState,
+        *,
+        n_steps: int = N_METRIC_STEPS,
+        max_chunk_size: int = MAX_CHUNK_SIZE,
         tick: Callable[[str], None] = lambda name: None,
     ) -> Self:
-        """Learn from standardised, filled rows which ones are nearest, and keep them."""
+        """Learn the metrics from standardised, filled rows, and store these."""
         d = filled.shape[1]
-        self.group_start_ = group_start
+        self.group_start_ = groups.group_start
         self.metric_ = np.zeros((d, d), np.float32)
         self.power_, self.reach_ = np.zeros((2, d), np.float32)
         self.shrinkage_variance_ = np.full(d, 0.5)
         generator = torch.Generator().manual_seed(rng.randint(np.iinfo(np.int32).max))
-        self.keep(filled, known, weight)
-        self._learn(generator, tick)
-        return self.keep(self.fill(filled, ~known, variance), known, weight)
+        self.store(filled, known, weight)
+        self._fit_metrics(generator, n_steps, max_chunk_size, tick)
+        return self.store(self.correct(filled, ~known, variance), known, weight)
 
-    def keep(self, filled: NDArray, known: NDArray, weight: NDArray) -> Self:
-        """Set the rows that others are filled by."""
-        some = subsample_evenly(np.arange(len(filled)), n_rows(filled.shape[1]))
+    def store(self, filled: NDArray, known: NDArray, weight: NDArray) -> Self:
+        """Set the rows among which the nearest ones are searched."""
+        some = subsample_evenly(np.arange(len(filled)), n_stored_rows(filled.shape[1]))
         self.filled_, self.weight_ = (a[some].astype(np.float32) for a in (filled, weight))
         self.known_ = known[some]
         return self
 
-    def fill(self, answer: NDArray, holes: NDArray, variance: NDArray) -> NDArray:
-        """Return rows filled, given the same with what was foretold otherwise in their holes."""
-        v = self._by_variable(variance)
-        weight = np.where(holes, v / (v + self.shrinkage_variance_), 0)
-        filled = answer
-        for _ in range(ROUNDS):
-            filled = answer + weight * (self.alike(filled, holes) - answer)
+    def correct(
+        self,
+        estimate: NDArray,
+        missing: NDArray,
+        variance: NDArray,
+        n_refinements: int = N_REFINEMENTS,
+    ) -> NDArray:
+        """Return filled rows with their missing values shrunk, given the previous estimate."""
+        v = self.groups.mean(variance)  # so that probabilities still add up to 1
+        weight = np.where(missing, v / (v + self.shrinkage_variance_), 0)
+        filled = estimate
+        for _ in range(n_refinements):
+            filled = estimate + weight * (self.neighbor_estimate(filled, missing) - estimate)
         return filled
 
-    def alike(self, rows: NDArray, holes: NDArray) -> NDArray:
-        """Return filled rows with what rows alike hold in the holes, if anything is known."""
-        held, known = torch.from_numpy(self.filled_).clamp(-FAR, FAR), self.known_
-        x, answer = torch.from_numpy(rows).float().clamp(-FAR, FAR), rows.copy()
-        is_known = ~holes.all(axis=1)
-        for columns in blocks(self.group_start_):
+    def neighbor_estimate(self, rows: NDArray, missing: NDArray) -> NDArray:
+        """Return filled rows with missing values replaced by means of the nearest rows.
+
+        Rows with nothing observed, and variables that no stored row knows, stay as they are.
+        """
+        stored = torch.from_numpy(self.filled_).clamp(-MAX_DISTANCE, MAX_DISTANCE)
+        x = torch.from_numpy(rows).float().clamp(-MAX_DISTANCE, MAX_DISTANCE)
+        result, known = rows.copy(), self.known_
+        has_known = ~missing.all(axis=1)
+        for columns in self.groups.slices():
             j = columns.start
-            mine = np.flatnonzero(known[:, j])
+            candidates = np.flatnonzero(known[:, j])
             near = np.flatnonzero(np.isfinite(self.metric_[j]))
-            index = np.flatnonzero(holes[:, j] & is_known & bool(len(mine)))
+            index = np.flatnonzero(missing[:, j] & has_known & bool(len(candidates)))
             if not len(index):
                 continue
-            keys = held[mine[:, None], near][None]
-            log_weight = torch.from_numpy(self.weight_[mine]).log()[None]
+            keys = stored[candidates[:, None], near][None]
+            log_weight = torch.from_numpy(self.weight_[candidates]).log()[None]
             learned = [
                 torch.tensor(a)
                 for a in (self.metric_[[j]][:, near], self.power_[[j]], self.reach_[[j]])
             ]
-            for chunk in gen_slices(len(index), max(1, MAX_CHUNK_SIZE // len(mine))):
+            for chunk in gen_slices(len(index), max(1, MAX_CHUNK_SIZE // len(candidates))):
                 some = index[chunk]
                 shares = _shares(learned, keys, log_weight, x[some[:, None], near][None])[0]
-                answer[some, columns] = (shares @ held[mine, columns]).numpy()
-        return answer
+                result[some, columns] = (shares @ stored[candidates, columns]).numpy()
+        return result
 
-    def compare(
+    def calibrate(
         self,
-        foretell: Callable[[NDArray], NDArray],
+        complete: Callable[[NDArray], NDArray],
         variance: Callable[[NDArray], NDArray],
         Z: NDArray,
         rng: np.random.RandomState,
     ) -> Self:
-        r"""Learn how far to trust, from rows with holes that were not learned from.
+        r"""Choose the shrinkage variances by incomplete rows that were not learned from.
 
-        Each observed cell is hidden once. Of several values, the likeliest one of :math:`\tau_j`
-        is chosen, with normal errors of one variance, and with half the way expected to be best
-        (with a standard deviation of an eighth) for a cell of mean variance.
+        Each observed value is masked once. Of several values, the most likely :math:`\tau_j` is
+        chosen, assuming normal errors of one variance and a normal prior of the step size, with
+        mean 1/2 and standard deviation 1/8, for a value of mean variance.
+
+        Parameters
+        ----------
+        complete, variance : callable
+            Return filled rows and conditional variances of missing values, given rows with NaN.
+        Z : ndarray of shape (n, d)
+            The rows; NaN marks a missing value.
+        rng : RandomState
+            Source of the masks.
         """
-        fold = rng.randint(FOLDS, size=Z.shape)[:, self.group_start_]
-        hidden = np.concatenate([~np.isnan(Z) & (fold == i) for i in range(FOLDS)])
-        Z = np.tile(Z, (FOLDS, 1))
-        rows = np.where(hidden, np.nan, Z)
-        holes, answer, v = np.isnan(rows), foretell(rows), variance(rows)
-        toward, away = self.alike(self.fill(answer, holes, v), holes) - answer, Z - answer
-        v = self._by_variable(v)
-        for columns in blocks(self.group_start_):
-            of = hidden[:, columns.start]
-            self.shrinkage_variance_[columns] = doubt(
-                toward[of, columns], away[of, columns], v[of, columns]
+        fold = rng.randint(N_CALIBRATION_FOLDS, size=Z.shape)[:, self.group_start_]
+        masked = np.concatenate([~np.isnan(Z) & (fold == i) for i in range(N_CALIBRATION_FOLDS)])
+        Z = np.tile(Z, (N_CALIBRATION_FOLDS, 1))
+        rows = np.where(masked, np.nan, Z)
+        missing, estimate, v = np.isnan(rows), complete(rows), variance(rows)
+        neighbors = self.neighbor_estimate(self.correct(estimate, missing, v), missing)
+        direction, residual, v = neighbors - estimate, Z - estimate, self.groups.mean(v)
+        for columns in self.groups.slices():
+            some = masked[:, columns.start]
+            self.shrinkage_variance_[columns] = shrinkage_variance(
+                direction[some, columns], residual[some, columns], v[some, columns]
             )
         return self
 
-    def _learn(self, generator: torch.Generator, tick: Callable[[str], None]) -> None:
-        """Learn the metrics of all variables, those of equal width in one program."""
+    def _fit_metrics(
+        self,
+        generator: torch.Generator,
+        n_steps: int,
+        max_chunk_size: int,
+        tick: Callable[[str], None],
+    ) -> None:
+        """Learn the metrics of all variables, those with equally many columns at once."""
         n, d = self.filled_.shape
         near = self._nearest_columns()
-        # As many known cells of each variable as if nothing were missing, within reason.
+        # As many known values of each variable as if nothing were missing, within limits.
         share = max(0.25, self.known_.mean())
-        n_keys, n_asked = min(int(n_rows(d) / 8 / share), n // 2), int(QUERIES / share)
-        firsts, sizes = np.unique(self.group_start_, return_counts=True)
+        n_keys = min(int(n_stored_rows(d) / 8 / share), n // 2)
+        n_queries = int(N_QUERIES / share)
+        n_at_once = max(1, max_chunk_size // max(1, n_queries * n_keys))
+        starts, sizes = self.groups.starts, self.groups.sizes
         self.metric_[:] = -np.inf
         for size in np.unique(sizes):
-            same = firsts[sizes == size]
-            for chunk in gen_slices(len(same), max(1, MAX_CHUNK_SIZE // max(1, n_asked * n_keys))):
-                self._learn_together(same[chunk], int(size), near, (n_keys, n_asked), generator)
+            same = starts[sizes == size]
+            for chunk in gen_slices(len(same), n_at_once):
+                n_drawn = (n_keys, n_queries)
+                self._fit_metrics_of(same[chunk], int(size), near, n_drawn, n_steps, generator)
                 tick("metrics")
 
     def _nearest_columns(self) -> NDArray:
@@ -197,58 +231,55 @@ class Neighbors(BaseEstimator):
         z = z * np.sqrt(self.weight_)[:, None]
         z = z / np.maximum(np.linalg.norm(z, axis=0), np.finfo(np.float32).tiny)
         related = np.abs(z.T @ z)
-        firsts, sizes = np.unique(self.group_start_, return_counts=True)
-        related[firsts] = np.maximum.reduceat(related, firsts, axis=0)
+        starts = self.groups.starts
+        related[starts] = np.maximum.reduceat(related, starts, axis=0)
         related[self.group_start_[:, None] == self.group_start_] = -1
-        n_near = min(NEAR, len(related) - int(sizes.max()))
+        n_near = min(MAX_METRIC_COLUMNS, len(related) - int(self.groups.sizes.max()))
         return np.sort(np.argsort(-related, axis=1, kind="stable")[:, :n_near], axis=1)
 
-    def _learn_together(
+    def _fit_metrics_of(
         self,
-        firsts: NDArray,
+        starts: NDArray,
         size: int,
         near: NDArray,
         n_drawn: tuple[int, int],
+        n_steps: int,
         generator: torch.Generator,
     ) -> None:
-        n_keys, n_asked = n_drawn
-        held = torch.from_numpy(self.filled_).clamp(-FAR, FAR)
+        """Learn the metrics of some variables by gradient steps, on random rows."""
+        n_keys, n_queries = n_drawn
+        stored = torch.from_numpy(self.filled_).clamp(-MAX_DISTANCE, MAX_DISTANCE)
         # (variables, rows, ...)
-        x = held[:, near[firsts]].transpose(0, 1)
-        target = held[:, firsts[:, None] + np.arange(size)].transpose(0, 1)
-        weight = torch.from_numpy((self.weight_[:, None] * self.known_[:, firsts]).T.copy())
-        start = np.zeros((len(firsts), x.shape[2])), np.full(len(firsts), np.log(3.0))
+        x = stored[:, near[starts]].transpose(0, 1)
+        target = stored[:, starts[:, None] + np.arange(size)].transpose(0, 1)
+        weight = torch.from_numpy((self.weight_[:, None] * self.known_[:, starts]).T.copy())
+        initial = np.zeros((len(starts), x.shape[2])), np.full(len(starts), np.log(3.0))
         learned = [
             torch.tensor(value, dtype=x.dtype).requires_grad_()
-            for value in (*start, np.full(len(firsts), -2.0))
+            for value in (*initial, np.full(len(starts), -2.0))
         ]
         optimizer = torch.optim.Adam(learned)
-        for step in range(STEPS if n_keys else 0):
-            optimizer.param_groups[0]["lr"] = STEP * (1 - step / STEPS)
-            order = torch.randperm(len(held), generator=generator)
-            keys, asked = order[:n_keys], order[n_keys : n_keys + n_asked]
-            # What is unknown counts for nothing beside anything that is known.
-            log_weight = weight[:, keys].clamp_min(TINY).log()
-            shares = _shares(learned, x[:, keys], log_weight, x[:, asked])
-            away = (shares @ target[:, keys] - target[:, asked]).square().sum(2)
-            w = weight[:, asked]
-            loss = ((away * w).sum(1) / w.sum(1).clamp_min(TINY)).sum()
+        for step in range(n_steps if n_keys else 0):
+            optimizer.param_groups[0]["lr"] = METRIC_LEARNING_RATE * (1 - step / n_steps)
+            order = torch.randperm(len(stored), generator=generator)
+            keys, queries = order[:n_keys], order[n_keys : n_keys + n_queries]
+            # Unknown values are ignored if there is any known one.
+            log_weight = weight[:, keys].clamp_min(MIN_WEIGHT).log()
+            shares = _shares(learned, x[:, keys], log_weight, x[:, queries])
+            error = (shares @ target[:, keys] - target[:, queries]).square().sum(2)
+            w = weight[:, queries]
+            loss = ((error * w).sum(1) / w.sum(1).clamp_min(MIN_WEIGHT)).sum()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        metric, self.power_[firsts], self.reach_[firsts] = (a.detach().numpy() for a in learned)
-        self.metric_[firsts[:, None], near[firsts]] = metric
-
-    def _by_variable(self, variance: NDArray) -> NDArray:
-        """Return means over the columns of each variable, so that chances still add up to 1."""
-        firsts, sizes = np.unique(self.group_start_, return_counts=True)
-        return np.repeat(np.add.reduceat(variance, firsts, axis=1) / sizes, sizes, axis=1)
+        metric, self.power_[starts], self.reach_[starts] = (a.detach().numpy() for a in learned)
+        self.metric_[starts[:, None], near[starts]] = metric
 
 
 def _shares(learned: Sequence[Tensor], keys: Tensor, log_weight: Tensor, x: Tensor) -> Tensor:
-    """Return the share of each row kept in predicting variables of others, (variables, n, m).
+    """Return the normalised weights of stored rows in predicting others, (variables, n, m).
 
-    Rows x, (variables, n, columns), and rows kept have the columns that distances are measured in.
+    Rows x, (variables, n, columns), and the stored rows have the columns of the metrics.
     """
     metric, power, reach = learned
     m = metric.exp()[:, None]
@@ -258,16 +289,18 @@ def _shares(learned: Sequence[Tensor], keys: Tensor, log_weight: Tensor, x: Tens
     return (log_weight[:, None] - power * (reach + squared).log()).softmax(dim=2)
 
 
-def n_rows(n_features: int) -> int:
-    """Return how many rows are kept."""
-    return int(np.clip(MAX_CELLS // n_features, *ROWS))
+def n_stored_rows(n_features: int) -> int:
+    """Return the number of rows that are stored, at most."""
+    return int(np.clip(MAX_STORED_CELLS // n_features, MIN_STORED_ROWS, MAX_STORED_ROWS))
 
 
-def doubt(toward: NDArray, away: NDArray, variance: NDArray) -> float:
-    """Return the variance by which to go toward rows alike, to be the least far away."""
+def shrinkage_variance(direction: NDArray, residual: NDArray, variance: NDArray) -> float:
+    """Return the most likely tau such that v / (v + tau) times the direction is the residual."""
     typical = variance.mean() if variance.size else 1.0
     with np.errstate(divide="ignore"):
-        doubts = typical * (1 / PARTS - 1)
-    left = [((away - variance / (variance + t) * toward) ** 2).sum() for t in doubts]
-    unlikely = len(away) / 2 * np.log(np.maximum(left, np.finfo(np.float64).tiny))
-    return float(doubts[np.argmin(unlikely + PRECISION / 2 * (PARTS - 0.5) ** 2)])
+        candidates = typical * (1 / STEP_SIZES - 1)
+    squares = [
+        ((residual - variance / (variance + tau) * direction) ** 2).sum() for tau in candidates
+    ]
+    nll = len(residual) / 2 * np.log(np.maximum(squares, np.finfo(np.float64).tiny))
+    return float(candidates[np.argmin(nll + STEP_PRECISION / 2 * (STEP_SIZES - 0.5) ** 2)])

@@ -1,45 +1,46 @@
-"""The autoencoder that fills holes: a correction of what a Gaussian says."""
+"""The imputation network: an autoencoder that corrects the conditional mean of a Gaussian."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self, cast
+from typing import Any, ClassVar, NamedTuple, Self, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from skae._fitting import resolve_auto
 from skae._schema import array, persistent
-from skae.architectures import Architecture, Dropout
+from skae.architectures._base import Architecture
+from skae.architectures._layers import Dropout
 from skae.base import BaseAutoencoder
 from skae.data import Batch, RowDataset, subsample_evenly
 from skae.hyperparameters import NON_NEGATIVE, POSITIVE, POSITIVE_INT, hyperparameters, param
-from skae.impute._conditional_gaussian import Gaussian, probabilities
-from skae.impute._table_encoder import is_grouping
+from skae.impute._column_groups import ColumnGroups, is_grouping
+from skae.impute._conditional_gaussian import ConditionalGaussian, probabilities
 from skae.losses import CrossEntropy
-from skae.training import AutoencoderModule, HoldOut, LayerSizes, budget
+from skae.training import AutoencoderModule, HoldOut, LayerSizes
 
-STEPS = 2500  # of the training, about
-EPOCHS = (10, 500)  # of it, at least and at most
-HIDE = (0.05, 0.6)  # share of a row's observed cells that training hides
-LOOKS = 2  # patterns of hidden cells that held-out rows are seen with
-MAX_ROWS = 20_000  # that the bins are of
+MIN_EPOCHS, MAX_EPOCHS = 10, 500
+MASKED_FRACTION = (0.05, 0.6)  # of a row's observed values in training, smallest and largest
+N_VALIDATION_MASKS = 2  # of each validation row
+MAX_BINNED_ROWS = 20_000  # that the bins are computed from
 
 
-def silent(layer: nn.Linear) -> nn.Linear:
-    """Set a layer to zero."""
+def zero_init(layer: nn.Linear) -> nn.Linear:
+    """Set the parameters of a layer to zero."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """x plus a small network of x."""
 
     def __init__(self, width: int, dropout: float):
         super().__init__()
-        last = silent(nn.Linear(width, width))
+        last = zero_init(nn.Linear(width, width))
         self.inner = nn.Sequential(nn.Linear(width, width), nn.SiLU(), Dropout(dropout), last)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,67 +50,83 @@ class Block(nn.Module):
 @persistent
 @hyperparameters
 class ResidualMLP(Architecture):
-    """Encoder of residual blocks, and a decoder of one layer."""
+    """Encoder of residual blocks, and a decoder with one layer."""
 
-    n_blocks: int = param(POSITIVE_INT, default=2, doc="How many.")
+    n_blocks: int = param(POSITIVE_INT, default=2, doc="Number of residual blocks.")
     dropout: float = param(
-        NON_NEGATIVE, default=0.2, doc="Share of the units left out in training."
+        NON_NEGATIVE, default=0.2, doc="Fraction of the units dropped in training."
     )
 
     def build(
         self, n_inputs: int, n_code: int, n_components: int, n_outputs: int
     ) -> tuple[nn.Module, nn.Module]:
-        blocks = [Block(n_code, self.dropout) for _ in range(self.n_blocks)]
+        blocks = [ResidualBlock(n_code, self.dropout) for _ in range(self.n_blocks)]
         encoder = nn.Sequential(nn.Linear(n_inputs, n_code), *blocks)
-        return encoder, nn.Sequential(nn.SiLU(), silent(nn.Linear(n_components, n_outputs)))
+        return encoder, nn.Sequential(nn.SiLU(), zero_init(nn.Linear(n_components, n_outputs)))
 
     def _n_layers(self) -> int:
         return 2 * self.n_blocks + 2
 
 
+class NetworkStart(NamedTuple):
+    """What training starts from."""
+
+    gaussian: ConditionalGaussian
+    groups: ColumnGroups
+
+
 @persistent
 @hyperparameters
 class ImputationNetwork(BaseAutoencoder):
-    r"""Autoencoder that learns to fill cells that are hidden from it.
+    r"""Autoencoder that learns to predict masked values.
 
     .. math:: \hat x = e + g(f(e, m, b)), \qquad e = E[x | x_o]
 
-    with e the Gaussian's conditional mean given the observed cells o, m their mask, and b where
-    each observed value is among the quantiles of its column (piecewise linear). Training hides a
-    random share of the observed cells of each row anew at each step, and minimises the squared
-    error of these cells. The network starts at zero, so that the start is the Gaussian.
+    where e is the Gaussian's conditional mean given the observed values o, m is their mask, and b
+    is the position of each observed value among the quantiles of its column (piecewise linear).
+    Training masks a random fraction of the observed values of each row anew at each step, and
+    minimises the squared error of these values. The network starts at zero, so that the start is
+    the Gaussian.
 
-    Columns with the same leader tell by a 1 which category the row has, and are hidden together.
-    Their reconstruction is the chance of each, the softmax of log e and what the network adds, and
-    their error twice the cross-entropy, as a squared error is twice a Gaussian's.
+    Columns of a group indicate the category of the row by a 1, and are masked together. Their
+    reconstruction is the probability of each category, the softmax of log e plus the output of the
+    network, and their error is twice the cross-entropy, as a squared error is twice the negative
+    log-likelihood of a Gaussian.
 
     Parameters
     ----------
     {parameters}
     """
 
-    n_components: int = param(POSITIVE_INT, default=192, kw_only=False, doc="Width.")
-    n_bins: int = param(POSITIVE_INT, default=12, doc="Quantiles of each column.")
-    batch_size: int | str = param(POSITIVE_INT, default=128, doc="Rows of a step.")
-    learning_rate: float = param(POSITIVE, default=2e-3, doc="Step size.")
-    weight_decay: float = param(NON_NEGATIVE, default=1e-2, doc="Decay of weights.")
+    n_components: int = param(POSITIVE_INT, default=192, kw_only=False, doc="Width of the network.")
+    n_bins: int = param(POSITIVE_INT, default=12, doc="Quantile bins of each column.")
+    n_steps: int = param(POSITIVE_INT, default=2500, doc="Gradient steps if ``max_iter='auto'``.")
+    batch_size: int | str = param(POSITIVE_INT, default=128, doc="Batch size.")
+    learning_rate: float = param(POSITIVE, default=2e-3, doc="Learning rate.")
+    weight_decay: float = param(NON_NEGATIVE, default=1e-2, doc="Weight decay (AdamW).")
 
-    def fit_from(
-        self,
-        gaussian: Gaussian,
-        X: NDArray,
-        weight: NDArray,
-        held_out: NDArray,
-        group_start: NDArray,
+    # The Gaussian to start from. Hooks see only the module and the rows, so it is set before `fit`;
+    # afterwards the module holds it.
+    _start: ClassVar[NetworkStart | None] = None
+
+    @classmethod
+    def starting_from(
+        cls,
+        gaussian: ConditionalGaussian,
+        groups: ColumnGroups,
+        validation: NDArray,
+        **params: Any,
     ) -> Self:
-        """Train from the Gaussian of the rows, in their units, and on all but some of them."""
-        self._gaussian, self._group_start = gaussian, group_start
-        self.net_params = {"train_split": HoldOut(held_out)}
-        try:
-            return self._fit_or_start(X, sample_weight=weight)
-        finally:
-            del self._gaussian, self._group_start
-            self.net_params = None
+        """Return a network to fit to rows, in the Gaussian's units, some of which validate it."""
+        split = {"train_split": HoldOut(validation)}
+        network = cls(early_stopping=False, net_params=split, **params)
+        vars(network)["_start"] = NetworkStart(gaussian, groups)
+        return network
+
+    def started(self) -> Self:
+        """Forget what only training needs."""
+        vars(self).pop("_start", None)
+        return self.set_params(net_params=None)
 
     def _architecture(self) -> Any:
         return ResidualMLP()
@@ -129,25 +146,23 @@ class ImputationNetwork(BaseAutoencoder):
         )
 
     def _warm_up(self) -> float:
-        return 0.8  # the last epochs, of small steps, or none
+        return 0.8  # only the last epochs, of small steps, may replace the start
 
     def _n_epochs(self, rows: RowDataset, steps_per_epoch: int, starts_at_pca: bool) -> int:
-        return budget.resolve_auto(
-            self.max_iter, int(np.clip(round(STEPS / steps_per_epoch), *EPOCHS))
-        )
+        auto = int(np.clip(round(self.n_steps / steps_per_epoch), MIN_EPOCHS, MAX_EPOCHS))
+        return resolve_auto(self.max_iter, auto)
 
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
+        gaussian, groups = cast(NetworkStart, self._start)
         shift, scale = module.shift.double(), module.scale.double()
-        module.register_buffer("gaussian_mean", (self._gaussian.mean - shift) / scale)
-        module.register_buffer("gaussian_covariance", self._gaussian.covariance / scale**2)
-        low, width = bins(rows, self.n_bins)
+        module.register_buffer("gaussian_mean", (gaussian.mean - shift) / scale)
+        module.register_buffer("gaussian_covariance", gaussian.covariance / scale**2)
+        low, width = quantile_bins(rows, self.n_bins)
         module.register_buffer("bin_low", low.to(module.shift))
         module.register_buffer("bin_width", width.to(module.shift))
-        group_start = torch.from_numpy(self._group_start)
-        grouped = group_start.bincount(minlength=len(group_start))[group_start] > 1
-        if grouped.any():
-            module.register_buffer("group_start", group_start)
-            module.register_buffer("grouped", grouped)
+        if groups.is_grouped.any():
+            module.register_buffer("group_start", torch.from_numpy(groups.group_start))
+            module.register_buffer("grouped", torch.from_numpy(groups.is_grouped))
 
     def _added_tensors(self, widths: LayerSizes) -> dict[str, Tensor]:
         d = widths["n_outputs"]
@@ -169,41 +184,41 @@ class ImputationNetwork(BaseAutoencoder):
             if not (
                 is_grouping(group_start, state["n_features_in_"])
                 and array("b", None)(grouped, {})
-                and np.array_equal(np.bincount(group_start)[group_start] > 1, grouped)
+                and np.array_equal(ColumnGroups(group_start).is_grouped, grouped)
             ):
                 raise ValueError("the columns of its categories do not belong together")
 
     def _corrupt(self, module: AutoencoderModule, batch: Batch) -> Batch:
-        low, high = HIDE
-        share = low + (high - low) * batch.random.uniform(len(batch.x), 1)
-        chance = batch.random.uniform(*batch.x.shape)
+        low, high = MASKED_FRACTION
+        fraction = low + (high - low) * batch.random.uniform(len(batch.x), 1)
+        uniform = batch.random.uniform(*batch.x.shape)
         if (group_start := getattr(module, "group_start", None)) is not None:
-            chance = chance[:, group_start]
-        seen = (chance >= share).to(batch.x)
+            uniform = uniform[:, group_start]
+        seen = (uniform >= fraction).to(batch.x)
         if batch.observed is not None:
             seen = seen * batch.observed
         return batch._replace(x=batch.x * seen, observed=seen)
 
-    def _objective(self, module: AutoencoderModule, batch: Batch) -> dict[str, Tensor]:
+    def _objective(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         known = torch.ones_like(batch.x) if batch.observed is None else batch.observed
         total = torch.zeros_like(batch.x[:, 0])
-        looks = 1 if module.training else LOOKS
-        for _ in range(looks):
+        n_masks = 1 if module.training else N_VALIDATION_MASKS
+        for _ in range(n_masks):
             seen = self._corrupt(module, batch)
-            error = cell_errors(module, self._output(module, seen), batch.x)
+            error = column_errors(module, self._output(module, seen), batch.x)
             total = total + (error * (known - cast(Tensor, seen.observed))).mean(1)
-        return {"reconstruction": total / looks}
+        return total / n_masks
 
     def _encode(self, module: AutoencoderModule, batch: Batch) -> Tensor:
-        return module.encode(self._told(module, batch)[1])
+        return module.encode(self._network_input(module, batch)[1])
 
     def _reconstruct(self, module: AutoencoderModule, batch: Batch) -> Tensor:
-        return linked(module, self._output(module, batch))
+        return to_reconstruction(module, self._output(module, batch))
 
-    def _told(self, module: AutoencoderModule, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the conditional mean, (n, d), and what the network sees, (n, (2 + n_bins) d)."""
+    def _network_input(self, module: AutoencoderModule, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the conditional mean, (n, d), and the network's input, (n, (2 + n_bins) d)."""
         known = torch.ones_like(batch.x) if batch.observed is None else batch.observed
-        gaussian = Gaussian.of(
+        gaussian = ConditionalGaussian.of(
             module.get_buffer("gaussian_mean"), module.get_buffer("gaussian_covariance")
         )
         expected = gaussian.fill(batch.x, known).to(batch.x)
@@ -212,15 +227,15 @@ class ImputationNetwork(BaseAutoencoder):
         return expected, torch.cat([expected, known, within.flatten(1)], dim=1)
 
     def _output(self, module: AutoencoderModule, batch: Batch) -> Tensor:
-        expected, told = self._told(module, batch)
-        correction = module.decode(module.encode(told))
+        expected, inputs = self._network_input(module, batch)
+        correction = module.decode(module.encode(inputs))
         if batch.observed is not None:
-            # Of a row with nothing observed, the mean is all there is to say.
+            # A row with nothing observed gets the mean.
             correction = correction * batch.observed.amax(1, keepdim=True)
-        return start(module, expected) + correction
+        return initial_output(module, expected) + correction
 
 
-def start(module: AutoencoderModule, expected: Tensor) -> Tensor:
+def initial_output(module: AutoencoderModule, expected: Tensor) -> Tensor:
     """Return the output that the network starts from, given the Gaussian's conditional mean."""
     if (group_start := getattr(module, "group_start", None)) is None:
         return expected
@@ -231,16 +246,16 @@ def start(module: AutoencoderModule, expected: Tensor) -> Tensor:
     return torch.where(grouped, torch.where(grouped, p, 1).log(), expected)
 
 
-def linked(module: AutoencoderModule, output: Tensor) -> Tensor:
-    """Return the reconstruction, in conditioned units, for the output."""
+def to_reconstruction(module: AutoencoderModule, output: Tensor) -> Tensor:
+    """Return the reconstruction, in conditioned units, for an output of the network."""
     if (group_start := getattr(module, "group_start", None)) is None:
         return output
     p = CrossEntropy(group_start).link(output)
     return torch.where(module.get_buffer("grouped"), (p - module.shift) / module.scale, output)
 
 
-def cell_errors(module: AutoencoderModule, output: Tensor, x: Tensor) -> Tensor:
-    """Return the error of each cell, for the output."""
+def column_errors(module: AutoencoderModule, output: Tensor, x: Tensor) -> Tensor:
+    """Return the error of each value, (n, d), for an output of the network."""
     error = (output - x).square()
     if (group_start := getattr(module, "group_start", None)) is None:
         return error
@@ -249,13 +264,12 @@ def cell_errors(module: AutoencoderModule, output: Tensor, x: Tensor) -> Tensor:
     return torch.where(module.get_buffer("grouped"), nll, error * module.scale**2)
 
 
-def bins(rows: RowDataset, n_bins: int) -> tuple[Tensor, Tensor]:
+def quantile_bins(rows: RowDataset, n_bins: int) -> tuple[Tensor, Tensor]:
     """Return lower ends and widths of bins between quantiles of each column, (d, n_bins).
 
-    Where quantiles coincide, bins have no width, in which every value is at one end: they are
-    given an infinite one.
+    Bins between equal quantiles get an infinite width, which makes their features constant.
     """
-    some = torch.from_numpy(subsample_evenly(np.arange(len(rows)), MAX_ROWS))
+    some = torch.from_numpy(subsample_evenly(np.arange(len(rows)), MAX_BINNED_ROWS))
     x, observed = rows.values(some)
     x = x.double() if observed is None else x.double().masked_fill(observed == 0, torch.nan)
     levels = torch.linspace(0, 1, n_bins + 1, dtype=torch.float64)

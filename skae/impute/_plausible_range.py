@@ -5,23 +5,23 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-WILD = 50  # times the distance of all but a few values from the median
-ENOUGH_VALUES = 10  # of a column, for some to be left out
+MAX_RELATIVE_DISTANCE = 50  # to the median, relative to that of all but a few values
+MIN_VALUES_TO_TRIM = 10
 
 
-def plausible(X: NDArray, holes: NDArray) -> NDArray:
+def plausible_range(X: NDArray, missing: NDArray) -> NDArray:
     """Return the bounds, (2, d), beyond which a value is treated as missing.
 
-    Of the distances to a column's median, the largest is left out, and one more of every fifty;
-    bounds are `WILD` times the largest of those that remain, 0 excepted.
+    The largest distance to the median of a column is left out, and one more of every fifty. The
+    bounds are `MAX_RELATIVE_DISTANCE` times the largest of the other distances that is not 0.
     """
     bounds = np.zeros((2, X.shape[1]))
-    for j in np.flatnonzero(~holes.all(axis=0)):
-        x = X[~holes[:, j], j] / 4.0  # against overflow
+    for j in np.flatnonzero(~missing.all(axis=0)):
+        x = X[~missing[:, j], j] / 4.0  # against overflow
         median = np.median(x)
         distances = np.sort(np.abs(x - median))
-        n_left_out = 1 + len(x) // 50 if len(x) >= ENOUGH_VALUES else 0
-        typical = distances[-1 - n_left_out] or distances[-1]
+        n_left_out = 1 + len(x) // 50 if len(x) >= MIN_VALUES_TO_TRIM else 0
+        reach = MAX_RELATIVE_DISTANCE * (distances[-1 - n_left_out] or distances[-1])
         with np.errstate(over="ignore"):
-            bounds[:, j] = 4 * (median - WILD * typical), 4 * (median + WILD * typical)
+            bounds[:, j] = 4 * (median - reach), 4 * (median + reach)
     return bounds

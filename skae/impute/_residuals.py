@@ -1,114 +1,153 @@
-"""How far filled values are from the truth, learned from cells that were hidden on purpose."""
+"""Errors of filled values, learned from values that were masked on purpose, and draws from them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import ndtr
+from sklearn.base import BaseEstimator
 
-from skae.impute._conditional_gaussian import Gaussian, Missing
-from skae.impute._table_encoder import blocks
+from skae._schema import Check, array, persistent
+from skae.impute._column_groups import ColumnGroups
+from skae.impute._conditional_gaussian import ConditionalGaussian, Missing
 
-LEVELS = np.linspace(0, 1, 201)  # of the quantiles that are kept
-HIDE = 0.1  # share of the observed cells that are hidden
-CELLS = 5000  # that are hidden in all, about
-MOST = 50  # times that the rows are gone through, at most
-ENOUGH = 100  # hidden cells of a column for it to have quantiles of its own
-TINY = 1e-12  # of a variance, relative to 1
+QUANTILE_LEVELS = np.linspace(0, 1, 201)
+MASKED_FRACTION = 0.1  # of the observed values
+N_MASKED_VALUES = 5000  # in all, about
+MIN_COLUMN_RESIDUALS = 100  # for a column to have quantiles of its own
+MIN_VARIANCE = 1e-12  # relative to 1
 
 
-def tensors(Z: NDArray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return rows with 0 in their holes, and which cells are observed."""
+def masked_tensors(Z: NDArray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return rows with 0 in place of missing values, and the mask of observed values."""
     z = torch.from_numpy(Z)
     return z.nan_to_num(), (~z.isnan()).double()
 
 
-def hide(Z: NDArray, share: float, group_start: NDArray, rng: np.random.RandomState) -> NDArray:
-    """Choose observed cells to hide, (n, d); columns with the same leader are hidden together."""
-    return ~np.isnan(Z) & (rng.uniform(size=Z.shape)[:, group_start] < share)
-
-
-def errors(
-    fill: Callable[[NDArray], NDArray],
-    gaussian: Gaussian,
-    Z: NDArray,
-    group_start: NDArray,
-    rng: np.random.RandomState,
+def random_mask(
+    Z: NDArray, fraction: float, groups: ColumnGroups, rng: np.random.RandomState
 ) -> NDArray:
-    r"""Return quantiles of the errors of each column, (d, L), relative to the Gaussian's.
+    """Choose observed values to hide, (n, d); columns of a group are hidden together."""
+    return ~np.isnan(Z) & (rng.uniform(size=Z.shape)[:, groups.group_start] < fraction)
 
-    Observed cells are hidden, filled, and the errors divided by the conditional standard
+
+@persistent
+class ResidualQuantiles(BaseEstimator):
+    r"""Quantiles of the errors of filled values, relative to the Gaussian's standard deviation.
+
+    Observed values are masked and filled, and their errors are divided by the conditional standard
     deviation, :math:`\sqrt{(\Sigma_{hh} - \Sigma_{ho} \Sigma_{oo}^{-1} \Sigma_{oh})_{jj}}`, which
-    tells how much more uncertain a cell is the more is missing beside it. Those of categories,
-    columns with the same leader, count for nothing.
+    grows with the number of missing values in the row. Columns of categories are ignored.
+
+    Parameters
+    ----------
+    quantiles : ndarray of shape (d, n_levels)
+        Quantiles of each column at `QUANTILE_LEVELS`.
     """
-    d = Z.shape[1]
-    n_hidden = max(1, HIDE * (~np.isnan(Z)).sum())
-    Z = np.tile(Z, (int(np.clip(np.ceil(CELLS / n_hidden), 1, MOST)), 1))
-    hidden = hide(Z, HIDE, group_start, rng)
-    rows = np.where(hidden, np.nan, Z)
-    away = (Z - fill(rows)) / conditional_std(gaussian, rows)
-    columns = [away[hidden[:, j], j] for j in range(d)]
-    numbers = np.bincount(group_start, minlength=d) == 1
-    together = np.concatenate([[], *(columns[j] for j in np.flatnonzero(numbers))])
-    if not len(together):
-        return np.zeros((d, len(LEVELS)))
-    return np.array([np.quantile(c if len(c) >= ENOUGH else together, LEVELS) for c in columns])
+
+    _fitted_schema: ClassVar[dict[str, Check]] = {
+        "quantiles": array("f", None, len(QUANTILE_LEVELS), finite=True)
+    }
+
+    def __init__(self, quantiles: NDArray):
+        self.quantiles = quantiles
+
+    @classmethod
+    def zero(cls, n_columns: int) -> Self:
+        """Return the quantiles of errors that are all 0."""
+        return cls(np.zeros((n_columns, len(QUANTILE_LEVELS))))
+
+    @classmethod
+    def fit(
+        cls,
+        complete: Callable[[NDArray], NDArray],
+        gaussian: ConditionalGaussian,
+        Z: NDArray,
+        groups: ColumnGroups,
+        rng: np.random.RandomState,
+        max_repeats: int = 50,
+    ) -> Self:
+        """Learn the quantiles from rows that `complete` was not learned from."""
+        n_masked = max(1, MASKED_FRACTION * (~np.isnan(Z)).sum())
+        n_repeats = int(np.clip(np.ceil(N_MASKED_VALUES / n_masked), 1, max_repeats))
+        Z = np.tile(Z, (n_repeats, 1))
+        masked = random_mask(Z, MASKED_FRACTION, groups, rng)
+        rows = np.where(masked, np.nan, Z)
+        residuals = (Z - complete(rows)) / conditional_std(gaussian, rows)
+        columns = [residuals[masked[:, j], j] for j in range(Z.shape[1])]
+        pooled = np.concatenate([[], *(columns[j] for j in np.flatnonzero(~groups.is_grouped))])
+        if not len(pooled):
+            return cls.zero(Z.shape[1])
+        return cls(
+            np.array(
+                [
+                    np.quantile(c if len(c) >= MIN_COLUMN_RESIDUALS else pooled, QUANTILE_LEVELS)
+                    for c in columns
+                ]
+            )
+        )
+
+    def at(self, levels: Sequence[float]) -> NDArray:
+        """Return the quantiles at some levels, (n_levels, d)."""
+        each = self.quantiles
+        return np.array([[np.interp(p, QUANTILE_LEVELS, q) for q in each] for p in levels])
 
 
-def conditional_std(gaussian: Gaussian, Z: NDArray) -> NDArray:
-    """Return the conditional standard deviation of each hole, (n, d), 1 where there is none."""
-    observed = tensors(Z)[1]
-    variance = gaussian.variance(observed).clamp_min(TINY)
+def conditional_std(gaussian: ConditionalGaussian, Z: NDArray) -> NDArray:
+    """Return the conditional standard deviation of each missing value, (n, d), 1 elsewhere."""
+    observed = masked_tensors(Z)[1]
+    variance = gaussian.variance(observed).clamp_min(MIN_VARIANCE)
     return np.where(observed > 0, 1.0, variance.sqrt())
 
 
-def draw(
-    gaussian: Gaussian,
+def draw_imputations(
+    gaussian: ConditionalGaussian,
     Z: NDArray,
     filled: NDArray,
-    quantiles: NDArray,
-    group_start: NDArray,
+    residuals: ResidualQuantiles,
+    groups: ColumnGroups,
     rng: np.random.RandomState,
 ) -> NDArray:
-    """Return filled rows with an error for each hole, (n, d), and categories by their chances.
+    """Return filled rows plus a random error for each missing value, (n, d).
 
-    Errors of a column have its quantiles; what is drawn for a row belongs together as the Gaussian
-    says.
+    Errors of a column follow its quantiles, and those of a row are dependent as in the Gaussian.
+    Categories are drawn by the probabilities in `filled`.
     """
-    observed, result = tensors(Z)[1], filled.copy()
+    observed, result = masked_tensors(Z)[1], filled.copy()
     normal = torch.from_numpy(rng.normal(size=Z.shape))
     for part in gaussian.solve(observed):
         rows, covariance = part.rows.numpy(), part.covariance()
-        std = covariance.diagonal(dim1=1, dim2=2).clamp_min(TINY).sqrt()
+        std = covariance.diagonal(dim1=1, dim2=2).clamp_min(MIN_VARIANCE).sqrt()
         correlation = covariance / (std[:, :, None] * std[:, None, :])
         # L^-T of normal numbers has the inverse of L L^T, the precision, as its covariance.
         z = normal[part.rows].gather(1, part.columns)[:, :, None]
         z = torch.linalg.solve_triangular(part.root.mT, z, upper=True)[:, :, 0] / std
-        together, deviation = np.zeros((2, len(rows), Z.shape[1]))
-        np.put_along_axis(together, part.columns.numpy(), (z * part.missing).numpy(), axis=1)
+        correlated, deviation = np.zeros((2, len(rows), Z.shape[1]))
+        np.put_along_axis(correlated, part.columns.numpy(), (z * part.missing).numpy(), axis=1)
         np.put_along_axis(deviation, part.columns.numpy(), (std * part.missing).numpy(), axis=1)
-        chance = ndtr(together)
-        for columns in blocks(group_start):
+        level = ndtr(correlated)
+        for columns in groups.slices():
             j = columns.start
             if columns.stop - j == 1:
-                result[rows, j] += np.interp(chance[:, j], LEVELS, quantiles[j]) * deviation[:, j]
+                quantile = np.interp(level[:, j], QUANTILE_LEVELS, residuals.quantiles[j])
+                result[rows, j] += quantile * deviation[:, j]
                 continue
-            index, where = _places(part, columns)
+            index, where = _positions(part, columns)
             some = rows[index]
-            result[some, columns] = pick(
+            result[some, columns] = draw_category(
                 filled[some, columns],
-                torch.from_numpy(together[index, columns]),
+                torch.from_numpy(correlated[index, columns]),
                 correlation[index[:, None, None], where[:, :, None], where[:, None, :]],
             )
     return np.where(np.isnan(Z), result, Z)
 
 
-def _places(part: Missing, columns: slice) -> tuple[NDArray, NDArray]:
-    """Return which rows miss these columns, (n,), and where theirs stand, (n, k)."""
+def _positions(part: Missing, columns: slice) -> tuple[NDArray, NDArray]:
+    """Return the rows that miss some columns, (n,), and the positions of these, (n, k)."""
     first = ((part.columns == columns.start) & (part.missing > 0)).int()
     index = np.flatnonzero(first.any(dim=1))
     return index, first[index].argmax(dim=1)[:, None].numpy() + np.arange(
@@ -116,29 +155,32 @@ def _places(part: Missing, columns: slice) -> tuple[NDArray, NDArray]:
     )
 
 
-def pick(probabilities: NDArray, normal: torch.Tensor, correlation: torch.Tensor) -> NDArray:
-    """Return 1 for the category of each row and 0 for others, (n, k), drawn by their chances.
+def draw_category(
+    probabilities: NDArray, normal: torch.Tensor, correlation: torch.Tensor
+) -> NDArray:
+    """Draw one category per row, by its probability; return indicators, (n, k).
 
-    One category after the other is taken or left, by its normal number less what those before it
-    tell of it, so that the chances are exact, whatever the numbers belong together with.
+    Categories are accepted or rejected one after the other. Each decision uses the part of the
+    category's normal number that is independent of the previous ones, so that the probabilities
+    are exact for any correlation.
     """
     root = torch.linalg.cholesky_ex(correlation[:, :-1, :-1])[0]
     own = torch.linalg.solve_triangular(root, normal[:, :-1, None], upper=False)[:, :, 0]
     level = ndtr(-own.numpy())
     before = np.cumsum(probabilities, axis=1) - probabilities
-    share = probabilities / np.maximum(1 - before, np.maximum(probabilities, TINY))
+    share = probabilities / np.maximum(1 - before, np.maximum(probabilities, MIN_VARIANCE))
     taken = np.column_stack([level < share[:, :-1], np.ones(len(probabilities), dtype=bool)])
     return np.eye(probabilities.shape[1])[taken.argmax(axis=1)]
 
 
-def picked(
-    probabilities: NDArray, drawn: NDArray, group_start: NDArray, rng: np.random.RandomState
+def draw_categories(
+    probabilities: NDArray, drawn: NDArray, groups: ColumnGroups, rng: np.random.RandomState
 ) -> NDArray:
-    """Return drawn rows with categories by their chances, each row and variable on its own."""
+    """Return drawn rows with categories drawn independently, by their probabilities."""
     result = drawn.copy()
-    for columns in blocks(group_start):
+    for columns in groups.slices():
         if (k := columns.stop - columns.start) > 1:
             normal, identity = torch.from_numpy(rng.normal(size=(len(drawn), k))), torch.eye(k)
             independent = identity.double().expand(len(drawn), k, k)
-            result[:, columns] = pick(probabilities[:, columns], normal, independent)
+            result[:, columns] = draw_category(probabilities[:, columns], normal, independent)
     return result

@@ -1,75 +1,201 @@
-"""Tables of mixed columns: numbers, booleans and categories as floats, and back."""
+"""Tables as arrays of floats, and back: numeric arrays, and DataFrames of mixed columns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from numbers import Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array
+from sklearn.utils.validation import validate_data
 
-from skae._numeric_input import infinity_in
+from skae._dataframes import in_library_of
+from skae._numeric_input import as_table, check_names, check_restorable, infinity_in
 from skae._schema import Check, array, instance, integer, persistent, sequence
-from skae._sklearn_types import BaseEstimator
+from skae._sklearn import MissingValues
+from skae._validation import check_sample_weight, rescale_weights
+from skae.data import read_source
+from skae.impute._column_groups import ColumnGroups
 
-MOST = 50  # categories of a column that are told apart, the most frequent
+MAX_CATEGORIES = 50  # of a column that are encoded, the most frequent ones
 NUMBERS = ("floating", "integer")
 LABELS = ("boolean", "string", "categorical")
 
 
+class EncodedTable(NamedTuple):
+    """A table as an array.
+
+    Attributes
+    ----------
+    given : {array-like, DataFrame}
+        The table as it was passed.
+    frame : {array-like, DataFrame}
+        The same, as a DataFrame of pandas if it was one of another library.
+    X : ndarray of shape (n, d)
+        The encoded columns.
+    missing : ndarray of shape (n, d)
+        Mask of the missing values.
+    """
+
+    given: Any
+    frame: Any
+    X: NDArray
+    missing: NDArray
+
+
+def table_encoder(X: Any, missing_values: Any) -> NumericTable | MixedTable:
+    """Return the unfitted encoder for a table, as `as_table` returns it."""
+    return MixedTable(missing_values) if is_mixed(X) and len(X) else NumericTable(missing_values)
+
+
 def is_mixed(X: Any) -> bool:
-    """Tell whether X is a DataFrame with a column whose dtype is no number of numpy's."""
+    """Whether X is a DataFrame with a column whose dtype is not a numeric one of numpy."""
     return isinstance(X, pd.DataFrame) and not all(
         isinstance(dtype, pd.SparseDtype) or (isinstance(dtype, np.dtype) and dtype.kind in "iufc")
         for dtype in X.dtypes
     )
 
 
-@persistent
-class Columns(BaseEstimator):
-    """What each column of a DataFrame is, and the DataFrame as an array.
+def positive_weights(sample_weight: ArrayLike | None, n: int) -> tuple[NDArray, NDArray]:
+    """Return the mask of the samples with a positive weight, and their weights."""
+    weight = rescale_weights(check_sample_weight(sample_weight, n))
+    some = weight > np.finfo(np.float32).tiny
+    return some, weight[some]
 
-    A number is one column of the array. Categories, of which booleans are two, are one column
-    each, the most frequent first: 1 where the category is that of the row, 0 elsewhere. All of
-    them are NaN where nothing is known. A category that is not among the most frequent, or that
-    only the dtype declares, is a row of zeros.
+
+@persistent
+class NumericTable(BaseEstimator):
+    """Encoder of arrays, and of DataFrames of numpy's numbers.
+
+    Parameters
+    ----------
+    missing_values : object
+        Placeholder of a missing value, in addition to NaN.
+
+    Attributes
+    ----------
+    n_columns_ : int
+        Number of columns.
+    """
+
+    _fitted_schema: ClassVar[dict[str, Check]] = {"n_columns_": integer(1)}
+    _parameter_constraints: ClassVar[dict[str, list]] = {"missing_values": [MissingValues()]}
+    measures = ("n_cells", "rmse", "rmse_of_means", "coverage")  # of `over_impute`
+
+    def __init__(self, missing_values: Any):
+        self.missing_values = missing_values
+
+    def fit(
+        self, given: Any, estimator: Any, sample_weight: ArrayLike | None
+    ) -> tuple[EncodedTable, NDArray]:
+        """Learn from a table; return its samples with a positive weight, and these weights."""
+        table = self.encode(given, estimator, reset=True)
+        self.n_columns_ = table.X.shape[1]
+        some, weight = positive_weights(sample_weight, len(table.X))
+        return table._replace(X=table.X[some], missing=table.missing[some]), weight
+
+    @property
+    def groups(self) -> ColumnGroups:
+        """Groups of the encoded columns."""
+        return ColumnGroups(np.arange(self.n_columns_))
+
+    @property
+    def is_category(self) -> NDArray:
+        """Mask of the encoded columns that stand for categories."""
+        return np.zeros(self.n_columns_, dtype=bool)
+
+    is_integer = is_category
+
+    @property
+    def placeholder(self) -> Any:
+        """Number that stands for a missing value in a numeric row."""
+        return self.missing_values if isinstance(self.missing_values, Real) else np.nan
+
+    def encode(self, given: Any, estimator: Any, *, reset: bool = False) -> EncodedTable:
+        """Validate and encode a table, as `estimator` got it."""
+        frame = as_table(given)
+        check_restorable(frame, self.missing_values)
+        X = read_source(estimator, frame, reset=reset, sparse_too=False)[:]
+        missing = np.isnan(X)
+        if not pd.isna(self.missing_values):
+            missing |= self.missing_values == X
+        return EncodedTable(given, frame, X, missing)
+
+    def decode(self, table: EncodedTable, values: NDArray, kept: NDArray) -> Any:
+        """Return the columns kept, with values, (n, d), in place of missing ones."""
+        return np.where(table.missing, values, table.X)[:, kept]
+
+    def append(self, filled: Any, indicators: NDArray, names: NDArray) -> Any:
+        """Return a decoded table with the columns of an indicator."""
+        return np.hstack([filled, indicators.astype(filled.dtype)])
+
+    def in_library_of(self, given: Any, filled: Any) -> Any:
+        """Return a decoded table in the library of the one that was passed."""
+        return filled
+
+    def combine(self, given: Any, tables: list) -> Any:
+        """Return several decoded tables at once."""
+        return np.array(tables)
+
+
+@persistent
+class MixedTable(BaseEstimator):
+    """Encoder of DataFrames with columns of numbers, booleans, text and categories.
+
+    A number is one encoded column. Categories, including booleans and text, are one column each,
+    the most frequent first: 1 for the category of the row, 0 elsewhere. All of them are NaN if the
+    value is missing. A category that is not among the most frequent, or that only the dtype
+    declares, is encoded by zeros.
+
+    Parameters
+    ----------
+    missing_values : object
+        Placeholder of a missing value, in addition to NaN, None and NA.
 
     Attributes
     ----------
     kinds_, dtypes_ : list of str
-        What `kind_of` says of each column, and its dtype.
+        The `kind_of` each column, and its dtype.
     levels_ : list of list
-        Categories of each column, in their order; none of a number.
-    shown_ : list of list of int
-        Which of them have a column in the array, the most frequent first.
+        Categories of each column, in their order; empty for numbers.
+    encoded_levels_ : list of list of int
+        Indices of the categories with an encoded column, the most frequent first.
     declared_ : list
-        Of a column of category dtype, that of its categories, and whether they are ordered.
+        For columns of category dtype, the dtype of the categories and whether they are ordered.
     first_ : ndarray of shape (n_columns,)
-        Where each column starts in the array.
+        First encoded column of each column.
     group_start_ : ndarray of shape (n_encoded,)
-        For each column of the array, where the DataFrame's column that it belongs to starts.
+        For each encoded column, the first one of the same column, see `ColumnGroups`.
     """
 
     _fitted_schema: ClassVar[dict[str, Check]] = {
         "kinds_": sequence(lambda value, _: value in (*NUMBERS, *LABELS, "empty"), list),
         "dtypes_": sequence(lambda value, _: _is_dtype(value), list),
         "levels_": sequence(instance(list), list),
-        "shown_": sequence(sequence(integer(), list), list),
+        "encoded_levels_": sequence(sequence(integer(), list), list),
         "declared_": sequence(lambda value, _: value is None or _is_declared(value), list),
         "first_": array("i", None),
         "group_start_": array("i", None),
     }
+    _parameter_constraints: ClassVar[dict[str, list]] = {"missing_values": [MissingValues()]}
+    measures = (*NumericTable.measures, "accuracy", "accuracy_of_modes")  # of `over_impute`
+    placeholder = np.nan
+
+    def __init__(self, missing_values: Any):
+        self.missing_values = missing_values
 
     @classmethod
     def _check_state(cls, state: Mapping[str, Any]) -> None:
         """Raise ValueError where fitted attributes in a file do not belong together."""
         if "kinds_" not in state:
             return
-        levels, shown = state["levels_"], state["shown_"]
+        levels, shown = state["levels_"], state["encoded_levels_"]
         n = len(state["kinds_"])
-        lists = ("dtypes_", "levels_", "shown_", "declared_")
+        lists = ("dtypes_", "levels_", "encoded_levels_", "declared_")
         widths = [max(1, len(some)) for some in shown]
         first = np.cumsum([0, *widths[:-1]])
         if not (
@@ -84,14 +210,24 @@ class Columns(BaseEstimator):
         ):
             raise ValueError("the columns of its categories do not belong together")
 
-    def fit(self, frame: pd.DataFrame, weight: NDArray, missing: Any) -> Self:
-        """Learn what the columns of a DataFrame of weighted rows are."""
+    def fit(
+        self, given: Any, estimator: Any, sample_weight: ArrayLike | None
+    ) -> tuple[EncodedTable, NDArray]:
+        """Learn from a table; return its samples with a positive weight, and these weights."""
+        frame = as_table(given)
+        some, weight = positive_weights(sample_weight, len(frame))
+        self._fit_columns(frame[some], weight)
+        table = self.encode(frame[some], estimator, reset=True)
+        return table._replace(given=given), weight
+
+    def _fit_columns(self, frame: pd.DataFrame, weight: NDArray) -> Self:
+        """Learn the kinds and the categories of the columns."""
         self.kinds_, self.dtypes_ = [], []
         self.levels_: list[list] = []
-        self.shown_: list[list[int]] = []
+        self.encoded_levels_: list[list[int]] = []
         self.declared_: list[tuple[str, bool] | None] = []
         for _, column in frame.items():
-            known = known_cells(column, missing)
+            known = known_cells(column, self.missing_values)
             kind, dtype, declared = kind_of(column, known), column.dtype, None
             levels: list = []
             if isinstance(dtype, pd.CategoricalDtype):
@@ -104,38 +240,55 @@ class Columns(BaseEstimator):
             counts = np.zeros(len(levels))
             if levels:
                 np.add.at(counts, codes_of(column[known], levels), weight[known])
-            order = np.argsort(-counts, kind="stable")[:MOST]
+            order = np.argsort(-counts, kind="stable")[:MAX_CATEGORIES]
             self.kinds_.append(kind)
             self.dtypes_.append(str(dtype))
             self.levels_.append(levels)
-            self.shown_.append(order[counts[order] > np.finfo(np.float32).tiny].tolist())
+            self.encoded_levels_.append(order[counts[order] > np.finfo(np.float32).tiny].tolist())
             self.declared_.append(declared)
-        widths = [max(1, len(shown)) for shown in self.shown_]
+        widths = [max(1, len(shown)) for shown in self.encoded_levels_]
         self.first_ = np.cumsum([0, *widths[:-1]])
         self.group_start_ = np.repeat(self.first_, widths)
         return self
 
     @property
-    def labels(self) -> NDArray:
-        """Which columns of the array stand for categories, or for nothing known."""
-        return self._of_array([kind not in NUMBERS for kind in self.kinds_])
+    def groups(self) -> ColumnGroups:
+        """Groups of the encoded columns."""
+        return ColumnGroups(self.group_start_)
 
     @property
-    def whole(self) -> NDArray:
-        """Which columns of the array are integers."""
-        return self._of_array([kind == "integer" for kind in self.kinds_])
+    def is_category(self) -> NDArray:
+        """Mask of the encoded columns that stand for categories, or for nothing known."""
+        return self.groups.spread(np.array([kind not in NUMBERS for kind in self.kinds_], bool))
 
-    def _of_array(self, values: list[bool]) -> NDArray:
-        return np.repeat(values, np.diff(np.append(self.first_, len(self.group_start_))))
+    @property
+    def is_integer(self) -> NDArray:
+        """Mask of the encoded columns of integers."""
+        return self.groups.spread(np.array([kind == "integer" for kind in self.kinds_], bool))
 
-    def encode(self, frame: pd.DataFrame, missing: Any) -> NDArray:
-        """Return a DataFrame of such columns as an array, (n, n_encoded)."""
+    def encode(self, given: Any, estimator: Any, *, reset: bool = False) -> EncodedTable:
+        """Validate and encode a table, as `estimator` got it."""
+        frame = as_table(given)
+        if not isinstance(frame, pd.DataFrame):
+            raise TypeError(
+                f"{type(estimator).__name__} was fitted to a DataFrame of mixed columns, but got "
+                f"{type(frame).__name__}; pass a DataFrame with the same columns."
+            )
+        check_names(frame)
+        validate_data(estimator, frame, reset=reset, skip_check_array=True)
+        encoded = self._encode(frame)
+        X = check_array(encoded, ensure_all_finite="allow-nan", input_name="X")
+        return EncodedTable(given, frame, X, np.isnan(X))
+
+    def _encode(self, frame: pd.DataFrame) -> NDArray:
+        """Return a DataFrame of the columns of ``fit`` as an array, (n, n_encoded)."""
         encoded = np.full((len(frame), len(self.group_start_)), np.nan)
         for j, (name, column) in enumerate(frame.items()):
-            known, first, shown = known_cells(column, missing), self.first_[j], self.shown_[j]
+            known = known_cells(column, self.missing_values)
+            first, shown = self.first_[j], self.encoded_levels_[j]
             if self.kinds_[j] in NUMBERS:
                 encoded[known, first] = self._numbers(str(name), column, known)
-            elif not shown:  # nothing was known of it in fit
+            elif not shown:  # without any known value in fit
                 encoded[known, first] = 0
             elif known.any():
                 kind_of(column, known)
@@ -169,30 +322,22 @@ class Columns(BaseEstimator):
             raise ValueError(infinity_in(pd.DataFrame(rows, columns=[name])))
         return values
 
-    def decode(
-        self, frame: pd.DataFrame, encoded: NDArray, holes: NDArray, kept: NDArray
-    ) -> pd.DataFrame:
-        """Return some columns of a DataFrame with their holes filled.
+    def decode(self, table: EncodedTable, values: NDArray, kept: NDArray) -> pd.DataFrame:
+        """Return the columns kept, with values, (n, n_encoded), in place of missing ones.
 
-        Parameters
-        ----------
-        frame : DataFrame of shape (n, n_columns)
-        encoded : ndarray of shape (n, n_encoded)
-            What to fill with; of categories, the one with the largest value.
-        holes : ndarray of shape (n, n_encoded)
-            Where.
-        kept : ndarray of shape (n_columns,)
-            Which columns to return. Of categories none of which is known, holes stay.
+        Of categories, the one with the largest value is taken. Columns of categories none of which
+        is known stay as they are.
         """
+        frame = table.frame
         columns = [frame.iloc[:, :0]]
         for j in np.flatnonzero(kept).tolist():
-            first, shown = self.first_[j], self.shown_[j]
-            rows = np.flatnonzero(holes[:, first])
+            first, shown = self.first_[j], self.encoded_levels_[j]
+            rows = np.flatnonzero(table.missing[:, first])
             column = frame.iloc[:, j]
             if self.kinds_[j] in NUMBERS:
-                columns.append(self._filled(j, column, rows, encoded[rows, first]))
+                columns.append(self._filled(j, column, rows, values[rows, first]))
             elif shown:
-                likely = encoded[rows, first : first + len(shown)].argmax(axis=1)
+                likely = values[rows, first : first + len(shown)].argmax(axis=1)
                 levels = [self.levels_[j][shown[k]] for k in likely]
                 columns.append(self._filled(j, column, rows, levels))
             else:
@@ -201,8 +346,23 @@ class Columns(BaseEstimator):
         result.columns = frame.columns[kept]
         return result
 
+    def append(self, filled: pd.DataFrame, indicators: NDArray, names: NDArray) -> pd.DataFrame:
+        """Return a decoded table with the columns of an indicator."""
+        if not len(names):
+            return filled
+        added = pd.DataFrame(indicators, columns=names, index=filled.index)
+        return pd.concat([filled, added], axis=1)
+
+    def in_library_of(self, given: Any, filled: pd.DataFrame) -> Any:
+        """Return a decoded table in the library of the one that was passed."""
+        return in_library_of(given, filled)
+
+    def combine(self, given: Any, tables: list) -> Any:
+        """Return several decoded tables at once."""
+        return [in_library_of(given, table) for table in tables]
+
     def _filled(self, j: int, column: pd.Series, rows: NDArray, values: Any) -> pd.Series:
-        """Return a column with values in some rows: in its dtype, or else in that of fit."""
+        """Return a column with values in some rows, in its own dtype or else in that of fit."""
         known = np.ones(len(column), dtype=bool)
         known[rows] = False
         kind = kind_of(column, known)
@@ -240,7 +400,7 @@ class Columns(BaseEstimator):
 
 
 def _is_dtype(name: Any) -> bool:
-    """Whether there is a dtype of columns of that name."""
+    """Whether a value is the name of a dtype of columns."""
     try:
         dtype = pd.api.types.pandas_dtype(name) if isinstance(name, str) else None
     except (TypeError, ValueError, ImportError):
@@ -265,22 +425,8 @@ def _is_declared(value: Any) -> bool:
     )
 
 
-def blocks(group_start: NDArray) -> Iterator[slice]:
-    """Yield the columns that belong together, as a slice each."""
-    firsts, sizes = np.unique(group_start, return_counts=True)
-    return (slice(int(j), int(j + size)) for j, size in zip(firsts, sizes, strict=True))
-
-
-def is_grouping(group_start: Any, length: int) -> bool:
-    """Whether an array tells the first column of the group that each column belongs to."""
-    if not array("iu", length)(group_start, {}):
-        return False
-    starts = group_start == np.arange(length)
-    return np.array_equal(group_start, np.maximum.accumulate(np.where(starts, group_start, 0)))
-
-
 def known_cells(column: pd.Series, missing: Any) -> NDArray:
-    """Tell which cells of a column are known: not NaN, None or NA, nor what stands for it."""
+    """Return the mask of known values: not NaN, None or NA, nor the placeholder of these."""
     known = column.notna().to_numpy(dtype=bool, copy=True)
     # 0 and 1 are not False and True.
     if pd.isna(missing) or column.dtype.kind == "b":
@@ -292,8 +438,8 @@ def known_cells(column: pd.Series, missing: Any) -> NDArray:
             for value in column[known].astype(object)
         ]
     elif isinstance(missing, Real) and not _is_truth(missing):
-        stands = dtype.type(missing) if dtype.kind == "f" else missing
-        known[known] = column[known].to_numpy(dtype=dtype) != stands
+        placeholder = dtype.type(missing) if dtype.kind == "f" else missing
+        known[known] = column[known].to_numpy(dtype=dtype) != placeholder
     return known
 
 
@@ -302,7 +448,7 @@ def _is_truth(value: Any) -> bool:
 
 
 def kind_of(column: pd.Series, known: NDArray) -> str:
-    """Return what a column holds: one of `NUMBERS`, of `LABELS`, or nothing, 'empty'."""
+    """Return the kind of a column's values: one of `NUMBERS` or `LABELS`, or 'empty'."""
     if str(column.dtype) == "null[pyarrow]":
         return "empty"
     kind = pd.api.types.infer_dtype(column[known], skipna=True)
@@ -310,7 +456,7 @@ def kind_of(column: pd.Series, known: NDArray) -> str:
     if kind in (*NUMBERS, *LABELS, "empty") and not isinstance(column.dtype, pd.SparseDtype):
         return kind
     raise TypeError(
-        f"Column {str(column.name)!r} of X holds {_types(column[known])}, which cannot be filled; "
+        f"Column {str(column.name)!r} of X holds {_types(column[known])}, which cannot be imputed; "
         "convert it to numbers, text or categories, or drop it."
     )
 
@@ -326,5 +472,5 @@ def _types(column: pd.Series) -> str:
 
 
 def codes_of(column: pd.Series, levels: list) -> NDArray:
-    """Return which of the levels each cell is, -1 where none."""
+    """Return the index of each value among the levels, -1 if it is none of them."""
     return pd.Index(levels, dtype=object).get_indexer(column.astype(object).to_numpy())

@@ -2,14 +2,19 @@ import numpy as np
 import pytest
 import torch
 
-from skae.impute import _conditional_gaussian
-from skae.impute._conditional_gaussian import RIDGE, RIDGES, Gaussian, fit_gaussian, fit_shrunk
+from skae.impute._conditional_gaussian import (
+    MIN_RIDGE,
+    RIDGES,
+    ConditionalGaussian,
+    fit_gaussian,
+    fit_shrunk,
+)
 
 
 @pytest.fixture
 def gaussian(rng):
     A = rng.normal(size=(5, 5))
-    return Gaussian.of(torch.tensor(rng.normal(size=5)), torch.tensor(A @ A.T))
+    return ConditionalGaussian.of(torch.tensor(rng.normal(size=5)), torch.tensor(A @ A.T))
 
 
 @pytest.fixture
@@ -17,8 +22,8 @@ def rows(rng, gaussian):
     return rng.multivariate_normal(gaussian.mean.numpy(), gaussian.covariance.numpy(), size=2000)
 
 
-def tensors(X, holes):
-    return torch.tensor(np.where(holes, 0, X)), torch.tensor(~holes)
+def tensors(X, missing):
+    return torch.tensor(np.where(missing, 0, X)), torch.tensor(~missing)
 
 
 def test_missing_values_get_the_conditional_mean_and_covariance(gaussian, rows):
@@ -39,18 +44,23 @@ def test_missing_values_get_the_conditional_mean_and_covariance(gaussian, rows):
             np.testing.assert_allclose(part.covariance()[0], rest, rtol=1e-7, atol=1e-10)
 
 
-def test_rows_are_solved_in_pieces_as_at_once(gaussian, rows, rng, monkeypatch):
+def test_chunks_of_rows_are_solved_as_all_at_once(gaussian, rows, rng):
     x, observed = tensors(rows[:200], rng.uniform(size=(200, 5)) < 0.5)
     filled, variance = gaussian.fill(x, observed), gaussian.variance(observed)
     assert len(list(gaussian.solve(observed.double()))) == 1
-    monkeypatch.setattr(_conditional_gaussian, "PIECE", 60)
-    parts = list(gaussian.solve(observed.double()))
+    parts = list(gaussian.solve(observed.double(), max_cells=60))
     assert sorted(torch.cat([part.rows for part in parts]).tolist()) == (
         np.flatnonzero((observed == 0).any(1)).tolist()
     )
     assert all(part.root.numel() <= 60 for part in parts)
-    torch.testing.assert_close(gaussian.fill(x, observed), filled)
-    torch.testing.assert_close(gaussian.variance(observed), variance)
+    for part in parts:
+        diagonal = part.covariance().diagonal(dim1=1, dim2=2)
+        expected = variance[part.rows].gather(1, part.columns)
+        torch.testing.assert_close(diagonal, expected)
+    by_part, weighted = gaussian._unsolved(x, observed.double())
+    for part in parts:
+        part.fill(by_part, weighted)
+    torch.testing.assert_close(by_part, filled)
 
 
 def test_complete_rows_give_their_weighted_moments(rows, rng):
@@ -58,17 +68,17 @@ def test_complete_rows_give_their_weighted_moments(rows, rng):
     fitted = fit_gaussian(*tensors(rows, np.zeros_like(rows, bool)), torch.tensor(weight))
     np.testing.assert_allclose(fitted.mean, np.average(rows, axis=0, weights=weight))
     expected = np.cov(rows.T, aweights=weight, ddof=0)
-    expected += RIDGE * np.diag(np.diag(expected))
+    expected += MIN_RIDGE * np.diag(np.diag(expected))
     np.testing.assert_allclose(fitted.covariance, expected, rtol=1e-9)
 
 
-def test_em_finds_the_moments_behind_holes(gaussian, rows, rng):
+def test_em_finds_the_moments_behind_missing_values(gaussian, rows, rng):
     # Missing where the first column is large, so that the means of what is left are biased.
-    holes = np.zeros_like(rows, bool)
-    holes[:, 1:3] = (rows[:, :1] > gaussian.mean[0].item()) & (rng.uniform(size=(2000, 2)) < 0.8)
-    fitted = fit_gaussian(*tensors(rows, holes), torch.ones(len(rows)))
+    missing = np.zeros_like(rows, bool)
+    missing[:, 1:3] = (rows[:, :1] > gaussian.mean[0].item()) & (rng.uniform(size=(2000, 2)) < 0.8)
+    fitted = fit_gaussian(*tensors(rows, missing), torch.ones(len(rows)))
     std = rows.std(0)
-    naive = np.nanmean(np.where(holes, np.nan, rows), axis=0)
+    naive = np.nanmean(np.where(missing, np.nan, rows), axis=0)
     error = (fitted.mean.numpy() - rows.mean(0)) / std
     assert np.abs(error).max() < 0.05 < np.abs((naive - rows.mean(0)) / std).max()
     np.testing.assert_allclose(
@@ -78,15 +88,15 @@ def test_em_finds_the_moments_behind_holes(gaussian, rows, rng):
     )
 
 
-def test_each_round_of_em_makes_the_observed_cells_more_likely(rows, rng, monkeypatch):
-    monkeypatch.setattr(_conditional_gaussian, "RIDGES", (RIDGE,))
-    holes = rng.uniform(size=rows.shape) < 0.4
+def test_each_iteration_of_em_increases_the_likelihood(rows, rng):
+    missing = rng.uniform(size=rows.shape) < 0.4
     likelihoods = []
     for n in (1, 2, 4, 8, 16):
-        monkeypatch.setattr(_conditional_gaussian, "MAX_ITER", n)
-        mean, covariance, _ = fit_gaussian(*tensors(rows, holes), torch.ones(len(rows)))
+        mean, covariance, _ = fit_gaussian(
+            *tensors(rows, missing), torch.ones(len(rows)), ridges=(), max_iter=n
+        )
         total = 0.0
-        for x, h in zip(rows[:300], holes[:300], strict=True):
+        for x, h in zip(rows[:300], missing[:300], strict=True):
             away, o = torch.tensor(x - mean.numpy())[~h], np.ix_(~h, ~h)
             part = covariance[o]
             total -= float(torch.logdet(part) + away @ torch.linalg.solve(part, away))
@@ -103,7 +113,7 @@ def test_tables_of_low_rank_are_completed_exactly_from_fewer_rows_than_columns(r
     assert error.square().mean().sqrt() < 2e-3 * table.std()
 
 
-def test_a_ridge_is_chosen_by_rows_that_were_not_learned_from(rng):
+def test_the_ridge_is_chosen_by_validation_rows(rng):
     def chosen(table, n_folds):
         table = (table - table.mean(0)) / table.std(0)
         x, observed = tensors(table, rng.uniform(size=table.shape) < 0.2)
@@ -112,9 +122,9 @@ def test_a_ridge_is_chosen_by_rows_that_were_not_learned_from(rng):
         generator = torch.Generator().manual_seed(0)
         found = fit_shrunk(x, observed, torch.ones(40), folds, generator)
         rows = folds[0][0] if n_folds == 1 else index
-        gaussians = list(
-            _conditional_gaussian._path(x[rows], observed[rows], torch.ones(len(rows)), RIDGES)
-        )
+        gaussians = [
+            fit_gaussian(x[rows], observed[rows], torch.ones(len(rows)), ridge) for ridge in RIDGES
+        ]
         away = [float((g.covariance - found.covariance).abs().max()) for g in gaussians]
         assert min(away) < 1e-9
         return RIDGES[int(np.argmin(away))]
@@ -125,22 +135,22 @@ def test_a_ridge_is_chosen_by_rows_that_were_not_learned_from(rng):
         assert chosen(z + rng.normal(size=z.shape), n_folds) >= 0.1
 
 
-def test_columns_that_are_copies_or_constant_are_no_trouble(rows, rng):
+def test_duplicate_and_constant_columns(rows, rng):
     X = np.c_[rows, rows[:, :1] * 2, np.full(len(rows), 3.0)]
-    holes = rng.uniform(size=X.shape) < 0.3
-    x, observed = tensors(X, holes)
+    missing = rng.uniform(size=X.shape) < 0.3
+    x, observed = tensors(X, missing)
     fitted = fit_gaussian(x, observed, torch.ones(len(X)))
     filled = fitted.fill(x, observed).numpy()
     assert np.isfinite(filled).all()
-    copied = holes[:, 5] & ~holes[:, 0]
+    copied = missing[:, 5] & ~missing[:, 0]
     np.testing.assert_allclose(filled[copied, 5], X[copied, 5], atol=0.02 * X[:, 5].std())
     np.testing.assert_allclose(filled[:, 6], 3, atol=1e-6)
 
 
-def test_a_column_of_holes_says_nothing(rows):
-    holes = np.zeros_like(rows, bool)
-    holes[:, 2] = True
-    x, observed = tensors(rows, holes)
+def test_a_column_without_values_predicts_nothing(rows):
+    missing = np.zeros_like(rows, bool)
+    missing[:, 2] = True
+    x, observed = tensors(rows, missing)
     fitted = fit_gaussian(x, observed, torch.ones(len(rows)))
     np.testing.assert_allclose(fitted.fill(x, observed)[:, 2], 0, atol=1e-9)
     np.testing.assert_allclose(fitted.mean[[0, 1, 3, 4]], rows.mean(0)[[0, 1, 3, 4]])

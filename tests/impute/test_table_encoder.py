@@ -27,11 +27,12 @@ from skae import (
     make_missing,
 )
 from skae.data import Batch, Random
-from skae.impute import _network, _table_encoder
+from skae.impute import _table_encoder
+from skae.impute._column_groups import ColumnGroups
 from skae.impute._conditional_gaussian import probabilities
-from skae.impute._network import cell_errors
-from skae.impute._residuals import hide, pick, tensors
-from skae.impute._table_encoder import Columns, is_mixed
+from skae.impute._network import column_errors
+from skae.impute._residuals import draw_category, masked_tensors, random_mask
+from skae.impute._table_encoder import EncodedTable, MixedTable, is_mixed
 from skae.losses import CrossEntropy
 
 BRIEF = AutoencoderImputer(max_iter=1, random_state=0)
@@ -74,7 +75,8 @@ DROPPED = pytest.mark.filterwarnings("ignore:Columns without any observed:skae.A
 @pytest.fixture(scope="module", autouse=True)
 def quick():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_network, "STEPS", 60)
+        budget = AutoencoderImputer._budget._replace(n_network_steps=60)
+        patch.setattr(AutoencoderImputer, "_budget", budget)
         yield
 
 
@@ -133,16 +135,17 @@ def brief(few):
 @pytest.mark.parametrize("column", KINDS.values(), ids=KINDS)
 def test_what_is_encoded_comes_back(column):
     frame = column.to_frame("x")
-    encoder = Columns().fit(frame, np.ones(4), np.nan)
-    encoded = encoder.encode(frame, np.nan)
+    encoder = MixedTable(np.nan)._fit_columns(frame, np.ones(4))
+    encoded = encoder._encode(frame)
     holes = np.zeros(encoded.shape, dtype=bool)
     holes[1:3] = True
     # NaN is what pandas takes for a missing value where the dtype has no room for one.
     for holed in (frame.mask([[False], [True], [True], [False]]), frame):
-        back = encoder.decode(holed, encoded, holes, np.array([True]))
+        given = EncodedTable(holed, holed, encoded, holes)
+        back = encoder.decode(given, encoded, np.array([True]))
         assert back["x"].tolist() == column.tolist()
         assert back["x"].dtype == holed["x"].dtype
-    again = encoder.encode(frame.mask([[False], [True], [True], [False]]), np.nan)
+    again = encoder._encode(frame.mask([[False], [True], [True], [False]]))
     np.testing.assert_array_equal(np.isnan(again), holes)
     np.testing.assert_array_equal(again[~holes], encoded[~holes])
 
@@ -205,7 +208,7 @@ def test_what_stands_for_missing_beside_text():
 def test_columns_of_a_category_are_hidden_together(rng):
     group_start = np.array([0, 1, 1, 1, 4])
     Z = rng.normal(size=(200, 5))
-    hidden = hide(Z, 0.3, group_start, np.random.RandomState(0))
+    hidden = random_mask(Z, 0.3, ColumnGroups(group_start), np.random.RandomState(0))
     assert (hidden[:, 1:4] == hidden[:, 1:2]).all()
     assert (hidden[:, 0] != hidden[:, 1]).any()
     np.testing.assert_allclose(hidden.mean(0), 0.3, atol=0.12)
@@ -225,7 +228,7 @@ def test_training_hides_categories_whole_and_counts_twice_their_cross_entropy(fi
     onehot = x == largest[:, group_start]
     conditioned = torch.where(grouped, (onehot.float() - module.shift) / module.scale, x)
     output = torch.randn(50, d, generator=torch.Generator().manual_seed(1))
-    errors = cell_errors(module, output, conditioned)
+    errors = column_errors(module, output, conditioned)
     for a, b in ((3, 7), (7, 11), (13, 15)):
         p = torch.log_softmax(output[:, a:b], 1)
         expected = -2 * p[onehot[:, a:b]]
@@ -245,16 +248,17 @@ def test_cross_entropy_is_the_softmax_of_groups():
 
 def test_the_start_is_what_the_gaussian_says(holed, fitted):
     imputer = copy.deepcopy(fitted)
-    imputer._neighbors = None
+    by_network = imputer._completion.completion
     module = imputer.estimator_.module_
     with torch.no_grad():
         for parameter in (*module.decoder.parameters(), module.output_bias):
             parameter.zero_()
-    Z = imputer._standardized(*imputer._read(holed, reset=False))
-    said = imputer._gaussian.fill(*tensors(Z))
+    table = imputer._table.encode(holed, imputer)
+    Z = imputer._scaler.transform(table.X, table.missing)
+    said = by_network.gaussian.fill(*masked_tensors(Z))
     expected = probabilities(said, module.shift.double(), module.group_start)
     expected = torch.where(module.grouped, expected, said).numpy()
-    filled = imputer._fill(Z)
+    filled = by_network.complete(Z)
     np.testing.assert_allclose(filled[np.isnan(Z)], expected[np.isnan(Z)], atol=1e-5)
     assert (filled[:, 3:] >= 0).all()
     np.testing.assert_allclose(filled[:, 3:7].sum(1), 1)
@@ -268,7 +272,7 @@ def test_chances_are_exact_whatever_they_are_drawn_with(rng):
     scale = np.sqrt(np.diag(covariance))
     normal = torch.from_numpy(rng.normal(size=(n, 4)) @ (A / scale[:, None]).T)
     correlation = torch.from_numpy(covariance / np.outer(scale, scale))
-    drawn = pick(p, normal, correlation.expand(n, 4, 4))
+    drawn = draw_category(p, normal, correlation.expand(n, 4, 4))
     assert (drawn.sum(1) == 1).all()
     assert (np.abs(drawn.mean(0) - p[0]) < 4 * np.sqrt(p[0] * (1 - p[0]) / n)).all()
     # The larger its number, the rather a category is drawn.
@@ -319,10 +323,9 @@ def test_drawn_categories_of_a_row_belong_together(rng):
     assert np.corrcoef(drawn["one"].astype(float), drawn["x"].astype(float))[0, 1] > 0.6
 
 
-def test_a_category_that_numbers_decide_is_filled_by_them(monkeypatch):
-    monkeypatch.setattr(_network, "STEPS", 150)
+def test_a_category_that_numbers_decide_is_filled_by_them():
     frame = mixed(900)[["a", "b", "quarter"]]
-    imputer = AutoencoderImputer(random_state=0).fit(with_holes(frame[:600], 0.1))
+    imputer = AutoencoderImputer(max_iter=36, random_state=0).fit(with_holes(frame[:600], 0.1))
     test = frame[600:].copy()
     test["quarter"] = None
     assert (imputer.transform(test)["quarter"] == frame["quarter"][600:]).mean() > 0.93
@@ -435,12 +438,12 @@ def test_columns_with_nothing_are_dropped_or_kept(few, brief):
 
 
 def test_categories_that_only_the_dtype_declares_are_known_and_rare_ones_count_little(monkeypatch):
-    monkeypatch.setattr(_table_encoder, "MOST", 2)
+    monkeypatch.setattr(_table_encoder, "MAX_CATEGORIES", 2)
     colours = ["red"] * 30 + ["blue"] * 20 + ["green"] * 2
     frame = pd.DataFrame({"x": np.arange(52.0), "colour": pd.Categorical(colours)})
     frame["colour"] = frame["colour"].cat.add_categories(["violet"])
     imputer = clone(BRIEF).fit(frame)
-    assert len(imputer._mean) == 3
+    assert len(imputer._groups.group_start) == 3
     new = frame[-4:].copy()
     new["colour"] = ["violet", "green", None, "blue"]
     new["colour"] = new["colour"].astype(frame["colour"].dtype)
@@ -531,7 +534,7 @@ def test_reports_have_a_row_per_column(table, fitted):
     assert report.loc[labels, errors].isna().all().all()
     assert report.loc[numbers, shares].isna().all().all()
     assert not report.loc[numbers, errors].isna().any().any()
-    group_start = fitted._group_start
+    group_start = fitted._groups.group_start
     own = np.random.RandomState(np.random.RandomState(0).randint(2**31 - 1))
     hidden = (own.uniform(size=(400, len(group_start))) < 0.3)[
         :, np.unique(group_start)
@@ -590,7 +593,7 @@ def test_too_little_to_learn_from_is_left_to_the_gaussian():
         (pd.arrays.SparseArray([0.0, 1.0]), "Sparse"),
     ],
 )
-def test_what_cannot_be_filled_is_refused(values, holds):
+def test_unsupported_dtypes_are_refused(values, holds):
     frame = pd.DataFrame({"text": ["u", "v"], "odd": values})
     with pytest.raises(TypeError, match=f"Column 'odd' of X holds {holds}.*convert it"):
         AutoencoderImputer().fit(frame)
@@ -684,24 +687,24 @@ def test_any_estimator_is_pooled_over_completed_frames(table, few):
 
 
 @pytest.mark.as_usual
-def test_passengers_are_filled_better_than_by_modes_and_neighbours(monkeypatch):
-    monkeypatch.setattr(_network, "STEPS", 200)
+def test_passengers_are_filled_better_than_by_modes_and_neighbours():
     table = passengers()
     assert len(table) == 1309
     holed = with_holes(table)
     first = np.arange(len(table)) % 3 == 0
     train, test, complete = holed[first], holed[~first], table[~first]
-    imputer = AutoencoderImputer(random_state=0).fit(train)
+    imputer = AutoencoderImputer(max_iter=50, random_state=0).fit(train)
     filled = imputer.transform(test)
     assert filled.dtypes.equals(table.dtypes)
     assert filled.index.equals(test.index)
     assert not filled.isna().any().any()
 
-    encoder = Columns().fit(train, np.ones(len(train)), np.nan)
-    neighbours = make_pipeline(StandardScaler(), KNNImputer()).fit(encoder.encode(train, np.nan))
-    encoded = encoder.encode(test, np.nan)
+    encoder = MixedTable(np.nan)._fit_columns(train, np.ones(len(train)))
+    neighbours = make_pipeline(StandardScaler(), KNNImputer()).fit(encoder._encode(train))
+    encoded = encoder._encode(test)
     said = neighbours[0].inverse_transform(neighbours.transform(encoded))
-    by_neighbours = encoder.decode(test, said, np.isnan(encoded), np.ones(8, dtype=bool))
+    given = EncodedTable(test, test, encoded, np.isnan(encoded))
+    by_neighbours = encoder.decode(given, said, np.ones(8, dtype=bool))
 
     right = np.zeros(4)
     labels = ["pclass", "survived", "sex", "embarked"]
