@@ -6,18 +6,16 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.callback import with_callbacks
-from sklearn.impute import MissingIndicator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from skae import _schema as schema
 from skae._composite import Composite
 from skae._numeric_input import as_table
-from skae._sklearn import MissingValues, _check_feature_names_in, _fit_context, _get_output_config
+from skae._sklearn import _check_feature_names_in, _fit_context, _get_output_config
 from skae._validation import (
     check_count,
     column_name,
@@ -27,22 +25,31 @@ from skae._validation import (
 )
 from skae._warnings import warn
 from skae.base import CALLBACK_STATE, BaseAutoencoder
-from skae.hyperparameters import POSITIVE_INT, hyperparameters, one_of, param
+from skae.hyperparameters import hyperparameters
 from skae.impute._budget import ImputationBudget
-from skae.impute._column_groups import ColumnGroups
 from skae.impute._column_scaler import ColumnScaler
 from skae.impute._completion import Completion
 from skae.impute._evaluation import OverImputeMixin
 from skae.impute._learning import TrainingRows, learn
+from skae.impute._numeric_table import EncodedTable, NumericTable
+from skae.impute._output_features import OutputFeaturesMixin
+from skae.impute._parameters import ImputerParameters
 from skae.impute._residuals import ResidualQuantiles
-from skae.impute._table_encoder import EncodedTable, MixedTable, NumericTable, table_encoder
+from skae.impute._table_encoder import MixedTable, table_encoder
 
 DETERMINED_ERROR = 0.05  # standard deviations, above which values stay in the range
 
 
 @schema.persistent
 @hyperparameters
-class AutoencoderImputer(Composite, OverImputeMixin, TransformerMixin, BaseEstimator):
+class AutoencoderImputer(
+    ImputerParameters,
+    Composite,
+    OverImputeMixin,
+    OutputFeaturesMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
     r"""Imputation of missing values by an autoencoder that learns to predict masked values.
 
     With columns centred and divided by their standard deviation, a missing value is estimated by
@@ -161,57 +168,6 @@ class AutoencoderImputer(Composite, OverImputeMixin, TransformerMixin, BaseEstim
     array([ True, False])
     """
 
-    estimator: Any = param(
-        BaseAutoencoder,
-        None,
-        default=None,
-        kw_only=False,
-        doc="""
-        Autoencoder that imputes missing values by its reconstruction: of the incomplete row, and
-        then, five times, of the completed row. A `VariationalAutoencoder` imputes by its
-        ``conditional_mean``. If None, the network described above is used.""",
-    )
-    missing_values: Any = param(
-        MissingValues(),
-        default=np.nan,
-        doc="Placeholder of the missing values, in addition to NaN, None and NA.",
-    )
-    add_indicator: bool = param(
-        "boolean",
-        default=False,
-        doc="""
-        Whether ``transform`` appends a missing indicator for each column that had missing values
-        in ``fit``; its dtype is bool in a DataFrame.""",
-    )
-    keep_empty_features: bool = param(
-        "boolean",
-        default=False,
-        doc="""
-        Whether columns without any value in ``fit`` are kept: imputed by 0 if they are numbers,
-        unchanged otherwise.""",
-    )
-    clip: bool = param(
-        "boolean",
-        default=True,
-        doc="""
-        Whether imputed values are clipped to the range of the column. Values that are determined
-        by the other columns may leave that range, at most by its width.""",
-    )
-    max_iter: int | str = param(
-        POSITIVE_INT,
-        one_of("auto"),
-        default="auto",
-        doc="""
-        Number of epochs of the network, if ``estimator`` is None. 'auto' corresponds to about
-        2,500 gradient steps of 128 rows, but at least 10 and at most 500 epochs.""",
-    )
-    random_state: Any = param(
-        "random_state",
-        default=None,
-        doc="""
-        Seed of the training. If None, the ``random_state`` of ``estimator`` is left unchanged.""",
-    )
-
     _budget: ClassVar[ImputationBudget] = ImputationBudget()
 
     _fitted_schema: ClassVar[dict[str, schema.Check]] = {
@@ -252,8 +208,6 @@ class AutoencoderImputer(Composite, OverImputeMixin, TransformerMixin, BaseEstim
             and (indices is None or np.isin(indices, np.arange(n)).all())
         ):
             raise ValueError("its parts are not of the shape of its columns")
-
-    # -------------------------------------------------------------------------------- fitting
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=False)
@@ -324,8 +278,6 @@ class AutoencoderImputer(Composite, OverImputeMixin, TransformerMixin, BaseEstim
                 f"Columns without any observed value are dropped: {', '.join(which)}. Set "
                 "keep_empty_features=True to keep them."
             )
-
-    # -------------------------------------------------------------------------------- filling
 
     def transform(self, X: ArrayLike) -> Any:
         """Impute missing values.
@@ -431,61 +383,12 @@ class AutoencoderImputer(Composite, OverImputeMixin, TransformerMixin, BaseEstim
             excess = excess * high - excess * low
             return low - excess, high + excess
 
-    # ------------------------------------------------------------------------- bookkeeping
-
     @property
     def estimator_(self) -> BaseAutoencoder | None:
         """The fitted autoencoder, if there was enough to learn from."""
         if "_completion" not in vars(self):
             raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
         return self._completion.model
-
-    @property
-    def _groups(self) -> ColumnGroups:
-        """Groups of the encoded columns that have a value."""
-        return self._table.groups.select(self._scaler.kept)
-
-    @property
-    def _kept_columns(self) -> NDArray:
-        """Mask of the columns that `transform` returns."""
-        kept = self._scaler.kept[self._table.groups.starts]
-        return np.ones_like(kept) if self.keep_empty_features else kept
-
-    @property
-    def _indicator_indices(self) -> NDArray:
-        features = self.indicator_features_
-        return np.empty(0, dtype=int) if features is None else features
-
-    @property
-    def indicator_(self) -> MissingIndicator | None:
-        """The indicator of the columns that had missing values in ``fit``, if it is added."""
-        if self.indicator_features_ is None:
-            return None
-        row, placeholder = np.zeros((1, self.n_features_in_)), self._table.placeholder
-        is_missing = np.isin(np.arange(row.size), self.indicator_features_)
-        row[0] = np.where(is_missing, placeholder, placeholder == 0)
-        names = getattr(self, "feature_names_in_", None)
-        table = row if names is None else pd.DataFrame(row, columns=names)
-        return MissingIndicator(missing_values=placeholder, error_on_new=False).fit(table)
-
-    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray:
-        """Get output feature names.
-
-        Parameters
-        ----------
-        input_features : array-like of str, default=None
-            Names of the input columns. If None, those of ``fit`` are used.
-
-        Returns
-        -------
-        names : ndarray of str
-            Names of the columns that ``transform`` returns; those of the indicator start with
-            ``missingindicator_``.
-        """
-        check_is_fitted(self)
-        names = _check_feature_names_in(self, input_features)
-        indicators = [f"missingindicator_{name}" for name in names[self._indicator_indices]]
-        return np.concatenate([names[self._kept_columns], np.array(indicators, dtype=object)])
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

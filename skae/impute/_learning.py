@@ -73,8 +73,8 @@ def learn(
     """
     d = rows.Z.shape[1]
     if not rows.Z.size:
-        completion = GaussianCompletion(np.zeros(d), np.eye(d), rows.groups.group_start)
-        return completion, ResidualQuantiles.zero(d)
+        nothing = GaussianCompletion(np.zeros(d), np.eye(d), rows.groups.group_start)
+        return nothing, ResidualQuantiles.zero(d)
     rng, Z, weight = random_state_of(imputer.random_state), rows.Z, rows.weight
     train = validation = np.arange(len(Z))
     enough = rows.is_enough(budget)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
 import torch
@@ -107,7 +107,7 @@ class ImputationNetwork(BaseAutoencoder):
 
     # The Gaussian to start from. Hooks see only the module and the rows, so it is set before `fit`;
     # afterwards the module holds it.
-    _start: ClassVar[NetworkStart | None] = None
+    _start = cast(NetworkStart | None, None)
 
     @classmethod
     def starting_from(
@@ -120,13 +120,14 @@ class ImputationNetwork(BaseAutoencoder):
         """Return a network to fit to rows, in the Gaussian's units, some of which validate it."""
         split = {"train_split": HoldOut(validation)}
         network = cls(early_stopping=False, net_params=split, **params)
-        vars(network)["_start"] = NetworkStart(gaussian, groups)
+        network._start = NetworkStart(gaussian, groups)
         return network
 
     def started(self) -> Self:
         """Forget what only training needs."""
-        vars(self).pop("_start", None)
-        return self.set_params(net_params=None)
+        self.__dict__.pop("_start", None)
+        self.net_params = None
+        return self
 
     def _architecture(self) -> Any:
         return ResidualMLP()

@@ -21,7 +21,8 @@ def plausible_range(X: NDArray, missing: NDArray) -> NDArray:
         median = np.median(x)
         distances = np.sort(np.abs(x - median))
         n_left_out = 1 + len(x) // 50 if len(x) >= MIN_VALUES_TO_TRIM else 0
-        reach = MAX_RELATIVE_DISTANCE * (distances[-1 - n_left_out] or distances[-1])
+        typical = distances[-1 - n_left_out] or distances[-1]
         with np.errstate(over="ignore"):
+            reach = MAX_RELATIVE_DISTANCE * typical
             bounds[:, j] = 4 * (median - reach), 4 * (median + reach)
     return bounds

@@ -6,6 +6,7 @@ from skae.impute._conditional_gaussian import (
     MIN_RIDGE,
     RIDGES,
     ConditionalGaussian,
+    _path,
     fit_gaussian,
     fit_shrunk,
 )
@@ -122,9 +123,7 @@ def test_the_ridge_is_chosen_by_validation_rows(rng):
         generator = torch.Generator().manual_seed(0)
         found = fit_shrunk(x, observed, torch.ones(40), folds, generator)
         rows = folds[0][0] if n_folds == 1 else index
-        gaussians = [
-            fit_gaussian(x[rows], observed[rows], torch.ones(len(rows)), ridge) for ridge in RIDGES
-        ]
+        gaussians = list(_path(x[rows], observed[rows], torch.ones(len(rows)), RIDGES))
         away = [float((g.covariance - found.covariance).abs().max()) for g in gaussians]
         assert min(away) < 1e-9
         return RIDGES[int(np.argmin(away))]

@@ -280,7 +280,7 @@ def normal(rng):
 @pytest.mark.parametrize("fraction", [0.2, 0.5])
 def test_intervals_of_draws_cover(normal, fraction):
     holed = make_missing(normal, fraction=fraction, random_state=0)
-    imputer = AutoencoderImputer(random_state=0).fit(holed[:600])
+    imputer = AutoencoderImputer(max_iter=12, random_state=0).fit(holed[:600])
     draws = imputer.sample(holed[600:], 100, random_state=0)
     holes = np.isnan(holed[600:])
     np.testing.assert_array_equal(draws[:, ~holes], np.tile(holed[600:][~holes], (100, 1)))

@@ -31,8 +31,9 @@ from skae.impute import _table_encoder
 from skae.impute._column_groups import ColumnGroups
 from skae.impute._conditional_gaussian import probabilities
 from skae.impute._network import column_errors
+from skae.impute._numeric_table import EncodedTable
 from skae.impute._residuals import draw_category, masked_tensors, random_mask
-from skae.impute._table_encoder import EncodedTable, MixedTable, is_mixed
+from skae.impute._table_encoder import MixedTable, is_mixed
 from skae.losses import CrossEntropy
 
 BRIEF = AutoencoderImputer(max_iter=1, random_state=0)

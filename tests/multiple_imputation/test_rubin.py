@@ -3,7 +3,6 @@ import pytest
 from scipy import stats
 
 from skae import AutoencoderImputer, make_missing, pool_estimates
-from skae.impute import AutoencoderImputer
 
 
 def test_rubins_rules_by_hand(rng):
