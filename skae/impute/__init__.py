@@ -1,4 +1,4 @@
-"""Imputation by any autoencoder, and missing values to try it on."""
+"""Imputation by any autoencoder, and generation of missing values for its evaluation."""
 
 from skae.impute._amputation import make_missing
 from skae.impute._imputer import AutoencoderImputer

@@ -98,9 +98,9 @@ def test_each_iteration_of_em_increases_the_likelihood(rows, rng):
         )
         total = 0.0
         for x, h in zip(rows[:300], missing[:300], strict=True):
-            away, o = torch.tensor(x - mean.numpy())[~h], np.ix_(~h, ~h)
+            error, o = torch.tensor(x - mean.numpy())[~h], np.ix_(~h, ~h)
             part = covariance[o]
-            total -= float(torch.logdet(part) + away @ torch.linalg.solve(part, away))
+            total -= float(torch.logdet(part) + error @ torch.linalg.solve(part, error))
         likelihoods.append(total)
     assert (np.diff(likelihoods) > -1).all()
     assert likelihoods[-1] > likelihoods[0] + 10
@@ -124,9 +124,9 @@ def test_the_ridge_is_chosen_by_validation_rows(rng):
         found = fit_shrunk(x, observed, torch.ones(40), folds, generator)
         rows = folds[0][0] if n_folds == 1 else index
         gaussians = list(_path(x[rows], observed[rows], torch.ones(len(rows)), RIDGES))
-        away = [float((g.covariance - found.covariance).abs().max()) for g in gaussians]
-        assert min(away) < 1e-9
-        return RIDGES[int(np.argmin(away))]
+        error = [float((g.covariance - found.covariance).abs().max()) for g in gaussians]
+        assert min(error) < 1e-9
+        return RIDGES[int(np.argmin(error))]
 
     z = rng.normal(size=(40, 3)) @ rng.normal(size=(3, 30))
     for n_folds in (1, 4):

@@ -51,39 +51,39 @@ def table():
     return np.c_[z, z[:, 0] - z[:, 1], z[:, 0] * z[:, 1]] * [1, 10, 100, 1] + [0, 5, 0, 1]
 
 
-@pytest.fixture(scope="module")
-def holed(table):
+@pytest.fixture(scope="module", name="X_missing")
+def incomplete_table(table):
     return make_missing(table, fraction=0.2, random_state=0)
 
 
 @pytest.fixture(scope="module")
-def fitted(holed):
-    return AutoencoderImputer(random_state=0).fit(holed)
+def fitted(X_missing):
+    return AutoencoderImputer(random_state=0).fit(X_missing)
 
 
-def rmse(filled, table, holed):
-    holes = np.isnan(holed)
+def rmse(filled, table, X_missing):
+    missing = np.isnan(X_missing)
     std = table.std(0)
-    return np.sqrt((((filled - table) / std)[holes] ** 2).mean())
+    return np.sqrt((((filled - table) / std)[missing] ** 2).mean())
 
 
 # ---------------------------------------------------------------------------------- mathematics
 
 
 def test_linear_relations_and_products_are_imputed(table):
-    holed = table.copy()
-    holed[:300:2, 3] = holed[1:300:2, 2] = np.nan
-    imputer = AutoencoderImputer(max_iter=100, random_state=0).fit(holed[:300])
+    X_missing = table.copy()
+    X_missing[:300:2, 3] = X_missing[1:300:2, 2] = np.nan
+    imputer = AutoencoderImputer(max_iter=100, random_state=0).fit(X_missing[:300])
     test = table[300:].copy()
     test[::2, 3] = test[1::2, 2] = np.nan
     for completion in (imputer._completion, imputer._completion.completion):
         imputer._completion = completion
-        away = (imputer.transform(test) - table[300:]) / table.std(0)
-        assert np.sqrt((away[1::2, 2] ** 2).mean()) < 0.3
-        assert np.sqrt((away[::2, 3] ** 2).mean()) < 0.85
+        error = (imputer.transform(test) - table[300:]) / table.std(0)
+        assert np.sqrt((error[1::2, 2] ** 2).mean()) < 0.3
+        assert np.sqrt((error[::2, 3] ** 2).mean()) < 0.85
 
 
-def test_too_little_to_learn_from_is_left_to_the_gaussian(rng):
+def test_small_tables_are_imputed_by_the_gaussian(rng):
     x = rng.normal(size=30)
     X = np.c_[x, 2 * x + 1]
     X[0, 1] = np.nan
@@ -95,21 +95,21 @@ def test_too_little_to_learn_from_is_left_to_the_gaussian(rng):
     np.testing.assert_allclose(one.transform([[np.nan]]), [[2.5]])
 
 
-def test_training_that_brings_nothing_leaves_the_gaussian(rng):
-    X = rng.multivariate_normal(np.zeros(4), np.eye(4) / 2 + 0.5, size=200)
-    holed = make_missing(X, random_state=0)
-    imputer = AutoencoderImputer(random_state=0, clip=False).fit(holed)
+def test_training_without_improvement_keeps_the_gaussian(rng):
+    X = rng.multivariate_normal(np.zeros(4), np.eye(4) / 2 + 0.5, size=100)
+    X_missing = make_missing(X, random_state=0)
+    imputer = AutoencoderImputer(max_iter=5, random_state=0, clip=False).fit(X_missing)
     assert imputer.estimator_.best_epoch_ == 0
     by_network = imputer._completion.completion
-    Z = (holed - imputer.mean_) / imputer.scale_
+    Z = (X_missing - imputer.mean_) / imputer.scale_
     expected = by_network.gaussian.fill(*masked_tensors(Z))
     np.testing.assert_allclose(by_network.complete(Z), expected, rtol=1e-6)
-    assert rmse(imputer.transform(holed), X, holed) < rmse(
-        SimpleImputer().fit_transform(holed), X, holed
+    assert rmse(imputer.transform(X_missing), X, X_missing) < rmse(
+        SimpleImputer().fit_transform(X_missing), X, X_missing
     )
 
 
-def test_only_hidden_cells_count_in_training(fitted):
+def test_the_training_loss_is_that_of_masked_values(fitted):
     model, module = fitted.estimator_, fitted.estimator_.module_
     x = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
     known = (torch.rand(50, 4, generator=torch.Generator().manual_seed(1)) < 0.8).float()
@@ -123,11 +123,11 @@ def test_only_hidden_cells_count_in_training(fitted):
     assert (seen.observed <= known).all()
     assert (seen.x == x * seen.observed).all()
     with torch.no_grad():
-        away = (model._reconstruct(module, seen) - x) * (known - seen.observed)
-    torch.testing.assert_close(losses, away.square().mean(1))
+        error = (model._reconstruct(module, seen) - x) * (known - seen.observed)
+    torch.testing.assert_close(losses, error.square().mean(1))
 
 
-def test_values_are_told_by_their_quantiles():
+def test_quantile_bins():
     rows = skae.data.InMemoryDataset(torch.arange(13.0)[:, None], None, torch.ones(13))
     low, width = quantile_bins(rows, 4)
     np.testing.assert_allclose(low, [[0, 3, 6, 9]])
@@ -143,8 +143,10 @@ def test_values_are_told_by_their_quantiles():
     ("estimator", "dtype"),
     [(None, np.float64), (None, np.float32), (LINEAR, np.float64), (DENOISER, np.float32)],
 )
-def test_observed_cells_come_back_and_holes_are_filled(table, holed, estimator, dtype):
-    X = holed.astype(dtype)
+def test_observed_values_are_unchanged_and_missing_values_imputed(
+    table, X_missing, estimator, dtype
+):
+    X = X_missing.astype(dtype)
     imputer = AutoencoderImputer(estimator, random_state=0).fit(X)
     filled = imputer.transform(X)
     assert filled.dtype == dtype
@@ -162,32 +164,34 @@ def test_observed_cells_come_back_and_holes_are_filled(table, holed, estimator, 
 def test_complete_rows_and_columns_that_were_complete(table):
     imputer = AutoencoderImputer(random_state=0).fit(table)
     np.testing.assert_array_equal(imputer.transform(table), table)
-    holed = table.copy()
-    holed[:, 2] = np.nan
-    away = imputer.transform(holed)[:, 2] - table[:, 2]
-    assert np.abs(away).mean() < 0.3 * table[:, 2].std()
+    X_missing = table.copy()
+    X_missing[:, 2] = np.nan
+    error = imputer.transform(X_missing)[:, 2] - table[:, 2]
+    assert np.abs(error).mean() < 0.3 * table[:, 2].std()
 
 
-def test_units_do_not_matter(holed, fitted):
-    one = fitted.transform(holed)
-    scaled = holed * [1, 1e-5, 1e6, 8] + [3, 0, 0, -4]
+def test_units_do_not_matter(X_missing, fitted):
+    one = fitted.transform(X_missing)
+    scaled = X_missing * [1, 1e-5, 1e6, 8] + [3, 0, 0, -4]
     other = AutoencoderImputer(random_state=0).fit(scaled).transform(scaled)
     np.testing.assert_allclose(other, one * [1, 1e-5, 1e6, 8] + [3, 0, 0, -4], rtol=1e-3)
 
 
-def test_rows_with_nothing_get_the_mean(holed, fitted):
-    X = np.r_[holed, np.full((5, 4), np.nan)]
+def test_rows_with_nothing_get_the_mean(X_missing, fitted):
+    X = np.r_[X_missing, np.full((5, 4), np.nan)]
     imputer = AutoencoderImputer(random_state=0).fit(X)
-    error = (imputer.transform(X)[-5:] - np.nanmean(holed, axis=0)) / np.nanstd(holed, axis=0)
+    error = (imputer.transform(X)[-5:] - np.nanmean(X_missing, axis=0)) / np.nanstd(
+        X_missing, axis=0
+    )
     assert np.abs(error).max() < 0.1
-    np.testing.assert_array_equal(imputer.transform(holed), fitted.transform(holed))
+    np.testing.assert_array_equal(imputer.transform(X_missing), fitted.transform(X_missing))
 
 
 @DROPPED
-def test_columns_with_nothing_are_dropped_or_zero(holed):
-    X = np.insert(holed, 1, np.nan, axis=1)
+def test_columns_with_nothing_are_dropped_or_zero(X_missing):
+    X = np.insert(X_missing, 1, np.nan, axis=1)
     imputer = AutoencoderImputer(max_iter=1, random_state=0).fit(X)
-    assert imputer.transform(X).shape == holed.shape
+    assert imputer.transform(X).shape == X_missing.shape
     assert imputer.get_feature_names_out().tolist() == ["x0", "x2", "x3", "x4"]
     kept = clone(imputer).set_params(keep_empty_features=True).fit(X)
     assert (kept.transform(X)[:, 1] == 0).all()
@@ -195,17 +199,17 @@ def test_columns_with_nothing_are_dropped_or_zero(holed):
     assert AutoencoderImputer(keep_empty_features=True).fit_transform([[np.nan]] * 3).sum() == 0
 
 
-def test_sentinels_and_indicator(holed, fitted):
-    marked = np.where(np.isnan(holed), -1, holed)
+def test_sentinels_and_indicator(X_missing, fitted):
+    marked = np.where(np.isnan(X_missing), -1, X_missing)
     imputer = AutoencoderImputer(missing_values=-1, add_indicator=True, random_state=0)
     filled = imputer.fit_transform(marked)
-    np.testing.assert_array_equal(filled, np.c_[fitted.transform(holed), np.isnan(holed)])
+    np.testing.assert_array_equal(filled, np.c_[fitted.transform(X_missing), np.isnan(X_missing)])
     simple = SimpleImputer(missing_values=-1, add_indicator=True).fit(marked)
     assert imputer.get_feature_names_out().tolist() == simple.get_feature_names_out().tolist()
 
 
-def test_frames_come_back_as_frames(holed):
-    frame = pd.DataFrame(holed, columns=list("abcd"), index=range(7, 407))
+def test_frames_come_back_as_frames(X_missing):
+    frame = pd.DataFrame(X_missing, columns=list("abcd"), index=range(7, 407))
     imputer = AutoencoderImputer(max_iter=1, random_state=0).set_output(transform="pandas")
     imputer.fit(frame)
     filled = imputer.transform(frame)
@@ -214,34 +218,36 @@ def test_frames_come_back_as_frames(holed):
     assert not filled.isna().any().any()
 
 
-def test_weight_zero_is_absence(holed):
+def test_samples_of_weight_zero_are_ignored(X_missing):
     weight = np.repeat([1.0, 0], [300, 100])
     imputer = AutoencoderImputer(max_iter=3, random_state=0)
-    one = clone(imputer).fit(holed, sample_weight=weight)
-    other = imputer.fit(holed[:300])
-    np.testing.assert_allclose(one.transform(holed), other.transform(holed), rtol=1e-6)
-    np.testing.assert_allclose(one.mean_, np.nanmean(holed[:300], axis=0))
-    np.testing.assert_allclose(one.scale_, np.nanstd(holed[:300], axis=0))
+    one = clone(imputer).fit(X_missing, sample_weight=weight)
+    other = imputer.fit(X_missing[:300])
+    np.testing.assert_allclose(one.transform(X_missing), other.transform(X_missing), rtol=1e-6)
+    np.testing.assert_allclose(one.mean_, np.nanmean(X_missing[:300], axis=0))
+    np.testing.assert_allclose(one.scale_, np.nanstd(X_missing[:300], axis=0))
 
 
-def test_the_same_seed_is_the_same_imputer(holed, fitted):
-    np.testing.assert_array_equal(clone(fitted).fit_transform(holed), fitted.transform(holed))
+def test_the_same_seed_is_the_same_imputer(X_missing, fitted):
+    np.testing.assert_array_equal(
+        clone(fitted).fit_transform(X_missing), fitted.transform(X_missing)
+    )
 
 
-def test_files(holed, fitted, tmp_path):
-    linear = AutoencoderImputer(LINEAR, add_indicator=True, random_state=0).fit(holed)
+def test_files(X_missing, fitted, tmp_path):
+    linear = AutoencoderImputer(LINEAR, add_indicator=True, random_state=0).fit(X_missing)
     for imputer in (fitted, linear):
         skae.save(imputer, tmp_path / "imputer.skae")
         for again in (pickle.loads(pickle.dumps(imputer)), skae.load(tmp_path / "imputer.skae")):
-            np.testing.assert_array_equal(again.transform(holed), imputer.transform(holed))
+            np.testing.assert_array_equal(again.transform(X_missing), imputer.transform(X_missing))
 
 
-def test_failed_fits_change_nothing(holed, fitted):
+def test_failed_fits_change_nothing(X_missing, fitted):
     imputer = copy.deepcopy(fitted)
-    before = imputer.transform(holed)
+    before = imputer.transform(X_missing)
     with pytest.raises(ValueError, match="infinity"):
-        imputer.fit(np.where(holed > 0, np.inf, holed))
-    np.testing.assert_array_equal(imputer.transform(holed), before)
+        imputer.fit(np.where(X_missing > 0, np.inf, X_missing))
+    np.testing.assert_array_equal(imputer.transform(X_missing), before)
 
 
 def test_in_a_pipeline_and_a_grid():
@@ -279,20 +285,20 @@ def normal(rng):
 @pytest.mark.as_usual
 @pytest.mark.parametrize("fraction", [0.2, 0.5])
 def test_intervals_of_draws_cover(normal, fraction):
-    holed = make_missing(normal, fraction=fraction, random_state=0)
-    imputer = AutoencoderImputer(max_iter=12, random_state=0).fit(holed[:600])
-    draws = imputer.sample(holed[600:], 100, random_state=0)
-    holes = np.isnan(holed[600:])
-    np.testing.assert_array_equal(draws[:, ~holes], np.tile(holed[600:][~holes], (100, 1)))
+    X_missing = make_missing(normal, fraction=fraction, random_state=0)
+    imputer = AutoencoderImputer(max_iter=12, random_state=0).fit(X_missing[:600])
+    draws = imputer.sample(X_missing[600:], 100, random_state=0)
+    missing = np.isnan(X_missing[600:])
+    np.testing.assert_array_equal(draws[:, ~missing], np.tile(X_missing[600:][~missing], (100, 1)))
     low, high = np.quantile(draws, [0.05, 0.95], axis=0)
     inside = (low <= normal[600:]) & (normal[600:] <= high)
-    assert 0.85 < inside[holes].mean() < 0.94
-    filled = imputer.transform(holed[600:])
+    assert 0.85 < inside[missing].mean() < 0.94
+    filled = imputer.transform(X_missing[600:])
     std = normal.std(0)
-    assert (np.abs(draws.mean(0) - filled) / std)[holes].mean() < 0.15
+    assert (np.abs(draws.mean(0) - filled) / std)[missing].mean() < 0.15
 
 
-def test_draws_of_a_row_belong_together(rng):
+def test_draws_of_a_row_are_correlated(rng):
     x = rng.normal(size=500)
     X = np.c_[x + 0.05 * rng.normal(size=500), x, rng.normal(size=(500, 2))]
     imputer = AutoencoderImputer(random_state=0).fit(make_missing(X, random_state=0))
@@ -302,35 +308,35 @@ def test_draws_of_a_row_belong_together(rng):
 
 
 def test_a_variational_autoencoder_fills_and_draws_by_its_own_distribution(normal):
-    holed = make_missing(normal, fraction=0.3, random_state=0)
+    X_missing = make_missing(normal, fraction=0.3, random_state=0)
     vae = VariationalAutoencoder(2, max_iter=5, early_stopping=False, random_state=0)
-    imputer = AutoencoderImputer(vae, clip=False).fit(holed[:600])
-    holed, normal = holed[600:800], normal[600:800]
-    Z = (holed - imputer.mean_) / imputer.scale_
+    imputer = AutoencoderImputer(vae, clip=False).fit(X_missing[:600])
+    X_missing, normal = X_missing[600:800], normal[600:800]
+    Z = (X_missing - imputer.mean_) / imputer.scale_
     expected = imputer.estimator_.conditional_mean(Z) * imputer.scale_ + imputer.mean_
-    np.testing.assert_allclose(imputer.transform(holed), expected, rtol=1e-5, atol=1e-5)
-    holes = np.isnan(holed)
-    low, high = np.quantile(imputer.sample(holed, 100, random_state=0), [0.05, 0.95], axis=0)
-    assert ((low <= normal) & (high >= normal))[holes].mean() == pytest.approx(0.9, abs=0.04)
+    np.testing.assert_allclose(imputer.transform(X_missing), expected, rtol=1e-5, atol=1e-5)
+    missing = np.isnan(X_missing)
+    low, high = np.quantile(imputer.sample(X_missing, 100, random_state=0), [0.05, 0.95], axis=0)
+    assert ((low <= normal) & (high >= normal))[missing].mean() == pytest.approx(0.9, abs=0.04)
     report = imputer.over_impute(normal, random_state=0)
     assert report["coverage"].mean() == pytest.approx(0.9, abs=0.04)
 
 
-def test_draws_follow_their_seed(holed, fitted):
-    one, other = (fitted.sample(holed, 2, random_state=4) for _ in range(2))
+def test_draws_follow_their_seed(X_missing, fitted):
+    one, other = (fitted.sample(X_missing, 2, random_state=4) for _ in range(2))
     np.testing.assert_array_equal(one, other)
-    assert one.shape == (2, *holed.shape)
+    assert one.shape == (2, *X_missing.shape)
     with pytest.raises(ValueError, match="n_imputations must be a positive integer"):
-        fitted.sample(holed, 0)
+        fitted.sample(X_missing, 0)
 
 
-def test_over_impute_reports_what_hiding_by_hand_gives(table):
+def test_over_impute_equals_masking_by_hand(table):
     imputer = AutoencoderImputer(random_state=0).fit(table[:300])
     report = imputer.over_impute(table[300:], 0.3, random_state=0)
     own = np.random.RandomState(0).randint(2**31 - 1)
     hidden = np.random.RandomState(own).uniform(size=(100, 4)) < 0.3
-    away = imputer.transform(np.where(hidden, np.nan, table[300:])) - table[300:]
-    expected = np.sqrt((away**2 * hidden).sum(0) / hidden.sum(0))
+    error = imputer.transform(np.where(hidden, np.nan, table[300:])) - table[300:]
+    expected = np.sqrt((error**2 * hidden).sum(0) / hidden.sum(0))
     np.testing.assert_array_equal(report["n_cells"], hidden.sum(0))
     np.testing.assert_allclose(report["rmse"], expected)
     means = np.sqrt(((table[300:] - imputer.mean_) ** 2 * hidden).sum(0) / hidden.sum(0))
@@ -340,10 +346,10 @@ def test_over_impute_reports_what_hiding_by_hand_gives(table):
         imputer.over_impute(table, 1.0)
 
 
-def test_a_report_on_rows_that_were_holed_with_the_same_seed(table):
-    holed = make_missing(table, fraction=0.2, random_state=0)
-    imputer = AutoencoderImputer(max_iter=1, random_state=0).fit(holed)
-    n_cells = imputer.over_impute(holed, 0.1, random_state=0)["n_cells"]
+def test_over_impute_is_independent_of_make_missing_with_the_same_seed(table):
+    X_missing = make_missing(table, fraction=0.2, random_state=0)
+    imputer = AutoencoderImputer(max_iter=1, random_state=0).fit(X_missing)
+    n_cells = imputer.over_impute(X_missing, 0.1, random_state=0)["n_cells"]
     assert n_cells.sum() == pytest.approx(0.1 * 0.8 * table.size, rel=0.3)
 
 
@@ -381,20 +387,20 @@ def test_what_is_known_of_an_empty_column_stays(table):
     ],
     ids=lambda model: type(model).__name__,
 )
-def test_any_autoencoder_fills(holed, table, inner):
+def test_any_autoencoder_fills(X_missing, table, inner):
     inner.set_params(max_iter=20, early_stopping=False)
-    imputer = AutoencoderImputer(inner, random_state=0).fit(holed)
-    holes = np.isnan(holed)
-    filled = imputer.transform(holed)
+    imputer = AutoencoderImputer(inner, random_state=0).fit(X_missing)
+    missing = np.isnan(X_missing)
+    filled = imputer.transform(X_missing)
     assert np.isfinite(filled).all()
-    np.testing.assert_array_equal(filled[~holes], holed[~holes])
-    by_mean = np.broadcast_to(np.nanmean(holed, axis=0), table.shape)
-    assert np.mean((filled - table)[holes] ** 2) < np.mean((by_mean - table)[holes] ** 2)
+    np.testing.assert_array_equal(filled[~missing], X_missing[~missing])
+    by_mean = np.broadcast_to(np.nanmean(X_missing, axis=0), table.shape)
+    assert np.mean((filled - table)[missing] ** 2) < np.mean((by_mean - table)[missing] ** 2)
 
 
 @DROPPED
-def test_reports_name_columns_and_leave_out_empty_ones(holed):
-    frame = pd.DataFrame(np.insert(holed, 1, np.nan, axis=1), columns=list("abcde"))
+def test_reports_name_columns_and_leave_out_empty_ones(X_missing):
+    frame = pd.DataFrame(np.insert(X_missing, 1, np.nan, axis=1), columns=list("abcde"))
     imputer = AutoencoderImputer(max_iter=1, random_state=0).fit(frame)
     assert imputer.over_impute(frame, random_state=0).index.tolist() == list("acde")
     assert imputer.sample(frame, 2, random_state=0).shape == (2, 400, 4)
@@ -448,8 +454,8 @@ def test_text_of_arrays_is_for_frames():
     assert set(gaussian_imputer().fit_transform(pd.DataFrame(X))[0]) == {"a", "b"}
 
 
-def test_dropped_columns_are_named(holed):
-    X = pd.DataFrame(holed, columns=list("abcd")).assign(b=np.nan, d=np.nan)
+def test_dropped_columns_are_named(X_missing):
+    X = pd.DataFrame(X_missing, columns=list("abcd")).assign(b=np.nan, d=np.nan)
     for table, names in ((X, "'b', 'd'"), (X.to_numpy(), "1, 3")):
         with pytest.warns(AutoencoderWarning, match=f"dropped: {names}. Set keep") as caught:
             imputer = gaussian_imputer().fit(table)
@@ -458,14 +464,14 @@ def test_dropped_columns_are_named(holed):
         gaussian_imputer(keep_empty_features=True).fit(table)
 
 
-# ------------------------------------------------------------------------------ range, wild values
+# ------------------------------------------------------------------------------ range, implausible values
 
 
 def related(rng, n=200, noise=0.3):
     return rng.normal(size=(n, 3)) @ rng.normal(size=(3, 6)) + noise * rng.normal(size=(n, 6))
 
 
-def test_what_others_determine_may_leave_the_range(rng):
+def test_determined_values_may_leave_the_range(rng):
     table = np.tile(rng.normal(size=(100, 1)), (1, 10))
     X = make_missing(table, fraction=0.25, random_state=0)
     imputer = AutoencoderImputer(max_iter=5, random_state=0).fit(X[:50])
@@ -477,7 +483,7 @@ def test_what_others_determine_may_leave_the_range(rng):
     np.testing.assert_allclose(imputer.transform(row)[0, 3], 2 * high - low, rtol=1e-3)
 
 
-def test_what_is_uncertain_stays_in_range(rng):
+def test_uncertain_values_stay_in_range(rng):
     table = np.maximum(related(rng, noise=1.0), 0)
     imputer = AutoencoderImputer(max_iter=5, random_state=0).fit(
         make_missing(table[:100], fraction=0.2, random_state=0)
@@ -490,24 +496,24 @@ def test_what_is_uncertain_stays_in_range(rng):
 
 
 @pytest.mark.parametrize("factor", [1e3, 1e6, 1e12, 1e300])
-def test_a_wild_value_changes_nothing_but_is_kept(rng, factor):
+def test_an_implausible_value_is_ignored_but_returned(rng, factor):
     X = make_missing(related(rng), fraction=0.15, random_state=0)
     X[3] = [1.0, 1.0, np.nan, 1.0, np.nan, 1.0]
-    wild, without = X.copy(), X.copy()
-    wild[3, 1], without[3, 1] = factor, np.nan
-    imputer = AutoencoderImputer(max_iter=5, random_state=0).fit(wild)
+    implausible, without = X.copy(), X.copy()
+    implausible[3, 1], without[3, 1] = factor, np.nan
+    imputer = AutoencoderImputer(max_iter=5, random_state=0).fit(implausible)
     expected = AutoencoderImputer(max_iter=5, random_state=0).fit(without)
-    filled, other = imputer.transform(wild), expected.transform(without)
+    filled, other = imputer.transform(implausible), expected.transform(without)
     assert filled[3, 1] == factor
     other[3, 1] = factor
     np.testing.assert_array_equal(filled, other)
     assert imputer.data_max_[1] == expected.data_max_[1] < 100
-    report = imputer.over_impute(wild, random_state=0)
+    report = imputer.over_impute(implausible, random_state=0)
     assert np.isfinite(report.to_numpy()).all()
-    assert np.isfinite(imputer.sample(wild, 2, random_state=0)).all()
+    assert np.isfinite(imputer.sample(implausible, 2, random_state=0)).all()
 
 
-def test_several_wild_values_of_a_column_are_found(rng):
+def test_several_implausible_values_of_a_column_are_found(rng):
     X = related(rng)
     without = X.copy()
     X[[1, 20, 33, 50], 2], without[[1, 20, 33, 50], 2] = [1e5, -1e5, 1e9, 2e5], np.nan
@@ -517,27 +523,27 @@ def test_several_wild_values_of_a_column_are_found(rng):
     np.testing.assert_array_equal(imputer.mean_, expected.mean_)
 
 
-def test_long_tails_are_not_wild(rng):
+def test_long_tails_are_plausible(rng):
     X = np.c_[np.exp(rng.normal(size=(5000, 2))), rng.random(size=(5000, 1)) < 1e-3]
     imputer = AutoencoderImputer(max_iter=1, random_state=0).fit(X)
     np.testing.assert_array_equal(imputer.data_max_, X.max(axis=0))
 
 
-def test_a_network_that_diverges_leaves_the_gaussian(holed, monkeypatch):
+def test_a_network_that_diverges_leaves_the_gaussian(X_missing, monkeypatch):
     monkeypatch.setattr(_trainer, "DIVERGED", 0.0)
     with pytest.warns(skae.AutoencoderWarning, match="stays at its start") as caught:
-        imputer = AutoencoderImputer(random_state=0).fit(holed)
+        imputer = AutoencoderImputer(random_state=0).fit(X_missing)
     assert "learning_rate" not in str(caught[0].message)
-    Z = (holed - imputer.mean_) / imputer.scale_
+    Z = (X_missing - imputer.mean_) / imputer.scale_
     expected = imputer._completion.gaussian.fill(*masked_tensors(Z))
     np.testing.assert_allclose(imputer.estimator_.reconstruct(Z), expected, rtol=1e-4, atol=1e-5)
-    assert np.isfinite(imputer.transform(holed)).all()
+    assert np.isfinite(imputer.transform(X_missing)).all()
 
 
 # ------------------------------------------------------------------------------- rows of no weight
 
 
-def test_rows_of_weight_zero_are_absent(rng):
+def test_incomplete_samples_of_weight_zero_are_ignored(rng):
     table = related(rng)
     X = make_missing(table, fraction=0.2, random_state=0)
     X[::4, 1], X[1::4, 1] = np.nan, table[1::4, 1]

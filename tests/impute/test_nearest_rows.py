@@ -145,8 +145,8 @@ def test_rows_that_repeat_are_found(rng):
     imputer = AutoencoderImputer(max_iter=20, random_state=0).fit(X_missing[:400])
 
     def error():
-        away = (imputer.transform(X_missing[400:]) - table[400:])[np.isnan(X_missing[400:])]
-        return np.sqrt((away**2).mean())
+        error = (imputer.transform(X_missing[400:]) - table[400:])[np.isnan(X_missing[400:])]
+        return np.sqrt((error**2).mean())
 
     together = error()
     imputer._completion.neighbors.shrinkage_variance_[:] = np.inf

@@ -101,7 +101,7 @@ def mixed(n=400, seed=0):
     )
 
 
-def with_holes(frame, fraction=0.2, seed=0):
+def with_missing(frame, fraction=0.2, seed=0):
     return make_missing(frame, fraction=fraction, random_state=seed).astype(frame.dtypes)
 
 
@@ -110,19 +110,19 @@ def table():
     return mixed()
 
 
-@pytest.fixture(scope="module")
-def holed(table):
-    return with_holes(table)
+@pytest.fixture(scope="module", name="X_missing")
+def incomplete_table(table):
+    return with_missing(table)
 
 
 @pytest.fixture(scope="module")
-def fitted(holed):
-    return AutoencoderImputer(random_state=0).fit(holed)
+def fitted(X_missing):
+    return AutoencoderImputer(random_state=0).fit(X_missing)
 
 
 @pytest.fixture(scope="module")
-def few(holed):
-    return holed[:100]
+def few(X_missing):
+    return X_missing[:100]
 
 
 @pytest.fixture(scope="module")
@@ -138,32 +138,32 @@ def test_what_is_encoded_comes_back(column):
     frame = column.to_frame("x")
     encoder = MixedTable(np.nan)._fit_columns(frame, np.ones(4))
     encoded = encoder._encode(frame)
-    holes = np.zeros(encoded.shape, dtype=bool)
-    holes[1:3] = True
+    missing = np.zeros(encoded.shape, dtype=bool)
+    missing[1:3] = True
     # NaN is what pandas takes for a missing value where the dtype has no room for one.
-    for holed in (frame.mask([[False], [True], [True], [False]]), frame):
-        given = EncodedTable(holed, holed, encoded, holes)
+    for X_missing in (frame.mask([[False], [True], [True], [False]]), frame):
+        given = EncodedTable(X_missing, X_missing, encoded, missing)
         back = encoder.decode(given, encoded, np.array([True]))
         assert back["x"].tolist() == column.tolist()
-        assert back["x"].dtype == holed["x"].dtype
+        assert back["x"].dtype == X_missing["x"].dtype
     again = encoder._encode(frame.mask([[False], [True], [True], [False]]))
-    np.testing.assert_array_equal(np.isnan(again), holes)
-    np.testing.assert_array_equal(again[~holes], encoded[~holes])
+    np.testing.assert_array_equal(np.isnan(again), missing)
+    np.testing.assert_array_equal(again[~missing], encoded[~missing])
 
 
 def test_every_dtype_is_filled():
     frame = pd.DataFrame(
         {name: pd.concat([c] * 15, ignore_index=True) for name, c in KINDS.items()}
     )
-    holed = frame.assign(text="one")
+    X_missing = frame.assign(text="one")
     for j, (name, column) in enumerate(KINDS.items()):
         if column.dtype not in (np.dtype("int64"), np.dtype("uint8"), np.dtype(bool)):
-            holed.loc[j % 5 :: 5, name] = None
-    filled = AutoencoderImputer(random_state=0).fit(holed).transform(holed)
+            X_missing.loc[j % 5 :: 5, name] = None
+    filled = AutoencoderImputer(random_state=0).fit(X_missing).transform(X_missing)
     assert not filled.isna().any().any()
     for name, column in KINDS.items():
         assert filled[name].dtype == column.dtype, name
-        known = holed[name].notna()
+        known = X_missing[name].notna()
         assert filled[name][known].tolist() == frame[name][known].tolist(), name
         if pd.api.types.infer_dtype(column) in ("categorical", "string", "boolean"):
             assert (filled[name] == frame[name]).mean() > 0.9, name
@@ -206,7 +206,7 @@ def test_what_stands_for_missing_beside_text():
 # ------------------------------------------------------------------------------- mathematics
 
 
-def test_columns_of_a_category_are_hidden_together(rng):
+def test_columns_of_a_category_are_masked_together(rng):
     group_start = np.array([0, 1, 1, 1, 4])
     Z = rng.normal(size=(200, 5))
     hidden = random_mask(Z, 0.3, ColumnGroups(group_start), np.random.RandomState(0))
@@ -215,7 +215,7 @@ def test_columns_of_a_category_are_hidden_together(rng):
     np.testing.assert_allclose(hidden.mean(0), 0.3, atol=0.12)
 
 
-def test_training_hides_categories_whole_and_counts_twice_their_cross_entropy(fitted):
+def test_training_masks_whole_categories_and_minimises_twice_the_cross_entropy(fitted):
     model, module = fitted.estimator_, fitted.estimator_.module_
     group_start, grouped = module.group_start, module.grouped
     assert group_start.tolist() == [0, 1, 2, *[3] * 4, *[7] * 4, *[11] * 2, *[13] * 2, *[15] * 2]
@@ -247,25 +247,25 @@ def test_cross_entropy_is_the_softmax_of_groups():
     np.testing.assert_allclose(loss.cell(output[None], x).sum(), -np.log(0.3 * 0.1))
 
 
-def test_the_start_is_what_the_gaussian_says(holed, fitted):
+def test_the_network_starts_at_the_gaussian(X_missing, fitted):
     imputer = copy.deepcopy(fitted)
     by_network = imputer._completion.completion
     module = imputer.estimator_.module_
     with torch.no_grad():
         for parameter in (*module.decoder.parameters(), module.output_bias):
             parameter.zero_()
-    table = imputer._table.encode(holed, imputer)
+    table = imputer._table.encode(X_missing, imputer)
     Z = imputer._scaler.transform(table.X, table.missing)
-    said = by_network.gaussian.fill(*masked_tensors(Z))
-    expected = probabilities(said, module.shift.double(), module.group_start)
-    expected = torch.where(module.grouped, expected, said).numpy()
+    estimate = by_network.gaussian.fill(*masked_tensors(Z))
+    expected = probabilities(estimate, module.shift.double(), module.group_start)
+    expected = torch.where(module.grouped, expected, estimate).numpy()
     filled = by_network.complete(Z)
     np.testing.assert_allclose(filled[np.isnan(Z)], expected[np.isnan(Z)], atol=1e-5)
     assert (filled[:, 3:] >= 0).all()
     np.testing.assert_allclose(filled[:, 3:7].sum(1), 1)
 
 
-def test_chances_are_exact_whatever_they_are_drawn_with(rng):
+def test_probabilities_are_exact_for_any_correlation(rng):
     n = 40_000
     p = np.tile([0.1, 0.25, 0.6, 0.05], (n, 1))
     A = rng.normal(size=(4, 4))
@@ -285,38 +285,38 @@ def test_drawn_categories_are_as_frequent_as_they_are(rng):
     group = rng.integers(0, 2, n)
     tall = rng.random(n) < np.where(group, 0.7, 0.2)
     frame = pd.DataFrame({"group": np.where(group, "one", "other"), "tall": tall})
-    holed = with_holes(frame.astype({"tall": "boolean"}))
-    imputer = AutoencoderImputer(random_state=0).fit(holed)
+    X_missing = with_missing(frame.astype({"tall": "boolean"}))
+    imputer = AutoencoderImputer(random_state=0).fit(X_missing)
     new = pd.DataFrame({"group": ["one", "other"] * 2000, "tall": pd.array([None] * 4000)})
     drawn = imputer.sample(new.astype({"tall": "boolean"}), 1, random_state=0)[0]
     for name in ("one", "other"):
-        # Of what the training rows tell, which has an error of its own.
-        truth = holed["tall"][holed["group"] == name].mean()
+        # The frequency in the training rows, which has an error of its own.
+        truth = X_missing["tall"][X_missing["group"] == name].mean()
         error = np.sqrt(truth * (1 - truth) / 2000)
         assert abs(drawn["tall"][drawn["group"] == name].mean() - truth) < 4 * error
 
 
-def test_a_variational_autoencoder_draws_categories_by_its_chances():
+def test_a_variational_autoencoder_draws_categories_by_its_probabilities():
     frame = mixed(300)
-    holed = with_holes(frame)
+    X_missing = with_missing(frame)
     vae = VariationalAutoencoder(3, max_iter=5, early_stopping=False, random_state=0)
-    imputer = AutoencoderImputer(vae).fit(holed)
-    draws = imputer.sample(holed, 20, random_state=0)
+    imputer = AutoencoderImputer(vae).fit(X_missing)
+    draws = imputer.sample(X_missing, 20, random_state=0)
     for name in frame.select_dtypes(exclude="number"):
-        hidden = holed[name].isna().to_numpy()
+        hidden = X_missing[name].isna().to_numpy()
         drawn = pd.concat([table[name][hidden] for table in draws])
-        known = holed[name].dropna()
+        known = X_missing[name].dropna()
         assert drawn.dtype == frame[name].dtype
         assert set(drawn) <= set(known)
         shares = pd.concat([drawn.value_counts(normalize=True), known.value_counts(True)], axis=1)
         assert (shares.iloc[:, 0] - shares.iloc[:, 1]).abs().max() < 0.15
 
 
-def test_drawn_categories_of_a_row_belong_together(rng):
+def test_drawn_categories_of_a_row_are_correlated(rng):
     one = rng.random(600) < 0.5
     frame = pd.DataFrame({"one": one, "other": one ^ (rng.random(600) < 0.02), "x": 1.0 * one})
     frame["x"] += 0.1 * rng.normal(size=600)
-    imputer = AutoencoderImputer(random_state=0).fit(with_holes(frame.astype(object)))
+    imputer = AutoencoderImputer(random_state=0).fit(with_missing(frame.astype(object)))
     nothing = pd.DataFrame(None, index=range(400), columns=["one", "other", "x"], dtype=object)
     drawn = imputer.sample(nothing, 1, random_state=0)[0]
     assert drawn["one"].mean() == pytest.approx(0.5, abs=0.15)
@@ -326,54 +326,54 @@ def test_drawn_categories_of_a_row_belong_together(rng):
 
 def test_a_category_that_numbers_decide_is_filled_by_them():
     frame = mixed(900)[["a", "b", "quarter"]]
-    imputer = AutoencoderImputer(max_iter=36, random_state=0).fit(with_holes(frame[:600], 0.1))
+    imputer = AutoencoderImputer(max_iter=36, random_state=0).fit(with_missing(frame[:600], 0.1))
     test = frame[600:].copy()
     test["quarter"] = None
     assert (imputer.transform(test)["quarter"] == frame["quarter"][600:]).mean() > 0.93
 
 
-def test_a_number_is_told_by_a_category(rng):
+def test_a_number_is_predicted_by_a_category(rng):
     kind = rng.choice(list("uvw"), 400)
     x = pd.Series(kind).map({"u": 0.0, "v": 10.0, "w": 3.0}).to_numpy() + rng.normal(size=400)
     frame = pd.DataFrame({"x": x, "y": rng.normal(size=400), "kind": kind})
-    holed = frame.copy()
-    holed.loc[::4, "x"] = np.nan
-    away = {}
+    X_missing = frame.copy()
+    X_missing.loc[::4, "x"] = np.nan
+    error = {}
     for names in (["x", "y"], ["x", "y", "kind"]):
-        filled = AutoencoderImputer(random_state=0).fit_transform(holed[names])
-        away[len(names)] = np.sqrt(((np.asarray(filled)[::4, 0] - x[::4]) ** 2).mean())
-    assert away[3] < 1.3
-    assert away[2] > 3
+        filled = AutoencoderImputer(random_state=0).fit_transform(X_missing[names])
+        error[len(names)] = np.sqrt(((np.asarray(filled)[::4, 0] - x[::4]) ** 2).mean())
+    assert error[3] < 1.3
+    assert error[2] > 3
 
 
 # --------------------------------------------------------------------------------------- promises
 
 
-def test_a_table_comes_back_whole(table, holed, fitted):
-    filled = fitted.transform(holed)
-    assert filled.dtypes.equals(holed.dtypes)
-    assert filled.columns.equals(holed.columns)
-    assert filled.index.equals(holed.index)
+def test_a_table_comes_back_whole(table, X_missing, fitted):
+    filled = fitted.transform(X_missing)
+    assert filled.dtypes.equals(X_missing.dtypes)
+    assert filled.columns.equals(X_missing.columns)
+    assert filled.index.equals(X_missing.index)
     assert filled.index.name == "row"
     assert not filled.isna().any().any()
-    assert_frame_equal(filled.mask(holed.isna()).astype(holed.dtypes), holed)
-    assert filled["count"].between(holed["count"].min(), holed["count"].max()).all()
+    assert_frame_equal(filled.mask(X_missing.isna()).astype(X_missing.dtypes), X_missing)
+    assert filled["count"].between(X_missing["count"].min(), X_missing["count"].max()).all()
     right = {
-        name: (filled[name] == table[name])[holed[name].isna()].mean()
+        name: (filled[name] == table[name])[X_missing[name].isna()].mean()
         for name in ("quarter", "size", "sign", "up")
     }
     assert min(right.values()) > 0.6
-    alone = pd.concat([fitted.transform(holed[i : i + 1]) for i in range(9)])
+    alone = pd.concat([fitted.transform(X_missing[i : i + 1]) for i in range(9)])
     assert_frame_equal(alone, filled[:9], rtol=1e-4)
-    assert_frame_equal(holed, with_holes(table))
+    assert_frame_equal(X_missing, with_missing(table))
 
 
-def test_attributes_are_those_of_the_users_columns(holed, fitted):
+def test_attributes_are_those_of_the_users_columns(X_missing, fitted):
     assert fitted.n_features_in_ == 8
-    assert fitted.feature_names_in_.tolist() == holed.columns.tolist()
-    assert fitted.get_feature_names_out().tolist() == holed.columns.tolist()
-    np.testing.assert_allclose(fitted.mean_[:3], holed.iloc[:, :3].mean().astype(float))
-    np.testing.assert_allclose(fitted.data_min_[:3], holed.iloc[:, :3].min().astype(float))
+    assert fitted.feature_names_in_.tolist() == X_missing.columns.tolist()
+    assert fitted.get_feature_names_out().tolist() == X_missing.columns.tolist()
+    np.testing.assert_allclose(fitted.mean_[:3], X_missing.iloc[:, :3].mean().astype(float))
+    np.testing.assert_allclose(fitted.data_min_[:3], X_missing.iloc[:, :3].min().astype(float))
     for values in (fitted.mean_, fitted.scale_, fitted.data_min_, fitted.data_max_):
         assert np.isnan(values[3:]).all()
         assert values.shape == (8,)
@@ -390,7 +390,7 @@ def test_integers_stay_in_range_and_are_whole(rng):
         assert filled.dtype == "UInt8"
         assert filled[:2].tolist() == expected[:2]
         assert (filled[2] == 3) == clip
-        # Holes make floats of a column of integers.
+        # Missing values make floats of a column of integers.
         floats = imputer.transform(new.astype({"x": float}))["x"]
         assert floats.dtype == float
         assert floats[1] == 2
@@ -405,13 +405,13 @@ def test_exact_integers_beyond_floats_are_kept(rng):
     assert filled["large"].notna().all()
 
 
-def test_rows_with_nothing_get_means_and_modes(holed, fitted):
-    nothing = pd.DataFrame(None, index=[1], columns=holed.columns, dtype=object)
-    filled = fitted.transform(nothing.astype(holed.dtypes)).iloc[0]
-    assert abs(filled["a"] - holed["a"].mean()) < 0.1
-    assert filled["size"] == holed["size"].mode()[0]
+def test_rows_with_nothing_get_means_and_modes(X_missing, fitted):
+    nothing = pd.DataFrame(None, index=[1], columns=X_missing.columns, dtype=object)
+    filled = fitted.transform(nothing.astype(X_missing.dtypes)).iloc[0]
+    assert abs(filled["a"] - X_missing["a"].mean()) < 0.1
+    assert filled["size"] == X_missing["size"].mode()[0]
     # Where a column came without its dtype, it goes with the dtype that fit saw.
-    assert fitted.transform(nothing).dtypes.equals(holed.dtypes)
+    assert fitted.transform(nothing).dtypes.equals(X_missing.dtypes)
 
 
 @DROPPED
@@ -454,17 +454,19 @@ def test_categories_that_only_the_dtype_declares_are_known_and_rare_ones_count_l
     assert filled["colour"].dtype == frame["colour"].dtype
 
 
-def test_categories_that_come_in_another_dtype(holed, fitted):
-    text = holed.astype({"quarter": object, "up": object, "sign": "category", "count": float})
+def test_categories_that_come_in_another_dtype(X_missing, fitted):
+    text = X_missing.astype({"quarter": object, "up": object, "sign": "category", "count": float})
     assert_frame_equal(
-        fitted.transform(text).astype(holed.dtypes), fitted.transform(holed), check_dtype=False
+        fitted.transform(text).astype(X_missing.dtypes),
+        fitted.transform(X_missing),
+        check_dtype=False,
     )
     assert fitted.transform(text)["count"].dtype == float
-    few = holed[:2].astype({"quarter": object, "up": float})
+    few = X_missing[:2].astype({"quarter": object, "up": float})
     few["quarter"], few["up"] = pd.Categorical([None, "NE"]), [1.0, np.nan]
     filled = fitted.transform(few)
-    assert filled["quarter"].dtype == holed["quarter"].dtype
-    assert filled["up"].dtype == holed["up"].dtype
+    assert filled["quarter"].dtype == X_missing["quarter"].dtype
+    assert filled["up"].dtype == X_missing["up"].dtype
     assert filled["up"].iloc[0]
 
 
@@ -506,8 +508,8 @@ def test_names_and_indices_of_any_kind(few, brief):
     np.testing.assert_array_equal(filled, brief.transform(few))
 
 
-def test_weight_zero_is_absence(holed):
-    frame = holed.astype({"sign": object})
+def test_samples_of_weight_zero_are_ignored(X_missing):
+    frame = X_missing.astype({"sign": object})
     frame.loc[frame.index[-1], "sign"] = "neither"
     weight = np.repeat([1.0, 0], [300, 100])
     one = clone(BRIEF).fit(frame, sample_weight=weight)
@@ -516,14 +518,14 @@ def test_weight_zero_is_absence(holed):
     assert_frame_equal(one.transform(known), other.transform(known))
 
 
-def test_draws_are_tables(holed, fitted):
-    one, other = (fitted.sample(holed, 3, random_state=1) for _ in range(2))
+def test_draws_are_tables(X_missing, fitted):
+    one, other = (fitted.sample(X_missing, 3, random_state=1) for _ in range(2))
     assert len(one) == 3
     for a, b in zip(one, other, strict=True):
         assert_frame_equal(a, b)
-        assert a.dtypes.equals(holed.dtypes)
+        assert a.dtypes.equals(X_missing.dtypes)
         assert not a.isna().any().any()
-        assert_frame_equal(a.mask(holed.isna()).astype(holed.dtypes), holed)
+        assert_frame_equal(a.mask(X_missing.isna()).astype(X_missing.dtypes), X_missing)
     assert not one[0].equals(one[1])
 
 
@@ -545,8 +547,8 @@ def test_reports_have_a_row_per_column(table, fitted):
     for j, name in enumerate(table):
         cells = hidden[:, j]
         if name in numbers:
-            away = (filled[name] - table[name])[cells].astype(float)
-            assert report.loc[name, "rmse"] == pytest.approx(np.sqrt((away**2).mean()), rel=1e-4)
+            error = (filled[name] - table[name])[cells].astype(float)
+            assert report.loc[name, "rmse"] == pytest.approx(np.sqrt((error**2).mean()), rel=1e-4)
         else:
             right = (filled[name] == table[name])[cells].mean()
             assert report.loc[name, "accuracy"] == pytest.approx(right)
@@ -559,15 +561,15 @@ def test_modes_are_those_of_the_training_rows():
     assert report.loc["x", "accuracy_of_modes"] == pytest.approx(0.5, abs=0.1)
 
 
-def test_other_autoencoders_fill_too(holed):
-    imputer = AutoencoderImputer(LinearAutoencoder(3, max_iter=2), random_state=0).fit(holed)
-    filled = imputer.transform(holed)
-    assert filled.dtypes.equals(holed.dtypes)
+def test_other_autoencoders_fill_too(X_missing):
+    imputer = AutoencoderImputer(LinearAutoencoder(3, max_iter=2), random_state=0).fit(X_missing)
+    filled = imputer.transform(X_missing)
+    assert filled.dtypes.equals(X_missing.dtypes)
     assert not filled.isna().any().any()
-    assert not imputer.sample(holed, 1, random_state=0)[0].isna().any().any()
+    assert not imputer.sample(X_missing, 1, random_state=0)[0].isna().any().any()
 
 
-def test_too_little_to_learn_from_is_left_to_the_gaussian():
+def test_small_tables_are_imputed_by_the_gaussian():
     frame = pd.DataFrame({"x": ["a", None, "a", "b"], "flag": [True, False, True, False]})
     imputer = AutoencoderImputer().fit(frame)
     assert imputer.estimator_ is None
@@ -600,45 +602,45 @@ def test_unsupported_dtypes_are_refused(values, holds):
         AutoencoderImputer().fit(frame)
 
 
-def test_tables_unlike_those_of_fit_are_refused(holed, fitted):
+def test_tables_that_differ_from_those_of_fit_are_refused(X_missing, fitted):
     with pytest.raises(ValueError, match="Column 'sign' of X holds 'nought', a category that fit"):
-        fitted.transform(holed.assign(sign="nought"))
+        fitted.transform(X_missing.assign(sign="nought"))
     with pytest.raises(TypeError, match="Column 'a' of X holds str, but held numbers in fit"):
-        fitted.transform(holed.assign(a="text"))
+        fitted.transform(X_missing.assign(a="text"))
     with pytest.raises(TypeError, match="Column 'a' of X holds bool, but held numbers in fit"):
-        fitted.transform(holed.assign(a=True))
+        fitted.transform(X_missing.assign(a=True))
     with pytest.raises(ValueError, match="Column 'sign' of X holds 1.5, a category"):
-        fitted.transform(holed.assign(sign=1.5))
+        fitted.transform(X_missing.assign(sign=1.5))
     with pytest.raises(TypeError, match="Column 'sign' of X holds datetime64"):
-        fitted.transform(holed.assign(sign=pd.Timestamp("2020-01-01")))
+        fitted.transform(X_missing.assign(sign=pd.Timestamp("2020-01-01")))
     with pytest.raises(ValueError, match="feature names should match"):
-        fitted.transform(holed[holed.columns[::-1]])
+        fitted.transform(X_missing[X_missing.columns[::-1]])
     with pytest.raises(ValueError, match="feature names should match"):
-        fitted.transform(holed.drop(columns="a"))
+        fitted.transform(X_missing.drop(columns="a"))
     with pytest.raises(TypeError, match="fitted to a DataFrame of mixed columns, but got ndarray"):
-        fitted.transform(holed.to_numpy())
+        fitted.transform(X_missing.to_numpy())
     with pytest.raises(ValueError, match="0 sample"):
-        fitted.transform(holed[:0])
+        fitted.transform(X_missing[:0])
     with pytest.raises(ValueError, match="0 sample"):
-        AutoencoderImputer().fit(holed[:0])
-    infinite = holed.copy()
+        AutoencoderImputer().fit(X_missing[:0])
+    infinite = X_missing.copy()
     infinite.iloc[3, 0] = np.inf
     for call in (fitted.transform, AutoencoderImputer().fit):
         with pytest.raises(ValueError, match=r"Column 'a' of X holds infinity \(row 3\)"):
             call(infinite)
 
 
-def test_failed_fits_change_nothing(holed, fitted):
+def test_failed_fits_change_nothing(X_missing, fitted):
     imputer = copy.deepcopy(fitted)
     with pytest.raises(TypeError):
-        imputer.fit(holed.assign(a=pd.Timestamp("2020-01-01")))
-    assert_frame_equal(imputer.transform(holed), fitted.transform(holed))
+        imputer.fit(X_missing.assign(a=pd.Timestamp("2020-01-01")))
+    assert_frame_equal(imputer.transform(X_missing), fitted.transform(X_missing))
 
 
 # ----------------------------------------------------------------------------- in company, and kept
 
 
-def test_files_and_copies(holed, fitted, tmp_path):
+def test_files_and_copies(X_missing, fitted, tmp_path):
     skae.save(fitted, tmp_path / "imputer.skae")
     file = dumps(fitted)
     types = get_untrusted_types(data=file)
@@ -649,8 +651,8 @@ def test_files_and_copies(holed, fitted, tmp_path):
         skae.load(tmp_path / "imputer.skae"),
         loads(file, trusted=types),
     ):
-        assert_frame_equal(again.transform(holed), fitted.transform(holed))
-        one, other = (i.sample(holed, 1, random_state=0)[0] for i in (again, fitted))
+        assert_frame_equal(again.transform(X_missing), fitted.transform(X_missing))
+        one, other = (i.sample(X_missing, 1, random_state=0)[0] for i in (again, fitted))
         assert_frame_equal(one, other)
     assert not hasattr(clone(fitted), "mean_")
 
@@ -691,9 +693,9 @@ def test_any_estimator_is_pooled_over_completed_frames(table, few):
 def test_passengers_are_filled_better_than_by_modes_and_neighbours():
     table = passengers()
     assert len(table) == 1309
-    holed = with_holes(table)
+    X_missing = with_missing(table)
     first = np.arange(len(table)) % 3 == 0
-    train, test, complete = holed[first], holed[~first], table[~first]
+    train, test, complete = X_missing[first], X_missing[~first], table[~first]
     imputer = AutoencoderImputer(max_iter=50, random_state=0).fit(train)
     filled = imputer.transform(test)
     assert filled.dtypes.equals(table.dtypes)
@@ -703,9 +705,9 @@ def test_passengers_are_filled_better_than_by_modes_and_neighbours():
     encoder = MixedTable(np.nan)._fit_columns(train, np.ones(len(train)))
     neighbours = make_pipeline(StandardScaler(), KNNImputer()).fit(encoder._encode(train))
     encoded = encoder._encode(test)
-    said = neighbours[0].inverse_transform(neighbours.transform(encoded))
+    estimate = neighbours[0].inverse_transform(neighbours.transform(encoded))
     given = EncodedTable(test, test, encoded, np.isnan(encoded))
-    by_neighbours = encoder.decode(given, said, np.ones(8, dtype=bool))
+    by_neighbours = encoder.decode(given, estimate, np.ones(8, dtype=bool))
 
     right = np.zeros(4)
     labels = ["pclass", "survived", "sex", "embarked"]
