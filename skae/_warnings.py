@@ -1,4 +1,4 @@
-"""Warnings that point at the line of the user's code."""
+"""Warnings that point at the line of the user."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import warnings
 
 from skae.exceptions import AutoencoderWarning
 
-INTERNAL_PACKAGES = ("skae", "sklearn", "joblib", "contextlib", "functools")
+# Packages whose frames lie between the user's call and the warning.
+INTERNAL = frozenset(("skae", "sklearn", "skorch", "joblib", "torch", "contextlib", "functools"))
 
 
 def warn(message: str, category: type[Warning] = AutoencoderWarning) -> None:
-    """Warn at the innermost line outside skae and the packages that call it."""
+    """Issue a warning at the innermost line outside of skae and the libraries that it calls."""
     level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and _is_internal(frame.f_globals.get("__name__", "")):
+    while frame.f_back is not None and _package(frame.f_globals) in INTERNAL:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
 
 
-def _is_internal(module: str) -> bool:
-    return module.partition(".")[0] in INTERNAL_PACKAGES
+def _package(module: dict) -> str:
+    return str(module.get("__name__", "")).partition(".")[0]

@@ -40,7 +40,8 @@ def make_missing(
           stays complete.
 
         Values are replaced by their ranks: numbers, times and ordered categories by their order,
-        others in alphabetical order. In 'mar' and 'mnar', one standard deviation multiplies the odds by 4.5.
+        others in alphabetical order. In 'mar' and 'mnar', one standard deviation multiplies the
+        odds by 4.5.
     fraction : float, default=0.2
         Expected fraction of missing values; for 'mar', in the columns that do not stay
         complete.

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 
 from skae._schema import Check, array, persistent
+from skae._sklearn_types import BaseEstimator
 from skae.impute._plausible_range import plausible_range
 
 MAX_STANDARDIZED = 1e12  # standard deviations; squares of larger values overflow

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 
 from skae._schema import Check, array, instance, persistent
+from skae._sklearn_types import BaseEstimator
 from skae.autoencoders import VariationalAutoencoder
 from skae.base import BaseAutoencoder
 from skae.impute._column_groups import ColumnGroups, is_grouping

@@ -25,7 +25,7 @@ from skae.impute._conditional_gaussian import fit_shrunk
 from skae.impute._nearest_rows import NearestRows
 from skae.impute._network import ImputationNetwork
 from skae.impute._residuals import ResidualQuantiles, masked_tensors
-from skae.training import _budget as training_budget
+from skae.training import budget as training_budget
 
 MAX_GAUSSIAN_CELLS = 2**19  # that the Gaussian is fitted to
 MIN_GAUSSIAN_ROWS, MAX_GAUSSIAN_ROWS = 1000, 20_000
@@ -87,19 +87,7 @@ def learn(
         gaussian = fit_gaussian_completion(rows, train, validation, rng, budget, tick)
     completion: Completion = gaussian
     if enough and imputer.estimator is None:
-        network = ImputationNetwork.starting_from(
-            gaussian.gaussian,
-            rows.groups,
-            validation,
-            max_iter=imputer.max_iter,
-            n_steps=budget.n_network_steps,
-            random_state=seed,
-        )
-        with step("network", network):
-            network._fit_or_start(Z, sample_weight=weight)
-        by_network = NetworkCompletion(
-            gaussian.mean, gaussian.covariance, gaussian.group_start, network.started()
-        )
+        by_network = fit_network(imputer, rows, gaussian, validation, seed, step, budget)
         with step("nearest rows", n_tasks=None) as tick:
             completion = corrected(by_network, rows, train, validation, rng, budget, tick)
     elif enough:
@@ -120,6 +108,30 @@ def learn(
         )
     completion.store_rows(Z, weight)
     return completion, residuals
+
+
+def fit_network(
+    imputer: Any,
+    rows: TrainingRows,
+    gaussian: GaussianCompletion,
+    validation: NDArray,
+    seed: int,
+    step: Callable[..., Any],
+    budget: ImputationBudget,
+) -> NetworkCompletion:
+    """Fit the imputation network, which starts at the Gaussian."""
+    network = ImputationNetwork.starting_from(
+        gaussian.gaussian,
+        rows.groups,
+        validation,
+        max_iter=imputer.max_iter,
+        n_steps=budget.n_network_steps,
+        random_state=seed,
+    )
+    with step("network", network):
+        network._fit_or_start(rows.Z, sample_weight=rows.weight)
+    moments = gaussian.mean, gaussian.covariance, gaussian.group_start
+    return NetworkCompletion(*moments, network.started())
 
 
 def fit_gaussian_completion(

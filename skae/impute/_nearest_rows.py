@@ -140,7 +140,8 @@ class NearestRows(BaseEstimator):
     def neighbor_estimate(self, rows: NDArray, missing: NDArray) -> NDArray:
         """Return filled rows with missing values replaced by means of the nearest rows.
 
-        Rows with nothing observed, and variables without a known value in the stored rows, stay as they are.
+        Rows without an observed value, and variables without a known value in the stored rows,
+        stay as they are.
         """
         stored = torch.from_numpy(self.filled_).clamp(-MAX_DISTANCE, MAX_DISTANCE)
         x = torch.from_numpy(rows).float().clamp(-MAX_DISTANCE, MAX_DISTANCE)

@@ -10,17 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from skae._fitting import resolve_auto
 from skae._schema import array, persistent
-from skae.architectures._base import Architecture
-from skae.architectures._layers import Dropout
+from skae.architectures import Architecture, Dropout
 from skae.base import BaseAutoencoder
 from skae.data import Batch, RowDataset, subsample_evenly
 from skae.hyperparameters import NON_NEGATIVE, POSITIVE, POSITIVE_INT, hyperparameters, param
 from skae.impute._column_groups import ColumnGroups, is_grouping
 from skae.impute._conditional_gaussian import ConditionalGaussian, probabilities
 from skae.losses import CrossEntropy
-from skae.training import AutoencoderModule, HoldOut, LayerSizes
+from skae.training import AutoencoderModule, HoldOut, LayerSizes, budget
 
 MIN_EPOCHS, MAX_EPOCHS = 10, 500
 MASKED_FRACTION = (0.05, 0.6)  # of a row's observed values in training, smallest and largest
@@ -151,7 +149,7 @@ class ImputationNetwork(BaseAutoencoder):
 
     def _n_epochs(self, rows: RowDataset, steps_per_epoch: int, starts_at_pca: bool) -> int:
         auto = int(np.clip(round(self.n_steps / steps_per_epoch), MIN_EPOCHS, MAX_EPOCHS))
-        return resolve_auto(self.max_iter, auto)
+        return budget.resolve_auto(self.max_iter, auto)
 
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         gaussian, groups = cast(NetworkStart, self._start)
@@ -165,8 +163,8 @@ class ImputationNetwork(BaseAutoencoder):
             module.register_buffer("group_start", torch.from_numpy(groups.group_start))
             module.register_buffer("grouped", torch.from_numpy(groups.is_grouped))
 
-    def _added_tensors(self, widths: LayerSizes) -> dict[str, Tensor]:
-        d = widths["n_outputs"]
+    def _added_tensors(self, layer_sizes: LayerSizes) -> dict[str, Tensor]:
+        d = layer_sizes["n_outputs"]
         exact, each = torch.empty(d, d, dtype=torch.float64, device="meta"), (d, self.n_bins)
         return {
             "gaussian_mean": exact[0],
@@ -200,7 +198,7 @@ class ImputationNetwork(BaseAutoencoder):
             seen = seen * batch.observed
         return batch._replace(x=batch.x * seen, observed=seen)
 
-    def _objective(self, module: AutoencoderModule, batch: Batch) -> Tensor:
+    def _objective(self, module: AutoencoderModule, batch: Batch) -> dict[str, Tensor]:
         known = torch.ones_like(batch.x) if batch.observed is None else batch.observed
         total = torch.zeros_like(batch.x[:, 0])
         n_masks = 1 if module.training else N_VALIDATION_MASKS
@@ -208,7 +206,7 @@ class ImputationNetwork(BaseAutoencoder):
             seen = self._corrupt(module, batch)
             error = column_errors(module, self._output(module, seen), batch.x)
             total = total + (error * (known - cast(Tensor, seen.observed))).mean(1)
-        return total / n_masks
+        return {"reconstruction": total / n_masks}
 
     def _encode(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         return module.encode(self._network_input(module, batch)[1])

@@ -8,11 +8,11 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
 
 from skae._numeric_input import as_table, check_restorable
 from skae._schema import Check, integer, persistent
 from skae._sklearn import MissingValues
+from skae._sklearn_types import BaseEstimator
 from skae._validation import check_sample_weight, rescale_weights
 from skae.data import read_source
 from skae.impute._column_groups import ColumnGroups

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import ndtr
-from sklearn.base import BaseEstimator
 
 from skae._schema import Check, array, persistent
+from skae._sklearn_types import BaseEstimator
 from skae.impute._column_groups import ColumnGroups
 from skae.impute._conditional_gaussian import ConditionalGaussian, Missing
 

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
@@ -17,6 +16,7 @@ from skae._dataframes import in_library_of
 from skae._numeric_input import as_table, check_names, infinity_in
 from skae._schema import Check, array, instance, integer, persistent, sequence
 from skae._sklearn import MissingValues
+from skae._sklearn_types import BaseEstimator
 from skae.impute._column_groups import ColumnGroups
 from skae.impute._numeric_table import EncodedTable, NumericTable, positive_weights
 

@@ -28,7 +28,7 @@ from skae import (
 from skae.data import Batch, Random
 from skae.impute._network import ImputationNetwork, quantile_bins
 from skae.impute._residuals import masked_tensors
-from skae.training import _trainer
+from skae.training import _trainer, total_of
 
 LINEAR = LinearAutoencoder(1, max_iter=5)
 DENOISER = DenoisingAutoencoder(noise="masking", max_iter=3, early_stopping=False)
@@ -118,7 +118,7 @@ def test_the_training_loss_is_that_of_masked_values(fitted):
     with torch.no_grad():
         module.train()
         module.encoder.eval()  # no dropout
-        losses = model._objective(module, batch._replace(random=Random(0, x)))
+        losses = total_of(model._objective(module, batch._replace(random=Random(0, x))))
         module.eval()
     assert (seen.observed <= known).all()
     assert (seen.x == x * seen.observed).all()
@@ -464,7 +464,7 @@ def test_dropped_columns_are_named(X_missing):
         gaussian_imputer(keep_empty_features=True).fit(table)
 
 
-# ------------------------------------------------------------------------------ range, implausible values
+# ------------------------------------------------------------------- range, implausible values
 
 
 def related(rng, n=200, noise=0.3):
