@@ -168,9 +168,9 @@ def test_at_any_moment_a_composite_is_whole_or_as_it_was(sheet):
         wait = draw.uniform(0, time.monotonic() - begin)
         before = state(model)
         timer = threading.Timer(wait, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
         try:
             try:
+                timer.start()
                 model.fit(X_missing, target)
                 ended = "whole"
             finally:
