@@ -63,6 +63,7 @@ def every_epoch(monkeypatch):
     monkeypatch.setattr(_checkpoint, "INTERVAL", 0)
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("every_epoch")
 def test_killed_at_any_moment_it_resumes_to_the_same_bits(tmp_path):
     expected = fit_with_checkpoint(tmp_path / "whole")

@@ -29,7 +29,7 @@ PUBLIC = [getattr(skae, name) for name in skae.__all__]
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name, monkeypatch):
-    budget = AutoencoderImputer._budget._replace(n_network_steps=200)
+    budget = AutoencoderImputer._budget._replace(n_network_steps=60)
     monkeypatch.setattr(AutoencoderImputer, "_budget", budget)
     module = importlib.import_module(name)
     with seeded(0):  # an architecture that is called by itself draws weights from torch's generator
@@ -74,8 +74,8 @@ def test_pages_with_python_are_found():
 @pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning")
 @pytest.mark.parametrize("page", sorted(PAGES))
 def test_python_in_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
-    monkeypatch.setattr(_budget, "N_STEPS", 400)
-    budget = AutoencoderImputer._budget._replace(n_network_steps=100)
+    monkeypatch.setattr(_budget, "N_STEPS", 200)
+    budget = AutoencoderImputer._budget._replace(n_network_steps=30)
     monkeypatch.setattr(AutoencoderImputer, "_budget", budget)
     monkeypatch.setattr(_detector, "N_STEPS", 200)
     monkeypatch.chdir(tmp_path)

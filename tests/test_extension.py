@@ -91,28 +91,28 @@ import numpy as np
 import skae
 
 folder, trusted = sys.argv[1], sys.argv[2:]
+try:
+    skae.load(folder + "/model")
+except ValueError as error:
+    print(error)
+assert "outside_of_skae" not in sys.modules
 model = skae.load(folder + "/model", trusted=trusted)
 np.save(folder + "/codes.npy", model.transform(np.load(folder + "/X.npy")))
 """
 
 
-def loaded_elsewhere(folder, outside, *trusted):
-    """Load in another process, in which the module is not imported yet."""
-    paths = os.pathsep.join([str(ROOT), str(Path(outside.__file__).parent)])
-    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", LOAD, str(folder), *trusted]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    return done.stderr
-
-
 def test_it_is_loaded_in_another_process_if_it_is_trusted(outside, sheet, tmp_path):
+    """The module is not imported there before."""
     model = models(outside)["all"].fit(sheet)
     skae.save(model, tmp_path / "model")
     np.save(tmp_path / "X.npy", sheet)
     names = [f"outside_of_skae:{name}" for name in ("SmallCode", "Normed")]
-    said = loaded_elsewhere(tmp_path, outside)
-    assert f"it names the class '{names[0]}', which would be imported" in said
-    assert loaded_elsewhere(tmp_path, outside, *names) == ""
+    paths = os.pathsep.join([str(ROOT), str(Path(outside.__file__).parent)])
+    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", LOAD, str(tmp_path), *names]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert f"it names the class '{names[0]}', which would be imported" in done.stdout
     assert np.array_equal(np.load(tmp_path / "codes.npy"), model.transform(sheet))
 
 

@@ -19,7 +19,7 @@ import skae
 from skae import MLP, Autoencoder, AutoencoderImputer, AutoencoderOutlierDetector
 from skae._file_format import _digest, _without_arrays
 
-MUTATIONS = int(os.environ.get("SKAE_MUTATIONS", "300"))
+MUTATIONS = int(os.environ.get("SKAE_MUTATIONS", "150"))
 SHORT = {"max_iter": 2, "early_stopping": False, "random_state": 0}
 X = np.random.default_rng(0).normal(size=(60, 4))
 X_NEW = np.where(np.arange(4) == [[1], [2]], np.nan, X[:2])

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 GUARD = Path(__file__).with_name("guard.py")
 CHANGES = {
     "torch generator": "torch.rand(1)",
@@ -13,6 +15,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.full
 def test_guard_fails_what_changes(pytester):
     pytester.makeconftest(GUARD.read_text())
     tests = [f"def test_{i}():\n    {change}\n" for i, change in enumerate(CHANGES.values())]

@@ -115,7 +115,7 @@ def test_columns_of_the_decoder_keep_their_size(digits):
 
 
 @overcomplete
-@pytest.mark.parametrize("penalty", ["l1", "l2"])
+@pytest.mark.parametrize("penalty", ["l1", pytest.param("l2", marks=pytest.mark.full)])
 def test_the_penalty_makes_codes_sparse_and_not_just_small(digits, penalty):
     light, heavy = (
         SparseAutoencoder(random_state=0, max_iter=60, penalty=penalty, alpha=alpha).fit(digits)
@@ -129,6 +129,7 @@ def test_the_penalty_makes_codes_sparse_and_not_just_small(digits, penalty):
     assert sizes[1] > 0.5 * sizes[0]
 
 
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning")  # of the plain wide code
 def test_more_zeros_than_the_plain_code_at_equal_error(digits):
     train, test = digits[:700], digits[1300:]

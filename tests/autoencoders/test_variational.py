@@ -227,6 +227,7 @@ def test_variances(digits, variance):
         )
 
 
+@pytest.mark.full
 def test_variance_has_a_floor(rng):
     X = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 6))
     vae = VariationalAutoencoder(2, **PLAIN | {"max_iter": 60, "learning_rate": 1e-2}).fit(X)
@@ -234,7 +235,9 @@ def test_variance_has_a_floor(rng):
     assert np.isfinite(vae.score(X))
 
 
-@pytest.mark.parametrize("likelihood", ["bernoulli", "poisson"])
+@pytest.mark.parametrize(
+    "likelihood", [pytest.param("bernoulli", marks=pytest.mark.full), "poisson"]
+)
 def test_other_likelihoods_are_probabilities(likelihood):
     """Of a model without a code, the bound is the log probability, as computed by scipy."""
     rng = np.random.default_rng(0)
@@ -334,7 +337,9 @@ def test_draws_have_the_conditional_moments(plane):
     assert quiet[:, missing].var(0).mean() < draws[:, missing].var(0).mean() - 0.8 * 0.3**2
 
 
-@pytest.mark.parametrize("likelihood", ["bernoulli", "poisson"])
+@pytest.mark.parametrize(
+    "likelihood", ["bernoulli", pytest.param("poisson", marks=pytest.mark.full)]
+)
 def test_missing_counts_and_probabilities(likelihood):
     rng = np.random.default_rng(0)
     rate = np.exp(rng.normal(size=(300, 1)) + np.zeros(5))

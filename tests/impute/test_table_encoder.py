@@ -300,7 +300,7 @@ def test_a_variational_autoencoder_draws_categories_by_its_probabilities():
     frame = mixed(300)
     X_missing = with_missing(frame)
     vae = VariationalAutoencoder(3, max_iter=5, early_stopping=False, random_state=0)
-    imputer = AutoencoderImputer(vae).fit(X_missing)
+    imputer = AutoencoderImputer(vae, random_state=0).fit(X_missing)
     draws = imputer.sample(X_missing, 20, random_state=0)
     for name in frame.select_dtypes(exclude="number"):
         hidden = X_missing[name].isna().to_numpy()
@@ -689,6 +689,7 @@ def test_any_estimator_is_pooled_over_completed_frames(table, few):
 # --------------------------------------------------------------------------------- a real table
 
 
+@pytest.mark.full
 @pytest.mark.as_usual
 def test_passengers_are_filled_better_than_by_modes_and_neighbours():
     table = passengers()

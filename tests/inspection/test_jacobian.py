@@ -115,6 +115,7 @@ def test_tangents_of_pca_span_its_components():
         np.testing.assert_allclose(rows.T @ rows, pca.components_.T @ pca.components_, atol=1e-5)
 
 
+@pytest.mark.full
 def test_tangents_of_a_circle_are_orthogonal_to_the_radius(rng):
     angle = rng.uniform(0, 2 * np.pi, size=500)
     X = np.column_stack([np.cos(angle), np.sin(angle)]) + 0.02 * rng.normal(size=(500, 2))
