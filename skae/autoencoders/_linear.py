@@ -74,7 +74,9 @@ class LinearAutoencoder(BaseAutoencoder):
     >>> from sklearn.decomposition import PCA
     >>> from skae import LinearAutoencoder
     >>> X = load_iris().data
-    >>> linear = LinearAutoencoder(2, init="random", max_iter=500, random_state=0).fit(X)
+    >>> linear = LinearAutoencoder(
+    ...     2, init="random", max_iter=1000, learning_rate=0.3, random_state=0
+    ... ).fit(X)
     >>> bool(abs(linear.components_ - PCA(2).fit(X).components_).max() < 1e-4)
     True
     """
