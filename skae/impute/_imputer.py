@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.callback import with_callbacks
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
@@ -15,7 +14,7 @@ from skae import _schema as schema
 from skae._composite import Composite
 from skae._numeric_input import as_table
 from skae._sklearn import _check_feature_names_in, _fit_context, _get_output_config
-from skae._sklearn_types import BaseEstimator, TransformerMixin
+from skae._sklearn_types import BaseEstimator, TransformerMixin, with_callbacks
 from skae._validation import (
     check_count,
     column_name,

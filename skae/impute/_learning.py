@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import clone
 
+from skae._sklearn_types import clone
 from skae._validation import random_state_of
 from skae.data import subsample_evenly
 from skae.impute._budget import ImputationBudget
