@@ -64,6 +64,14 @@ ESTIMATORS = [
     ),
 ]
 
+# One of each kind: the others inherit what these checks are about.
+QUICK = (
+    skae.LinearAutoencoder,
+    skae.Autoencoder,
+    skae.AutoencoderOutlierDetector,
+    skae.AutoencoderImputer,
+)
+
 HELD_OUT = "as many rows are held out, but not the same"
 NOISE = "noise is drawn per row"
 
@@ -106,10 +114,10 @@ def name_of(value):
 
 
 def marks_of(estimator):
-    """Leave to the full suite what repeats a class, and one whose fits are several of others."""
+    """Leave all to the full suite but the first estimator of each kind."""
     first = next(e for e in ESTIMATORS if type(e) is type(estimator))
-    slow = isinstance(estimator, skae.PooledEstimator) or estimator is not first
-    return [pytest.mark.full] if slow else []
+    quick = type(estimator) in QUICK and estimator is first
+    return [] if quick else [pytest.mark.full]
 
 
 def checks():

@@ -62,6 +62,7 @@ def blocks(page):
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
 
 
+QUICK = ("README.md", "docs/extending.md")  # the other pages take longer
 PAGES = [p for p in ("README.md", *(f"docs/{f.name}" for f in ROOT.glob("docs/*.md"))) if blocks(p)]
 
 
@@ -72,7 +73,9 @@ def test_pages_with_python_are_found():
 
 # A training as short as this one may well stay at its start, which a user is warned of.
 @pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning")
-@pytest.mark.parametrize("page", sorted(PAGES))
+@pytest.mark.parametrize(
+    "page", [p if p in QUICK else pytest.param(p, marks=pytest.mark.full) for p in sorted(PAGES)]
+)
 def test_python_in_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.setattr(_budget, "N_STEPS", 200)
     budget = AutoencoderImputer._budget._replace(n_network_steps=30)
