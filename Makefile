@@ -20,10 +20,10 @@ demo: .venv/ready ## compare test errors with PCA's, and draw output/digits.png
 	$(BIN)/python benchmarks/pca.py --figure output/digits.png
 
 test: .venv/ready ## run the tests, without the slow ones
-	$(BIN)/python -m pytest -n 2 -m "not full"
+	$(BIN)/python -m pytest -n 2 -m "not full" $(PYTEST_ARGS)
 
-coverage: .venv/ready ## run the same tests, and fail below 95 % branch coverage of skae/
-	$(BIN)/python -m pytest -n 2 -m "not full" --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+coverage: ## run the same tests, and fail below 95 % branch coverage of skae/
+	$(MAKE) test PYTEST_ARGS="--cov --cov-report=term-missing:skip-covered --cov-fail-under=95"
 
 lowest: .lowest/ready ## run the same tests with the lowest versions of the dependencies
 	.lowest/bin/python -m pytest -n 2 -m "not full"
