@@ -49,7 +49,7 @@ def test_a_penalty_is_what_it_says(sheet):
     assert model.loss_terms_["penalty"][0] == pytest.approx(expected, rel=1e-4)
 
 
-def test_they_go_on_where_a_fit_does_and_start_where_a_term_is_new(sheet):
+def test_a_fit_that_resumes_appends_to_them(sheet):
     model = SparseAutoencoder(8, warm_start=True, **SHORT).fit(sheet)
     before = {name: list(values) for name, values in model.loss_terms_.items()}
     model.fit(sheet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skae._sklearn import _check_feature_names_in
 from skae._validation import check_share, random_state_of
+from skae.impute._column_groups import ColumnGroups
 from skae.impute._residuals import random_mask
 
 
@@ -65,30 +67,38 @@ class OverImputeMixin:
         filled = self._in_units(self._completion.complete(rows), limits)
         interval = self._completion.interval(rows, coverage, self._residuals)
         low, high = (self._in_units(end, limits) for end in interval)
-        means, scales = self._scaler.mean_[kept], self._scaler.scale_[kept]
-        n_cells = masked.sum(axis=0)
-
-        def mean(values: NDArray) -> NDArray:
-            total = np.where(masked, values, 0).sum(axis=0)
-            return np.where(n_cells > 0, total / np.maximum(n_cells, 1), np.nan)
-
         truth = np.where(masked, table.X[:, kept], 0)
-        right = np.zeros(Z.shape)
-        for columns in groups.slices():
-            likely = columns.start + filled[:, columns].argmax(axis=1)
-            right[:, columns.start] = truth[np.arange(len(Z)), likely]
+        mean = partial(masked_mean, masked=masked)
+        means, scales = self._scaler.mean_[kept], self._scaler.scale_[kept]
         of_numbers = {
             "rmse": np.sqrt(mean(((filled - truth) / scales) ** 2)) * scales,
             "rmse_of_means": np.sqrt(mean(((means - truth) / scales) ** 2)) * scales,
             "coverage": mean((low <= truth) & (truth <= high)),
         }
         # The first column of a group is that of the most frequent category.
+        right = is_imputed_right(filled, truth, groups)
         of_categories = {"accuracy": mean(right), "accuracy_of_modes": mean(truth)}
         is_category = self._table.is_category[kept]
-        report = {"n_cells": n_cells}
+        report = {"n_cells": masked.sum(axis=0)}
         report |= {name: np.where(is_category, np.nan, v) for name, v in of_numbers.items()}
         report |= {name: np.where(is_category, v, np.nan) for name, v in of_categories.items()}
         report = {name: report[name] for name in self._table.measures}
         columns = self._scaler.kept[self._table.groups.starts]
         names = _check_feature_names_in(self)[columns]
         return pd.DataFrame(report).iloc[groups.starts].set_axis(names)
+
+
+def masked_mean(values: NDArray, masked: NDArray) -> NDArray:
+    """Return the mean over the masked values of each column, (d,), NaN without any."""
+    n_cells = masked.sum(axis=0)
+    total = np.where(masked, values, 0).sum(axis=0)
+    return np.where(n_cells > 0, total / np.maximum(n_cells, 1), np.nan)
+
+
+def is_imputed_right(filled: NDArray, truth: NDArray, groups: ColumnGroups) -> NDArray:
+    """Return 1 in the first column of a group where its largest value is the true one, (n, d)."""
+    right = np.zeros(filled.shape)
+    for columns in groups.slices():
+        likely = columns.start + filled[:, columns].argmax(axis=1)
+        right[:, columns.start] = truth[np.arange(len(filled)), likely]
+    return right
