@@ -5,13 +5,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from skae._persistence import load, save
-from skae.architectures import MLP, FunctionArchitecture
+from skae.architectures import MLP, FTTransformer, FunctionArchitecture, ViT
 from skae.autoencoders import (
     Autoencoder,
     ContractiveAutoencoder,
     DenoisingAutoencoder,
     KSparseAutoencoder,
     LinearAutoencoder,
+    MaskedAutoencoder,
     SparseAutoencoder,
     VariationalAutoencoder,
 )
@@ -34,13 +35,16 @@ __all__ = [
     "AutoencoderWarning",
     "ContractiveAutoencoder",
     "DenoisingAutoencoder",
+    "FTTransformer",
     "FunctionArchitecture",
     "KSparseAutoencoder",
     "LinearAutoencoder",
     "MLP",
+    "MaskedAutoencoder",
     "PooledEstimator",
     "SparseAutoencoder",
     "VariationalAutoencoder",
+    "ViT",
     "load",
     "make_missing",
     "pool_estimates",

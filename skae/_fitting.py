@@ -183,7 +183,8 @@ def start_fit(
     spec = module_spec(estimator, source.shape[1])
     axes = principal_axes(rows, estimator.n_components_, random_state) if starts_at_pca else None
     with drawing_from(generator):
-        module = build(architecture, conditioning, **spec).convert(dtype, conditioning)
+        module = build(estimator._network_builder(architecture), conditioning, **spec)
+        module.convert(dtype, conditioning)
     zeroed: list[Any] = []
     if architecture is not None:
         networks = cast(nn.Module, module.encoder), cast(nn.Module, module.decoder)

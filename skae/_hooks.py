@@ -79,6 +79,10 @@ class Hooks(TrainingParameters):
         """Return the architecture of the networks; None for linear shortcuts alone."""
         return None
 
+    def _network_builder(self, architecture: Architecture | None) -> Any:
+        """Return an object whose ``build`` returns the networks, by default the architecture."""
+        return architecture
+
     def _loss(self) -> Loss:
         """Return the reconstruction loss."""
         return LOSSES["squared_error"]
@@ -101,7 +105,9 @@ class Hooks(TrainingParameters):
 
     def _n_epochs(self, rows: RowDataset, steps_per_epoch: int, starts_at_pca: bool) -> int:
         """Return the maximum number of epochs."""
-        return budget.resolve_auto(self.max_iter, budget.max_iter(steps_per_epoch))
+        architecture = self._architecture()
+        cost = () if architecture is None else architecture._budget
+        return budget.resolve_auto(self.max_iter, budget.max_iter(steps_per_epoch, *cost))
 
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         """Register parameters and buffers on the module, check the data; once before training."""

@@ -82,7 +82,8 @@ class TrainingParameters:
         default="auto",
         doc="""
         Maximum number of epochs (passes over the training samples). 'auto' is the number that
-        makes about 4,000 gradient steps, and at least 20.""",
+        makes about 4,000 gradient steps, and at least 20; with architectures that take longer, less
+        (about 1,500, and at least 3, with transformers).""",
     )
     batch_size: int | str = param(
         POSITIVE_INT,

@@ -377,10 +377,10 @@ class BaseAutoencoder(
         weights = state.pop("_weights", None)
         super().__setstate__(state)
         if weights is not None:
-            added = self._with_fit_params()._added_tensors(self._spec["layer_sizes"])
-            self.module_ = restore(
-                self.architecture_, self._conditioning, self._spec, weights, added
-            )
+            fitted = self._with_fit_params()
+            added = fitted._added_tensors(self._spec["layer_sizes"])
+            builder = fitted._network_builder(self.architecture_)
+            self.module_ = restore(builder, self._conditioning, self._spec, weights, added)
 
     @classmethod
     def _check_state(cls, state: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from skae.impute import AutoencoderImputer
 from skae.impute._budget import ImputationBudget
-from skae.training import _interrupts
+from skae.training import _interrupts, drawing_from
 from tests.guard import pytest_runtest_call  # noqa: F401  a hook, found by its name
 from tests.tables import curve
 
@@ -48,6 +48,13 @@ def no_interrupt_just_now(monkeypatch):
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def draws():
+    """Draw from a generator of the test's own where torch's global one is the default."""
+    with drawing_from(torch.Generator().manual_seed(0)):
+        yield
 
 
 @pytest.fixture

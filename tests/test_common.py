@@ -30,6 +30,7 @@ pytestmark = [
 ]
 
 # Few epochs, for speed.
+TINY = {"width": 4, "n_layers": 1, "n_heads": 2, "decoder_width": 4}
 ESTIMATORS = [
     skae.Autoencoder(max_iter=3),
     skae.Autoencoder(max_iter=3, init="random", linear_shortcut=False),
@@ -46,6 +47,10 @@ ESTIMATORS = [
     skae.VariationalAutoencoder(
         init="random", objective="iwae", n_draws=2, n_importance_draws=5, max_iter=3
     ),
+    skae.MaskedAutoencoder(max_iter=2, architecture=skae.FTTransformer(**TINY)),
+    skae.MaskedAutoencoder(2, max_iter=2, masking="block", architecture=skae.ViT(**TINY)),
+    skae.Autoencoder(max_iter=2, architecture=skae.FTTransformer(**TINY)),
+    skae.VariationalAutoencoder(max_iter=2, architecture=skae.ViT(**TINY)),
     skae.AutoencoderImputer(max_iter=3),
     skae.AutoencoderImputer(skae.LinearAutoencoder(1, max_iter=3), add_indicator=True),
     skae.AutoencoderOutlierDetector(max_iter=3),

@@ -1,9 +1,15 @@
 """Architectures build an encoder and a decoder; they depend on shapes, not on objectives."""
 
 from skae.architectures._base import Architecture, PretrainingStage
+from skae.architectures._ft_transformer import FTTransformer
 from skae.architectures._functions import FunctionArchitecture
 from skae.architectures._layers import ACTIVATIONS, Dropout, UnitLinear
+from skae.architectures._layout import TokenLayout
 from skae.architectures._mlp import ACTIVATION, HIDDEN_LAYER_SIZES, MLP
+from skae.architectures._token_architecture import TokenArchitecture
+from skae.architectures._tokens import CellMap, Positions
+from skae.architectures._transformer import twice_differentiable
+from skae.architectures._vit import ViT
 
 __all__ = [
     "ACTIVATION",
@@ -11,8 +17,15 @@ __all__ = [
     "HIDDEN_LAYER_SIZES",
     "MLP",
     "Architecture",
+    "CellMap",
     "Dropout",
+    "FTTransformer",
     "FunctionArchitecture",
+    "Positions",
     "PretrainingStage",
+    "TokenArchitecture",
+    "TokenLayout",
     "UnitLinear",
+    "ViT",
+    "twice_differentiable",
 ]

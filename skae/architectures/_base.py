@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import nn
 
@@ -32,6 +32,9 @@ class Architecture(Persistent, BaseEstimator, ABC):
     An architecture is an estimator whose hyperparameters describe networks. It depends on shapes
     only, not on losses or data.
     """
+
+    # Steps that max_iter='auto' makes about, and the smallest number of epochs.
+    _budget: ClassVar[tuple[int, int]] = (4000, 20)
 
     @abstractmethod
     def build(

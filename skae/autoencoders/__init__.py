@@ -7,6 +7,7 @@ from skae.autoencoders._denoising import DenoisingAutoencoder
 from skae.autoencoders._gaussian import standard_draws
 from skae.autoencoders._k_sparse import KSparseAutoencoder
 from skae.autoencoders._linear import LinearAutoencoder
+from skae.autoencoders._masked import MaskedAutoencoder
 from skae.autoencoders._sparse import SparseAutoencoder
 from skae.autoencoders._variational import VariationalAutoencoder
 
@@ -17,6 +18,7 @@ __all__ = [
     "DenoisingAutoencoder",
     "KSparseAutoencoder",
     "LinearAutoencoder",
+    "MaskedAutoencoder",
     "SparseAutoencoder",
     "VariationalAutoencoder",
     "standard_draws",

@@ -5,7 +5,7 @@ steps rather than epochs:
 
 ==================  ===========================================================================
 batch size          a sixteenth of the training samples, at least 16 and at most 128
-epochs              the number that makes 4,000 steps, and at least 20
+epochs              the number that makes 4,000 steps, and at least 20; less for slow architectures
 validation samples  ``validation_fraction`` of the samples, at least 64, but at most a quarter of
                     them
 early stopping      from 8 samples on
@@ -31,9 +31,9 @@ def batch_size(n_rows: int) -> int:
     return min(max(n_rows // 16, low), high)
 
 
-def max_iter(steps_per_epoch: int) -> int:
+def max_iter(steps_per_epoch: int, n_steps: int = N_STEPS, min_epochs: int = MIN_EPOCHS) -> int:
     """Return the maximum number of epochs for a number of steps per epoch."""
-    return max(round(N_STEPS / steps_per_epoch), MIN_EPOCHS)
+    return max(round(n_steps / steps_per_epoch), min_epochs)
 
 
 def n_held_out(n_rows: int, fraction: float) -> int:

@@ -1,0 +1,137 @@
+"""Transformer blocks with a learned bias for each pair of tokens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from skae.architectures._layout import TokenLayout
+
+CACHE_ROWS = 256  # rows at a time in inference: larger arrays do not fit into the cache of a CPU
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block (Xiong et al. 2020) without dropout."""
+
+    twice_differentiable = False  # see the function of this name
+
+    def __init__(self, width: int, n_heads: int):
+        super().__init__()
+        self.n_heads = n_heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+
+    def forward(self, tokens: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Return tokens of the same shape, (n, t, width)."""
+        q, k, v = (
+            part.unflatten(2, (self.n_heads, -1)).transpose(1, 2)  # (n, heads, t, width / heads)
+            for part in self.qkv(self.attention_norm(tokens)).chunk(3, dim=2)
+        )
+        if self.twice_differentiable:
+            logits = q @ k.transpose(2, 3) / math.sqrt(q.shape[3])
+            mixed = (logits if bias is None else logits + bias).softmax(3) @ v
+        else:
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        tokens = tokens + self.out(mixed.transpose(1, 2).flatten(2))
+        return tokens + self.mlp(tokens)
+
+
+@contextmanager
+def twice_differentiable(network: nn.Module) -> Iterator[None]:
+    """Context in which attention has second derivatives, which PyTorch's fused kernel lacks."""
+    blocks = [layer for layer in network.modules() if isinstance(layer, Block)]
+    for block in blocks:
+        block.twice_differentiable = True
+    try:
+        yield
+    finally:
+        for block in blocks:
+            block.twice_differentiable = False
+
+
+class Transformer(nn.Module):
+    r"""Blocks, followed by a layer normalisation.
+
+    All blocks add the same learned bias to the attention logits, one number per head and pair of
+    tokens. It is 0 at first; for tokens with fixed positions, it is minus their distance on the
+    grid, times :math:`2^{-h}` for head h (Press et al. 2022). Attention that depends on positions
+    alone is thus learned in few steps.
+
+    Parameters
+    ----------
+    layout : TokenLayout
+    width, n_heads, n_layers : int
+    fixed : bool
+        Whether tokens have fixed positions.
+
+    References
+    ----------
+    Press, O., Smith, N. and Lewis, M. (2022). "Train short, test long: attention with linear biases
+    enables input length extrapolation". International Conference on Learning Representations.
+    """
+
+    def __init__(self, layout: TokenLayout, width: int, n_heads: int, n_layers: int, fixed: bool):
+        super().__init__()
+        pairs = torch.zeros(n_heads, layout.n_tokens, layout.n_tokens)
+        if fixed:
+            slopes = 2.0 ** -torch.arange(n_heads, dtype=pairs.dtype)
+            pairs = pairs - slopes[:, None, None] * distances(layout.grid)
+        self.pairs = nn.Parameter(pairs)
+        self.blocks = nn.ModuleList(Block(width, n_heads) for _ in range(n_layers))
+        self.norm = nn.LayerNorm(width)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                for weight in layer.weight.chunk(3 if layer.out_features == 3 * width else 1):
+                    nn.init.xavier_uniform_(weight)
+                nn.init.zeros_(layer.bias)
+
+    def forward(
+        self, tokens: Tensor, ignored: Tensor | None = None, which: Tensor | None = None
+    ) -> Tensor:
+        """Transform tokens.
+
+        Parameters
+        ----------
+        tokens : Tensor of shape (n, t, width)
+        ignored : Tensor of shape (n, t), default=None
+            1 for tokens that are not attended to, else 0. If None, there are none.
+        which : Tensor of int of shape (n, t), default=None
+            The number of each token. If None, they are all tokens in order.
+
+        Returns
+        -------
+        tokens : Tensor of shape (n, t, width)
+        """
+        if len(tokens) > CACHE_ROWS and not torch.is_grad_enabled():
+            parts = zip(
+                *(_split(array, len(tokens)) for array in (tokens, ignored, which)), strict=True
+            )
+            return torch.cat([self(*part) for part in parts])
+        bias = self.pairs[None]
+        if which is not None:
+            bias = self.pairs[:, which[:, :, None], which[:, None]].transpose(0, 1)
+        if ignored is not None:
+            bias = bias + (ignored * (torch.finfo(bias.dtype).min / 2))[:, None, None]
+        for block in self.blocks:
+            tokens = block(tokens, bias)
+        return self.norm(tokens)
+
+
+def _split(array: Tensor | None, n: int) -> Sequence[Tensor | None]:
+    return [None] * -(-n // CACHE_ROWS) if array is None else array.split(CACHE_ROWS)
+
+
+def distances(grid: tuple[int, int]) -> Tensor:
+    """Return the Euclidean distances between the places of a grid, (n, n)."""
+    token = torch.arange(grid[0] * grid[1])
+    places = torch.stack([token // grid[1], token % grid[1]], dim=1)
+    return (places[:, None] - places).square().sum(2).sqrt()
