@@ -24,11 +24,96 @@ from skae.semi_supervised._teacher import Labels
 class AutoencoderRegressor(RegressorMixin, SemiSupervised):
     r"""Regression by an autoencoder of all samples and the targets of some.
 
-    DOC
+    The autoencoder is fitted to all samples, labelled or not. From its codes and the labels,
+    predictions come from
+
+    1. ridge regression of the code;
+    2. the encoder with this linear model as output layer, fine-tuned on the labelled samples, with
+       learning rates that decay from the output layer to the first one (Clark et al. 2020);
+    3. targets, spread over the graph of nearest codes (Zhou et al. 2004),
+
+       .. math:: F = (1 - \alpha) (I - \alpha D^{-1/2} W D^{-1/2})^{-1} Y, \qquad
+                 w_{ij} = \exp(-4 d_{ij}^2 / r_i^2),
+
+       with :math:`d_{ij}` the distance of two codes, :math:`r_i` that of code i to the last of
+       its neighbours, W made symmetric, D its sums, :math:`\alpha = 0.99` and Y the targets.
+
+    With ``fine_tune="auto"``, they are averaged with weights that cross-validation over the
+    labelled samples chooses; a simpler average is preferred to one that is better by less than a
+    standard error. Then the encoder with its output layer is trained on all samples to predict this
+    average, or the given targets (distillation, Hinton et al. 2015). The result is one network,
+    which predicts new samples without the training data.
 
     Parameters
     ----------
     {parameters}
+
+    Attributes
+    ----------
+    estimator_ : autoencoder
+        The autoencoder, fitted to all samples.
+    fine_tuned_ : autoencoder
+        The same with the fine-tuned encoder; its decoder is not fine-tuned. With
+        ``fine_tune="head"``, it is ``estimator_``.
+    coef_ : ndarray of shape (n_outputs, n_components)
+        Coefficients of the output layer, for the codes of ``fine_tuned_``.
+    intercept_ : ndarray of shape (n_outputs,)
+        Intercepts of the output layer.
+    teacher_weights_ : tuple of float or None
+        Weights of the linear model, of the fine-tuned encoder and of the spread targets in the
+        average that the encoder was trained to predict, with ``fine_tune="auto"``; else None.
+    n_iter_ : int
+        Number of epochs of the last training; 1 with ``fine_tune="head"``.
+    n_features_in_ : int
+        Number of features seen during ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if they were all strings.
+
+    Warns
+    -----
+    AutoencoderWarning
+        If the autoencoder or the fine-tuning diverges; what it started from is then used.
+
+    See Also
+    --------
+    AutoencoderClassifier : The same for classes as targets.
+
+    Notes
+    -----
+    Features are not scaled: scale them first if their units differ, as in
+    ``make_pipeline(StandardScaler(), AutoencoderRegressor())``. For the linear model, codes are
+    centred and divided by one number, so that components keep their relative size.
+
+    At most 100,000 unlabelled samples, drawn at random, are used beside the labelled ones once the
+    autoencoder is fitted. Samples with weight 0 or without an observed value are ignored.
+    Samples of which any target is NaN are unlabelled.
+
+    References
+    ----------
+    Zhou, D., Bousquet, O., Lal, T. N., Weston, J. and Schölkopf, B. (2004). "Learning with local
+    and global consistency". Advances in Neural Information Processing Systems 16, 321-328.
+
+    Iscen, A., Tolias, G., Avrithis, Y. and Chum, O. (2019). "Label propagation for deep
+    semi-supervised learning". Conference on Computer Vision and Pattern Recognition, 5070-5079.
+
+    Clark, K., Luong, M.-T., Le, Q. V. and Manning, C. D. (2020). "ELECTRA: pre-training text
+    encoders as discriminators rather than generators". International Conference on Learning
+    Representations.
+
+    Hinton, G., Vinyals, O. and Dean, J. (2015). "Distilling the knowledge in a neural network".
+    arXiv:1503.02531.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skae import Autoencoder, AutoencoderRegressor
+    >>> t = np.random.default_rng(0).uniform(-1, 1, size=(400, 2))
+    >>> X = np.column_stack([t, t**2, t[:, 0] * t[:, 1], np.sin(2 * t)])
+    >>> few = np.where(np.arange(400) < 40, t[:, 0], np.nan)  # NaN: no target
+    >>> model = AutoencoderRegressor(Autoencoder(4, max_iter=20), random_state=0)
+    >>> model = model.fit(X[:300], few[:300])
+    >>> model.score(X[300:], t[300:, 0]) > 0.95
+    True
     """
 
     _task = Regression
