@@ -20,6 +20,7 @@ from skae.exceptions import AutoencoderWarning
 from skae.impute import AutoencoderImputer, make_missing
 from skae.multiple_imputation import PooledEstimator, pool_estimates
 from skae.outlier import AutoencoderOutlierDetector
+from skae.semi_supervised import AutoencoderClassifier, AutoencoderRegressor
 
 if TYPE_CHECKING:
     from skae import extension as extension
@@ -30,8 +31,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Autoencoder",
+    "AutoencoderClassifier",
     "AutoencoderImputer",
     "AutoencoderOutlierDetector",
+    "AutoencoderRegressor",
     "AutoencoderWarning",
     "ContractiveAutoencoder",
     "DenoisingAutoencoder",

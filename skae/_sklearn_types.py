@@ -51,6 +51,12 @@ if TYPE_CHECKING:
 
     class MetaEstimatorMixin: ...
 
+    class ClassifierMixin:
+        def score(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> float: ...
+
+    class RegressorMixin:
+        def score(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> float: ...
+
     class CallbackSupportMixin:
         _callback_fit_ctx: Any
 
@@ -70,9 +76,11 @@ if TYPE_CHECKING:
 else:
     from sklearn.base import (
         BaseEstimator,
+        ClassifierMixin,
         ClassNamePrefixFeaturesOutMixin,
         MetaEstimatorMixin,
         OutlierMixin,
+        RegressorMixin,
         TransformerMixin,
         clone,
     )
@@ -82,8 +90,10 @@ __all__ = [
     "BaseEstimator",
     "CallbackSupportMixin",
     "ClassNamePrefixFeaturesOutMixin",
+    "ClassifierMixin",
     "MetaEstimatorMixin",
     "OutlierMixin",
+    "RegressorMixin",
     "TransformerMixin",
     "clone",
     "with_callbacks",

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.callback import ProgressBar
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV
@@ -11,8 +11,10 @@ from sklearn.preprocessing import StandardScaler
 
 from skae import (
     Autoencoder,
+    AutoencoderClassifier,
     AutoencoderImputer,
     AutoencoderOutlierDetector,
+    AutoencoderRegressor,
     AutoencoderWarning,
     DenoisingAutoencoder,
     PooledEstimator,
@@ -27,6 +29,10 @@ def incomplete(sheet):
     X = sheet.copy()
     X[::5, 1] = np.nan
     return X
+
+
+def target_of(X, model):
+    return (X[:, 0] > 0).astype(int) if is_classifier(model) else X[:, 0]
 
 
 class Recorder:
@@ -82,6 +88,20 @@ CASES = {
         AutoencoderImputer(INNER, random_state=0),
         {("fit", "autoencoder", "epoch"): EPOCHS, ("fit", "errors"): 1},
     ),
+    "classifier": (
+        AutoencoderClassifier(INNER, max_iter=2, random_state=0),
+        {
+            ("fit", "autoencoder", "epoch"): EPOCHS,
+            ("fit", "linear model"): 1,
+            ("fit", "labelled samples", "epoch"): EPOCHS,
+            ("fit", "cross-validation", "epoch"): 3 * EPOCHS,
+            ("fit", "all samples", "epoch"): EPOCHS,
+        },
+    ),
+    "regressor of codes": (
+        AutoencoderRegressor(INNER, fine_tune="head", random_state=0),
+        {("fit", "autoencoder", "epoch"): EPOCHS, ("fit", "linear model"): 1},
+    ),
     "pooled": (
         PooledEstimator(LinearRegression(), AutoencoderImputer(max_iter=2), n_imputations=3),
         {("fit", "imputer", "network", "epoch"): 3 * EPOCHS, ("fit", "estimator"): 3},
@@ -99,7 +119,8 @@ CASES = {
 def test_callbacks_receive_each_step_and_epoch(incomplete, name):
     model, expected = CASES[name]
     recorder = Recorder()
-    model = clone(model).set_callbacks(recorder).fit(incomplete, incomplete[:, 0])
+    y = target_of(incomplete, model)
+    model = clone(model).set_callbacks(recorder).fit(incomplete, y)
     for task, count in expected.items():
         assert recorder.begun.count(task) == recorder.ended.count(task) == count, task
     assert sorted(recorder.begun) == sorted(recorder.ended)
@@ -121,15 +142,16 @@ def test_progress_bars_nest_from_a_search_to_the_epoch(incomplete, capsys):
 @pytest.mark.parametrize("name", CASES)
 def test_verbose_prints_a_line_per_step_and_higher_levels_are_passed_on(incomplete, name, capsys):
     model = clone(CASES[name][0])
-    model.fit(incomplete, incomplete[:, 0])
+    y = target_of(incomplete, model)
+    model.fit(incomplete, y)
     assert capsys.readouterr().out == ""
-    model.set_params(verbose=1).fit(incomplete, incomplete[:, 0])
+    model.set_params(verbose=1).fit(incomplete, y)
     lines = capsys.readouterr().out.splitlines()
     assert all(line.startswith(f"{type(model).__name__}: ") for line in lines)
     *steps, last = lines
     assert [f"step {i} of {len(steps)}: " in line for i, line in enumerate(steps, 1)]
     assert " fitted in " in last
-    model.set_params(verbose=3).fit(incomplete, incomplete[:, 0])
+    model.set_params(verbose=3).fit(incomplete, y)
     assert "train_loss" in capsys.readouterr().out  # the table of epochs
 
 

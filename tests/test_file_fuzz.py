@@ -32,6 +32,16 @@ FITTED = [
     lambda: (skae.DenoisingAutoencoder(2, noise_level=(0.1, 1.0), **SHORT).fit(X), X_NEW),
     lambda: (skae.VariationalAutoencoder(2, variance="feature", **SHORT).fit(X), X_NEW),
     lambda: (
+        skae.AutoencoderClassifier(
+            Autoencoder(2, architecture=MLP((3,)), **SHORT), max_iter=1, random_state=0
+        ).fit(X, np.where(X[:, 0] > 0, "yes", "no")),
+        X_NEW,
+    ),
+    lambda: (
+        skae.AutoencoderRegressor(skae.LinearAutoencoder(2), fine_tune="head").fit(X, X[:, 0]),
+        X_NEW,
+    ),
+    lambda: (
         AutoencoderOutlierDetector(
             Autoencoder(2, architecture=MLP((3,)), **SHORT),
             method=["tails", "standardized", "neighbors", "mahalanobis"],

@@ -25,6 +25,7 @@ from skae import (
     Autoencoder,
     AutoencoderImputer,
     AutoencoderOutlierDetector,
+    AutoencoderRegressor,
     AutoencoderWarning,
     PooledEstimator,
 )
@@ -106,6 +107,7 @@ COMPOSITES = {
     "pooled estimators": lambda: PooledEstimator(
         make_pipeline(pressing(), LinearRegression()), AutoencoderImputer(max_iter=1)
     ),
+    "regressor": lambda: AutoencoderRegressor(pressing(), max_iter=1),
     "bagging": lambda: BaggingRegressor(
         make_pipeline(pressing(), LinearRegression()), random_state=0
     ),

@@ -14,6 +14,7 @@ from skae import (
     Autoencoder,
     AutoencoderImputer,
     AutoencoderOutlierDetector,
+    AutoencoderRegressor,
     AutoencoderWarning,
     ContractiveAutoencoder,
     SparseAutoencoder,
@@ -53,6 +54,12 @@ CASES = {
     ),
     "Columns? .* dropped": (
         lambda X: AutoencoderImputer(max_iter=1).fit(np.c_[X, np.full(len(X), np.nan)]),
+        None,
+    ),
+    "fine-tuning of the encoder diverged": (
+        lambda X: AutoencoderRegressor(
+            Autoencoder(2, **NO_STOPPING), fine_tune="all", learning_rate=1e12
+        ).fit(X, X[:, 0]),
         None,
     ),
     "diverged, so it stays at its start": (

@@ -1,6 +1,6 @@
 """Data sources, conditioning, moments, principal axes, datasets and batches."""
 
-from skae.data._batch import Batch
+from skae.data._batch import NO_RANDOM, Batch
 from skae.data._chunks import (
     MAX_CHUNK_ROWS,
     MAX_CHUNK_SIZE,
@@ -22,6 +22,7 @@ __all__ = [
     "FLOATS",
     "MAX_CHUNK_ROWS",
     "MAX_CHUNK_SIZE",
+    "NO_RANDOM",
     "Batch",
     "Batches",
     "Conditioning",
