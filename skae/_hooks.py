@@ -101,7 +101,9 @@ class Hooks(TrainingParameters):
 
     def _n_epochs(self, rows: RowDataset, steps_per_epoch: int, starts_at_pca: bool) -> int:
         """Return the maximum number of epochs."""
-        return budget.resolve_auto(self.max_iter, budget.max_iter(steps_per_epoch))
+        architecture = self._architecture()
+        fewest = Architecture._min_epochs if architecture is None else architecture._min_epochs
+        return budget.resolve_auto(self.max_iter, budget.max_iter(steps_per_epoch, fewest))
 
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         """Register parameters and buffers on the module, check the data; once before training."""

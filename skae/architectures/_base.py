@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import nn
 
@@ -32,6 +32,9 @@ class Architecture(Persistent, BaseEstimator, ABC):
     An architecture is an estimator whose hyperparameters describe networks. It depends on shapes
     only, not on losses or data.
     """
+
+    # Fewest epochs of max_iter="auto"; less for networks whose steps are costly.
+    _min_epochs: ClassVar[int] = 20
 
     @abstractmethod
     def build(
