@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from skae._persistence import load, save
-from skae.architectures import MLP, FunctionArchitecture
+from skae.architectures import MLP, Conv, FunctionArchitecture
 from skae.autoencoders import (
     Autoencoder,
     ContractiveAutoencoder,
@@ -33,6 +33,7 @@ __all__ = [
     "AutoencoderOutlierDetector",
     "AutoencoderWarning",
     "ContractiveAutoencoder",
+    "Conv",
     "DenoisingAutoencoder",
     "FunctionArchitecture",
     "KSparseAutoencoder",
