@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from skae._persistence import load, save
-from skae.architectures import MLP, FTTransformer, FunctionArchitecture, ViT
+from skae.architectures import MLP, Conv, FTTransformer, FunctionArchitecture, ViT
 from skae.autoencoders import (
     Autoencoder,
     ContractiveAutoencoder,
@@ -37,6 +37,7 @@ __all__ = [
     "AutoencoderRegressor",
     "AutoencoderWarning",
     "ContractiveAutoencoder",
+    "Conv",
     "DenoisingAutoencoder",
     "FTTransformer",
     "FunctionArchitecture",

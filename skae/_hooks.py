@@ -106,8 +106,8 @@ class Hooks(TrainingParameters):
     def _n_epochs(self, rows: RowDataset, steps_per_epoch: int, starts_at_pca: bool) -> int:
         """Return the maximum number of epochs."""
         architecture = self._architecture()
-        cost = () if architecture is None else architecture._budget
-        return budget.resolve_auto(self.max_iter, budget.max_iter(steps_per_epoch, *cost))
+        of = Architecture if architecture is None else architecture
+        return budget.resolve_auto(self.max_iter, budget.max_iter(steps_per_epoch, *of._budget))
 
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         """Register parameters and buffers on the module, check the data; once before training."""

@@ -82,8 +82,8 @@ class TrainingParameters:
         default="auto",
         doc="""
         Maximum number of epochs (passes over the training samples). 'auto' is the number that
-        makes about 4,000 gradient steps, and at least 20; with architectures that take longer, less
-        (about 1,500, and at least 3, with transformers).""",
+        makes about 4,000 gradient steps, and at least 20 (fewer where the documentation of the
+        architecture says so).""",
     )
     batch_size: int | str = param(
         POSITIVE_INT,

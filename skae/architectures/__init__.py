@@ -1,6 +1,7 @@
 """Architectures build an encoder and a decoder; they depend on shapes, not on objectives."""
 
 from skae.architectures._base import Architecture, PretrainingStage
+from skae.architectures._conv import Conv
 from skae.architectures._ft_transformer import FTTransformer
 from skae.architectures._functions import FunctionArchitecture
 from skae.architectures._layers import ACTIVATIONS, Dropout, UnitLinear
@@ -18,6 +19,7 @@ __all__ = [
     "MLP",
     "Architecture",
     "CellMap",
+    "Conv",
     "Dropout",
     "FTTransformer",
     "FunctionArchitecture",

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from numbers import Integral
+from typing import Any, ClassVar, NamedTuple
 
 from torch import nn
 
@@ -33,7 +34,7 @@ class Architecture(Persistent, BaseEstimator, ABC):
     only, not on losses or data.
     """
 
-    # Steps that max_iter='auto' makes about, and the smallest number of epochs.
+    # The steps that max_iter="auto" makes about, and the fewest epochs; less if steps are costly.
     _budget: ClassVar[tuple[int, int]] = (4000, 20)
 
     @abstractmethod
@@ -117,3 +118,16 @@ def last_layer_parameters(network: nn.Module) -> list[nn.Parameter]:
             f"{type(network).__name__}. Change it, or use init='random'."
         )
     return parameters
+
+
+def hidden_sizes(architecture: Architecture, name: str) -> list[int]:
+    """Return the value of a hyperparameter that holds one positive integer per hidden layer."""
+    sizes: Any = getattr(architecture, name)
+    one = isinstance(sizes, Integral) or getattr(sizes, "ndim", 1) == 0
+    widths = [sizes] if one else list(sizes)
+    if not all(isinstance(w, Integral) and int(w) > 0 for w in widths):
+        raise ValueError(
+            f"The '{name}' parameter must hold positive integers, one per hidden "
+            f"layer. Got {sizes!r} instead."
+        )
+    return [int(w) for w in widths]

@@ -25,7 +25,8 @@ class FTTransformer(TokenArchitecture):
 
     with weights of its own. The encoder is a transformer with pre-norm blocks, followed by a linear
     map of all its tokens to the code. The decoder is a linear map of the code to tokens, a
-    transformer, and a linear map of each token to its cells.
+    transformer, and a linear map of each token to its cells. ``max_iter="auto"`` makes about 1,500
+    gradient steps, and at least 3 epochs.
 
     Parameters
     ----------

@@ -4,14 +4,19 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from numbers import Integral
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
 
 from skae._schema import persistent
 from skae._sklearn import Interval
-from skae.architectures._base import Architecture, PretrainingStage, last_layer_parameters
+from skae.architectures._base import (
+    Architecture,
+    PretrainingStage,
+    hidden_sizes,
+    last_layer_parameters,
+)
 from skae.architectures._layers import ACTIVATIONS, Transposed, UnitLinear
 from skae.hyperparameters import POSITIVE_INT, hyperparameters, one_of, param
 
@@ -106,7 +111,7 @@ class MLP(Architecture):
     def build(
         self, n_inputs: int, n_code: int, n_components: int, n_outputs: int
     ) -> tuple[nn.Module, nn.Module]:
-        widths = self._hidden_sizes("hidden_layer_sizes")
+        widths = hidden_sizes(self, "hidden_layer_sizes")
         encoder = self._stack([n_inputs, *widths, n_code])
         if self.tied:
             if self.unit_norm is not None or self.decoder_hidden_layer_sizes is not None:
@@ -122,7 +127,7 @@ class MLP(Architecture):
             return encoder, self._mirror(encoder)
         back = widths[::-1]
         if self.decoder_hidden_layer_sizes is not None:
-            back = self._hidden_sizes("decoder_hidden_layer_sizes")
+            back = hidden_sizes(self, "decoder_hidden_layer_sizes")
         return encoder, self._stack([n_components, *back, n_outputs], self._decoder_layer)
 
     def zero_init_parameters(self, encoder: nn.Module, decoder: nn.Module) -> list[nn.Parameter]:
@@ -165,21 +170,10 @@ class MLP(Architecture):
 
     def _n_layers(self) -> int:
         """Return a lower bound on the number of layers with weights."""
-        n = len(self._hidden_sizes("hidden_layer_sizes"))
+        n = len(hidden_sizes(self, "hidden_layer_sizes"))
         if self.decoder_hidden_layer_sizes is None:
             return 2 * (n + 1)
-        return n + len(self._hidden_sizes("decoder_hidden_layer_sizes")) + 2
-
-    def _hidden_sizes(self, name: str) -> list[int]:
-        sizes: Any = getattr(self, name)
-        one = isinstance(sizes, Integral) or getattr(sizes, "ndim", 1) == 0
-        widths = [sizes] if one else list(sizes)
-        if not all(isinstance(w, Integral) and int(w) > 0 for w in widths):
-            raise ValueError(
-                f"The '{name}' parameter must hold positive integers, one per hidden "
-                f"layer. Got {sizes!r} instead."
-            )
-        return [int(w) for w in widths]
+        return n + len(hidden_sizes(self, "decoder_hidden_layer_sizes")) + 2
 
     def _decoder_layer(self, n_in: int, n_out: int) -> nn.Linear:
         if self.unit_norm is None:

@@ -149,7 +149,6 @@ class TokenDecoder(nn.Module):
         shared: bool,
     ):
         super().__init__()
-        self.width = width
         self.start = nn.Linear(n_components, layout.n_tokens * width)
         self.positions = Positions(layout, width, fixed=shared)
         self.transformer = transformer
@@ -157,10 +156,9 @@ class TokenDecoder(nn.Module):
         self.out = CellMap(layout, width, layout.n_cells, shared=shared)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Return rows, (..., n_features), of codes (..., n_components)."""
-        tokens = self.start(z).reshape(-1, self.cells.layout.n_tokens, self.width)
-        rows = self.cells.rows(self.out(self.transformer(self.positions(tokens))))
-        return rows.unflatten(0, z.shape[:-1])
+        """Return rows, (n, n_features)."""
+        tokens = self.start(z).unflatten(1, (self.cells.layout.n_tokens, -1))
+        return self.cells.rows(self.out(self.transformer(self.positions(tokens))))
 
 
 def sine_cosine(grid: tuple[int, int], width: int) -> Tensor:

@@ -26,7 +26,8 @@ class ViT(TokenArchitecture):
     with fixed sine-cosine positions :math:`e_j`. The encoder is a transformer with pre-norm blocks,
     followed by a linear map of all its tokens to the code. The decoder is a linear map of the code
     to tokens, a transformer, and a linear map of each token to the pixels of its patch. A signal is
-    an image of one row.
+    an image of one row. ``max_iter="auto"`` makes about 1,500 gradient steps, and at least 3
+    epochs.
 
     Parameters
     ----------

@@ -5,7 +5,8 @@ steps rather than epochs:
 
 ==================  ===========================================================================
 batch size          a sixteenth of the training samples, at least 16 and at most 128
-epochs              the number that makes 4,000 steps, and at least 20; less for slow architectures
+epochs              the number that makes 4,000 steps, and at least 20; fewer with some
+                    architectures
 validation samples  ``validation_fraction`` of the samples, at least 64, but at most a quarter of
                     them
 early stopping      from 8 samples on
@@ -17,8 +18,6 @@ from __future__ import annotations
 
 from typing import Any
 
-N_STEPS = 4000
-MIN_EPOCHS = 20
 BATCH_SIZE_RANGE = (16, 128)
 MIN_VALIDATION_SAMPLES = 64
 MIN_EARLY_STOPPING_SAMPLES = 8
@@ -31,7 +30,7 @@ def batch_size(n_rows: int) -> int:
     return min(max(n_rows // 16, low), high)
 
 
-def max_iter(steps_per_epoch: int, n_steps: int = N_STEPS, min_epochs: int = MIN_EPOCHS) -> int:
+def max_iter(steps_per_epoch: int, n_steps: int, min_epochs: int) -> int:
     """Return the maximum number of epochs for a number of steps per epoch."""
     return max(round(n_steps / steps_per_epoch), min_epochs)
 

@@ -116,7 +116,9 @@ class AutoencoderModule(nn.Module):
         return h if self.encoder is None else h + self.encoder(x)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the output before the link, (n, n_outputs)."""
+        """Return the output before the link, (n, n_outputs), also for several draws of each code."""
+        if z.ndim > 2:  # networks take rows
+            return self.decode(z.flatten(0, -2)).unflatten(0, z.shape[:-1])
         if self.encoder_shortcut is None:
             return cast(nn.Module, self.decoder)(z) + self.output_bias
         o = F.linear(z, self.output_axes, self.output_bias)

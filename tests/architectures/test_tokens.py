@@ -115,7 +115,7 @@ def test_rows_are_cut_for_the_cache_in_inference_only(draws, monkeypatch):
         (ViT(patch_size=3), r"patch_size=3 does not divide images of 4 x 4 pixels"),
         (ViT(patch_size=(2, 2, 1)), r"patch_size=\(2, 2, 1\) does not divide"),
         (ViT(patch_size=8), r"patch_size=8 does not divide"),
-        (ViT(image_shape=(4, 5)), r"image_shape=\(4, 5\) has 20 values, but X has 16 columns"),
+        (ViT(image_shape=(4, 5)), r"image_shape=\(4, 5\) have 20 values, but there are 16"),
         (ViT(image_shape=(4,)), r"image_shape must be \(height, width\)"),
         (ViT(image_shape=(4.0, 4.0)), r"image_shape must be"),
         (ViT(width=10), r"width=10 of ViT is not a multiple of n_heads=4"),

@@ -1,7 +1,7 @@
 import pytest
 from skorch.callbacks import Callback
 
-from skae import Autoencoder
+from skae import MLP, Autoencoder
 from skae.training import _budget as budget
 
 
@@ -19,7 +19,7 @@ def test_the_rule(n_rows, batch_size, epochs, held_out, patience):
     assert budget.n_held_out(n_rows, 0.1) == held_out
     n_train = n_rows - held_out
     assert budget.batch_size(n_train) == batch_size
-    assert budget.max_iter(-(-n_train // batch_size)) == epochs
+    assert budget.max_iter(-(-n_train // batch_size), *MLP()._budget) == epochs
     assert budget.patience(epochs) == patience
 
 
