@@ -91,10 +91,12 @@ class CellMap(nn.Module):
         bound = 1 / math.sqrt(n_in)
         nn.init.uniform_(self.weight, -bound, bound)
 
-    def forward(self, values: Tensor) -> Tensor:
-        """Return arrays (n, n_tokens, n_out)."""
+    def forward(self, values: Tensor, which: Tensor | None = None) -> Tensor:
+        """Return arrays (n, t, n_out), of all tokens or of those with the numbers (n, t)."""
         if self.weight.ndim == 2:
             return F.linear(values, self.weight.T, self.bias)
+        if which is not None:
+            return (values[:, :, None] @ self.weight[which])[:, :, 0] + self.bias[which]
         if self.weight.shape[1] == 1:
             return torch.addcmul(self.bias, values, self.weight[:, 0])
         return torch.einsum("nti,tio->nto", values, self.weight) + self.bias
@@ -112,9 +114,9 @@ class Positions(nn.Module):
         else:
             self.positions = nn.Parameter(torch.empty(layout.n_tokens, width).normal_())
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Return the sum of tokens (n, n_tokens, width) and positions."""
-        return tokens + self.positions
+    def forward(self, tokens: Tensor, which: Tensor | None = None) -> Tensor:
+        """Return tokens (n, t, width) plus the positions of all, or those of the numbers (n, t)."""
+        return tokens + (self.positions if which is None else self.positions[which])
 
 
 class TokenEncoder(nn.Module):

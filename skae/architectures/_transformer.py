@@ -30,11 +30,13 @@ class Block(nn.Module):
             nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
         )
 
-    def forward(self, tokens: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Return tokens of the same shape, (n, t, width)."""
+    def forward(
+        self, tokens: Tensor, bias: Tensor | None = None, memory: Tensor | None = None
+    ) -> Tensor:
+        """Return tokens of the same shape, (n, t, width), attending to themselves or a memory."""
         q, k, v = (
             part.unflatten(2, (self.n_heads, -1)).transpose(1, 2)  # (n, heads, t, width / heads)
-            for part in self.qkv(self.attention_norm(tokens)).chunk(3, dim=2)
+            for part in self._projections(tokens, memory)
         )
         if self.twice_differentiable:
             logits = q @ k.transpose(2, 3) / math.sqrt(q.shape[3])
@@ -43,6 +45,15 @@ class Block(nn.Module):
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         tokens = tokens + self.out(mixed.transpose(1, 2).flatten(2))
         return tokens + self.mlp(tokens)
+
+    def _projections(self, tokens: Tensor, memory: Tensor | None) -> tuple[Tensor, ...]:
+        """Return queries of the tokens, and keys and values of what they attend to."""
+        if memory is None:
+            return self.qkv(self.attention_norm(tokens)).chunk(3, dim=2)
+        weight, bias, width = self.qkv.weight, self.qkv.bias, tokens.shape[2]
+        queries = F.linear(self.attention_norm(tokens), weight[:width], bias[:width])
+        attended = F.linear(self.attention_norm(memory), weight[width:], bias[width:])
+        return queries, *attended.chunk(2, dim=2)
 
 
 @contextmanager
@@ -95,17 +106,26 @@ class Transformer(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(
-        self, tokens: Tensor, ignored: Tensor | None = None, which: Tensor | None = None
+        self,
+        tokens: Tensor,
+        ignored: Tensor | None = None,
+        which: Tensor | None = None,
+        memory: Tensor | None = None,
+        which_memory: Tensor | None = None,
     ) -> Tensor:
         """Transform tokens.
 
         Parameters
         ----------
         tokens : Tensor of shape (n, t, width)
-        ignored : Tensor of shape (n, t), default=None
-            1 for tokens that are not attended to, else 0. If None, there are none.
+        ignored : Tensor of shape (n, m), default=None
+            1 for attended tokens that are ignored, else 0. If None, there are none.
         which : Tensor of int of shape (n, t), default=None
             The number of each token. If None, they are all tokens in order.
+        memory : Tensor of shape (n, m, width), default=None
+            Tokens that the others attend to instead of themselves, the same in all blocks.
+        which_memory : Tensor of int of shape (n, m), default=None
+            The number of each token of the memory.
 
         Returns
         -------
@@ -118,11 +138,12 @@ class Transformer(nn.Module):
             return torch.cat([self(*part) for part in parts])
         bias = self.pairs[None]
         if which is not None:
-            bias = self.pairs[:, which[:, :, None], which[:, None]].transpose(0, 1)
+            attended = which if which_memory is None else which_memory
+            bias = self.pairs[:, which[:, :, None], attended[:, None]].transpose(0, 1)
         if ignored is not None:
             bias = bias + (ignored * (torch.finfo(bias.dtype).min / 2))[:, None, None]
         for block in self.blocks:
-            tokens = block(tokens, bias)
+            tokens = block(tokens, bias, memory)
         return self.norm(tokens)
 
 

@@ -183,33 +183,41 @@ class MaskedAutoencoder(BaseAutoencoder):
         masks = self._masks(module)
         order, hidden = masks.draw(batch)
         missing = _missing_tokens(module, batch)
-        index = order[:, : masks.n_visible]
+        seen, asked = order[:, : masks.n_visible], order[:, -masks.n_hidden :]
         ignored = None
         if hidden is not None or missing is not None:
-            ignored = _either(hidden, missing).gather(1, index)
-        predicted = self._predicted(module, batch, Visible(index, ignored))
-        if hidden is None:
-            hidden = torch.ones_like(batch.x[:, :1]).expand(-1, order.shape[1])
-            hidden = hidden.scatter(1, index, 0)
-        return {"reconstruction": self._loss_of(module, batch, predicted, hidden)}
+            ignored = _either(hidden, missing).gather(1, seen)
+        predicted = self._predicted(module, batch, asked, Visible(seen, ignored))
+        counted = None if hidden is None else hidden.gather(1, asked)
+        return {"reconstruction": self._loss_of(module, batch, asked, predicted, counted)}
 
-    def _predicted(self, module: AutoencoderModule, batch: Batch, visible: Visible) -> Tensor:
-        """Return the cells of all tokens, (n, n_tokens, n_cells), given the visible ones."""
-        return _decoder(module).predict(_encoder(module).visible(batch.x, visible), visible)
+    def _predicted(
+        self, module: AutoencoderModule, batch: Batch, asked: Tensor, visible: Visible
+    ) -> Tensor:
+        """Return the cells of the tokens that are asked for, (n, t, n_cells)."""
+        encoded = _encoder(module).visible(batch.x, visible)
+        return _decoder(module).predict(asked, encoded, visible)
 
     def _loss_of(
-        self, module: AutoencoderModule, batch: Batch, predicted: Tensor, hidden: Tensor
+        self,
+        module: AutoencoderModule,
+        batch: Batch,
+        asked: Tensor,
+        predicted: Tensor,
+        counted: Tensor | None = None,
     ) -> Tensor:
-        """Return the mean loss over the observed cells of hidden tokens, (n,)."""
+        """Return the mean loss over the observed cells of tokens, or of those that count, (n,)."""
         cells = _encoder(module).tokenizer.cells
-        target, observed = cells(batch.x), cells.is_cell
-        if batch.observed is not None:
-            observed = cells(batch.observed)
+        index = asked[:, :, None].expand(-1, -1, predicted.shape[2])
+        target = cells(batch.x).gather(1, index)
+        observed = cells.is_cell if batch.observed is None else cells(batch.observed)
+        observed = observed.expand(len(batch.x), -1, -1).gather(1, index)
         if self.normalize_targets:
             target = _normalized(target, observed)
-        counted = observed * hidden[:, :, None]
-        squared = (counted * (predicted - target).square()).sum((1, 2))
-        return squared / counted.sum((1, 2)).clamp_min(1)
+        if counted is not None:
+            observed = observed * counted[:, :, None]
+        squared = (observed * (predicted - target).square()).sum((1, 2))
+        return squared / observed.sum((1, 2)).clamp_min(1)
 
     # ------------------------------------------------------------------------ after training
 
@@ -240,32 +248,27 @@ class MaskedAutoencoder(BaseAutoencoder):
 
     def _filled(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         """Return rows, (n, n_features), predicted from all observed tokens."""
-        encoder = _encoder(module)
-        n_tokens = _layout(module).n_tokens
-        index = torch.arange(n_tokens, device=batch.x.device).expand(len(batch.x), -1)
-        visible = Visible(index, _missing_tokens(module, batch))
-        return encoder.tokenizer.cells.rows(self._predicted(module, batch, visible))
+        every = _every_token(module, batch)
+        visible = Visible(every, _missing_tokens(module, batch))
+        predicted = self._predicted(module, batch, every, visible)
+        return _encoder(module).tokenizer.cells.rows(predicted)
 
     def _complementary(self, module: AutoencoderModule, batch: Batch) -> Tensor:
-        """Return the cells of all tokens, each predicted while it is hidden."""
-        n_tokens = _layout(module).n_tokens
-        missing = _missing_tokens(module, batch)
-        result: Tensor | None = None
-        for hidden in complementary(n_tokens, self._ratio(module)):
-            rest = np.setdiff1d(np.arange(n_tokens), hidden)
-            index = torch.from_numpy(rest).to(batch.x.device).expand(len(batch.x), -1)
-            ignored = None if missing is None else missing.gather(1, index)
-            predicted = self._predicted(module, batch, Visible(index, ignored))
-            which = torch.from_numpy(hidden).to(batch.x.device)
-            result = torch.empty_like(predicted) if result is None else result
-            result[:, which] = predicted[:, which]
-        return cast(Tensor, result)
+        """Return the cells of all tokens, (n, n_tokens, n_cells), each predicted while hidden."""
+        every, missing = _every_token(module, batch), _missing_tokens(module, batch)
+        sets = complementary(every.shape[1], self._ratio(module))
+        parts = []
+        for hidden in sets:
+            rest = np.setdiff1d(np.arange(every.shape[1]), hidden)
+            ignored = None if missing is None else missing[:, rest]
+            visible = Visible(every[:, rest], ignored)
+            parts.append(self._predicted(module, batch, every[:, hidden], visible))
+        return torch.cat(parts, dim=1)[:, np.argsort(np.concatenate(sets))]
 
     def _score(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         predicted = self._complementary(module, batch)
-        hidden = torch.ones_like(predicted[:, :, 0])
         units = 1.0 if self.normalize_targets else module.scale**2
-        return -self._loss_of(module, batch, predicted, hidden) * units
+        return -self._loss_of(module, batch, _every_token(module, batch), predicted) * units
 
     def _has_units(self) -> bool:
         """Whether the network predicts values in X's units."""
@@ -339,6 +342,11 @@ def _decoder(module: AutoencoderModule) -> MaskedDecoder:
 
 def _layout(module: AutoencoderModule) -> TokenLayout:
     return _encoder(module).tokenizer.cells.layout
+
+
+def _every_token(module: AutoencoderModule, batch: Batch) -> Tensor:
+    """Return the numbers of all tokens for each row, (n, n_tokens)."""
+    return torch.arange(_layout(module).n_tokens, device=batch.x.device).expand(len(batch.x), -1)
 
 
 def _missing_tokens(module: AutoencoderModule, batch: Batch) -> Tensor | None:

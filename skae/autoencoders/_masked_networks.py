@@ -65,18 +65,16 @@ class MaskedDecoder(nn.Module):
         self.positions = Positions(layout, width, fixed=shared)
         self.transformer = architecture.transformer(layout, decoder=True)
         self.cells = CellMap(layout, width, layout.n_cells, shared=shared)
-        self.n_tokens = layout.n_tokens
 
-    def predict(self, encoded: Tensor, visible: Visible) -> Tensor:
-        """Return the cells of all tokens, (n, n_tokens, n_cells), given encoded visible ones."""
-        entered = self.entry(encoded)
-        masked = self.mask_token.to(entered.dtype).expand(len(entered), self.n_tokens, -1)
-        index = visible.which[:, :, None].expand(-1, -1, masked.shape[2])
-        tokens = self.positions(masked.scatter(1, index, entered))
-        ignored = torch.ones_like(tokens[:, :, 0])
-        known = torch.zeros_like(entered[:, :, 0]) if visible.ignored is None else visible.ignored
-        ignored = ignored.scatter(1, visible.which, known.to(ignored.dtype))
-        return self.cells(self.transformer(tokens, ignored))
+    def predict(self, which: Tensor, encoded: Tensor, visible: Visible) -> Tensor:
+        """Return the cells of some tokens, (n, t, n_cells), given encoded visible ones.
+
+        These tokens, with the numbers (n, t), attend to the visible ones, not to each other.
+        """
+        memory = self.positions(self.entry(encoded), visible.which)
+        tokens = self.positions(self.mask_token, which)
+        decoded = self.transformer(tokens, visible.ignored, which, memory, visible.which)
+        return self.cells(decoded, which)
 
     def forward(self, z: Tensor) -> Tensor:
         """Return rows, (n, n_features), of codes."""

@@ -18,13 +18,14 @@ class RandomMasks:
 
     def __init__(self, layout: TokenLayout, n_hidden: int):
         self.n_tokens = layout.n_tokens
+        self.n_hidden = n_hidden
         self.n_visible = layout.n_tokens - n_hidden
 
     def draw(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Return an order of the tokens, (n, n_tokens), and which of them are hidden.
 
-        The first `n_visible` are visible, except for those that are hidden, (n, n_tokens); None if
-        exactly the others are hidden.
+        The first `n_visible` are visible and the last `n_hidden` are hidden. If these overlap,
+        the second result is 1 for the tokens that are hidden, (n, n_tokens), else it is None.
         """
         return batch.random.uniform(len(batch.x), self.n_tokens).argsort(1), None
 
@@ -59,6 +60,7 @@ class GivenMasks(RandomMasks):
     def __init__(self, layout: TokenLayout, masks: NDArray):
         hidden = hidden_tokens(masks, layout)
         super().__init__(layout, int(hidden.sum(1).min()))
+        self.n_hidden = int(hidden.sum(1).max())
         self.hidden = torch.from_numpy(hidden)
 
     def draw(self, batch: Batch) -> tuple[Tensor, Tensor | None]:

@@ -100,13 +100,15 @@ def test_rows_are_cut_for_the_cache_in_inference_only(draws, monkeypatch):
     tokens, ignored = torch.randn(5, 3, 8), torch.zeros(5, 3)
     ignored[:, 0] = 1
     which = torch.arange(3).flip(0).expand(5, -1)
-    whole = transformer(tokens), transformer(tokens, ignored, which)
+    memory = torch.randn(5, 2, 8)
+    attending = (tokens, ignored[:, :2], which, memory, which[:, :2])
+    whole = transformer(tokens), transformer(tokens, ignored, which), transformer(*attending)
     monkeypatch.setattr("skae.architectures._transformer.CACHE_ROWS", 2)
     with torch.no_grad():
-        parts = transformer(tokens), transformer(tokens, ignored, which)
+        parts = transformer(tokens), transformer(tokens, ignored, which), transformer(*attending)
     for a, b in zip(whole, parts, strict=True):
         torch.testing.assert_close(a, b)
-    assert not torch.allclose(*parts)
+    assert not torch.allclose(*parts[:2])
 
 
 @pytest.mark.parametrize(

@@ -51,18 +51,19 @@ def test_the_loss_is_that_of_hidden_tokens(X, masking):
     batch = batch_of(model, X)
     masks = model._masks(model.module_)
     order, _ = masks.draw(batch)
-    index = order[:, : masks.n_visible]
-    hidden = torch.ones_like(batch.x).scatter(1, index, 0)
+    seen, asked = order[:, : masks.n_visible], order[:, masks.n_visible :]
     encoder, decoder = model.module_.encoder, model.module_.decoder
     tokens = encoder.tokenizer(batch.x)
-    for i in (0, 7):  # row by row, without gather and scatter
-        encoded = encoder.transformer(tokens[i : i + 1, index[i]], None, index[i : i + 1])
+    for i in (0, 7):  # row by row, with mask tokens among visible ones, as He et al.
+        which, own = seen[i : i + 1], torch.arange(6)[None]
+        encoded = encoder.transformer(tokens[i : i + 1, seen[i]], None, which)
         full = decoder.mask_token.repeat(1, 6, 1)
-        full[0, index[i]] = decoder.entry(encoded)[0]
-        decoded = decoder.transformer(decoder.positions(full), hidden[i : i + 1])
+        full[0, seen[i]] = decoder.entry(encoded)[0]
+        full = decoder.positions(full)
+        hidden = torch.zeros(1, 6).scatter(1, asked[i : i + 1], 1)
+        decoded = decoder.transformer(full, hidden, own)  # one block: hidden tokens are no keys
         predicted = decoder.cells(decoded)[0, :, 0]
-        squared = (predicted - batch.x[i]).square()
-        expected = squared[hidden[i] > 0].mean()
+        expected = (predicted - batch.x[i]).square()[asked[i]].mean()
         fresh = batch._replace(random=Random(0, batch.x.detach()))
         torch.testing.assert_close(loss_of(model, fresh)[i], expected, rtol=1e-4, atol=1e-5)
 
@@ -70,15 +71,15 @@ def test_the_loss_is_that_of_hidden_tokens(X, masking):
 def test_visible_targets_do_not_change_the_gradient(fitted, X):
     x = batch_of(fitted, X).x.detach()
     order, _ = fitted._masks(fitted.module_).draw(batch_of(fitted, X))
-    index = order[:, :3]
-    hidden = torch.ones_like(x).scatter(1, index, 0)
+    seen, asked = order[:, :3], order[:, 3:]
+    hidden = torch.ones_like(x).scatter(1, seen, 0)
 
     def gradient(targets):
         """Return the gradient of all weights, with the same inputs."""
         module = copy.deepcopy(fitted.module_)
         batch = batch_of(fitted, X)
-        predicted = fitted._predicted(module, batch, Visible(index, None))
-        fitted._loss_of(module, batch._replace(x=targets), predicted, hidden).sum().backward()
+        predicted = fitted._predicted(module, batch, asked, Visible(seen, None))
+        fitted._loss_of(module, batch._replace(x=targets), asked, predicted).sum().backward()
         return [p.grad for p in module.parameters() if p.grad is not None]
 
     gradients = gradient(x)
@@ -94,11 +95,10 @@ def test_hidden_cells_are_not_seen(fitted, X):
     again = batch_of(fitted, X)
     masks = fitted._masks(fitted.module_)
     order, _ = masks.draw(again)
-    index = order[:, : masks.n_visible]
-    hidden = torch.ones_like(batch.x).scatter(1, index, 0)
-    predicted = fitted._predicted(fitted.module_, again, Visible(index, None))[:, :, 0]
-    expected = hidden * 2 * (batch.x - predicted) / hidden.sum(1, keepdim=True)
-    torch.testing.assert_close(batch.x.grad * hidden, expected, rtol=1e-4, atol=1e-5)
+    seen, asked = order[:, : masks.n_visible], order[:, masks.n_visible :]
+    predicted = fitted._predicted(fitted.module_, again, asked, Visible(seen, None))[:, :, 0]
+    expected = 2 * (batch.x.gather(1, asked) - predicted) / masks.n_hidden
+    torch.testing.assert_close(batch.x.grad.gather(1, asked), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["random", "block", "given"])
