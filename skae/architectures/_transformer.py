@@ -132,10 +132,9 @@ class Transformer(nn.Module):
         tokens : Tensor of shape (n, t, width)
         """
         if len(tokens) > CACHE_ROWS and not torch.is_grad_enabled():
-            parts = zip(
-                *(_split(array, len(tokens)) for array in (tokens, ignored, which)), strict=True
-            )
-            return torch.cat([self(*part) for part in parts])
+            given = (tokens, ignored, which, memory, which_memory)
+            arrays = (_split(array, len(tokens)) for array in given)
+            return torch.cat([self(*parts) for parts in zip(*arrays, strict=True)])
         bias = self.pairs[None]
         if which is not None:
             attended = which if which_memory is None else which_memory
