@@ -1,8 +1,8 @@
 """Time of an epoch of `MaskedAutoencoder` beside a loop that is written by hand for its network.
 
-Both train the same transformer with the same objective on the same images of 28 x 28, in turns in one
-process; the ratio of the medians counts. A second table is the time of a step of the encoder and of
-the whole by the fraction of patches that are hidden.
+Both train the same transformer with the same objective on the same images of 28 x 28, in turns in
+one process; the ratio of the medians counts. A second table is the time of a step of the encoder
+and of the whole by the fraction of patches that are hidden.
 
     python benchmarks/speed_of_masked.py --json masked.json
 """
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from skae import MaskedAutoencoder, ViT
 from skae.architectures._tokens import sine_cosine
 from skae.architectures._transformer import distances
+from skae.autoencoders._masked_networks import Visible
 
 SIDE, PATCH, WIDTH, HEADS, LAYERS, NARROW = 28, 4, 64, 4, 4, 48
 GRID = (SIDE // PATCH, SIDE // PATCH)
@@ -90,12 +91,10 @@ class Masked(nn.Module):
 
 
 def steps_by_ratio(n: int, repeats: int) -> list[dict]:
-    """Return the median times of a forward and backward pass, for each fraction of hidden tokens."""
+    """Return the median times of a step without the update, for each fraction of hidden tokens."""
     model = MaskedAutoencoder(architecture=ViT(patch_size=PATCH), max_iter=1, random_state=0)
     module = model.fit(np.random.default_rng(0).random((64, SIDE**2))).module_.train()
     encoder, decoder = module.encoder, module.decoder
-    from skae.autoencoders._masked_networks import Visible
-
     x, records = torch.randn(n, SIDE**2), []
     for ratio in (0.0, *RATIOS):
         times: dict[str, list[float]] = {"encoder": [], "whole": []}
