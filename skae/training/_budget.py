@@ -5,8 +5,7 @@ steps rather than epochs:
 
 ==================  ===========================================================================
 batch size          a sixteenth of the training samples, at least 16 and at most 128
-epochs              the number that makes 4,000 steps, and at least the ``_min_epochs``
-                    of the architecture, 20 unless its steps are costly
+epochs              the number that makes 4,000 steps, and at least 20; 10 with Conv
 validation samples  ``validation_fraction`` of the samples, at least 64, but at most a quarter of
                     them
 early stopping      from 8 samples on
