@@ -82,8 +82,7 @@ class TrainingParameters:
         default="auto",
         doc="""
         Maximum number of epochs (passes over the training samples). 'auto' is the number that
-        makes about 4,000 gradient steps, and at least 20 (fewer where the documentation of the
-        architecture says so).""",
+        makes about 4,000 gradient steps, and at least 20 (10 with `Conv`).""",
     )
     batch_size: int | str = param(
         POSITIVE_INT,

@@ -34,6 +34,7 @@ TINY = {"width": 4, "n_layers": 1, "n_heads": 2, "decoder_width": 4}
 ESTIMATORS = [
     skae.Autoencoder(max_iter=3),
     skae.Autoencoder(max_iter=3, init="random", linear_shortcut=False),
+    skae.Autoencoder(max_iter=3, architecture=skae.Conv((4, 8), n_residual_blocks=1)),
     skae.LinearAutoencoder(max_iter=3),
     skae.LinearAutoencoder(init="random", max_iter=3),
     skae.SparseAutoencoder(max_iter=3),
@@ -43,6 +44,7 @@ ESTIMATORS = [
     skae.DenoisingAutoencoder(max_iter=3, early_stopping=False),
     skae.DenoisingAutoencoder(noise="swap", noise_level=(0.1, 0.5), max_iter=3),
     skae.ContractiveAutoencoder(max_iter=3),
+    skae.VariationalAutoencoder(max_iter=3, architecture=skae.Conv((4,), upsampling="resize")),
     skae.VariationalAutoencoder(max_iter=3),
     skae.VariationalAutoencoder(
         init="random", objective="iwae", n_draws=2, n_importance_draws=5, max_iter=3

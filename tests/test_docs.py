@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skae
+from skae.architectures import Architecture
 from skae.impute import AutoencoderImputer
 from skae.outlier import _detector
 from skae.training import _budget, seeded
@@ -77,7 +78,7 @@ def test_pages_with_python_are_found():
     "page", [p if p in QUICK else pytest.param(p, marks=pytest.mark.full) for p in sorted(PAGES)]
 )
 def test_python_in_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
-    monkeypatch.setattr(_budget, "N_STEPS", 200)
+    monkeypatch.setattr(Architecture, "_budget", (200, 20))
     budget = AutoencoderImputer._budget._replace(n_network_steps=30)
     monkeypatch.setattr(AutoencoderImputer, "_budget", budget)
     monkeypatch.setattr(_detector, "N_STEPS", 200)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from numbers import Integral
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -203,15 +204,15 @@ class ResidualBlock(nn.Module):
         self.activation = activation
         self.first = nn.Conv2d(n_channels, n_channels, **_geometry(kernel, stride=1))
         self.second = nn.Conv2d(n_channels, n_channels, **_geometry(kernel, stride=1))
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        for parameter in self.second.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the input plus its residual."""
         return x + self.second(self.activation(self.first(self.activation(x))))
 
 
-def _geometry(kernel: tuple[int, int], stride: int) -> dict[str, tuple[int, int]]:
+def _geometry(kernel: tuple[int, int], stride: int) -> dict[str, Any]:
     """Return kernel, stride and padding with which a size n becomes ceil(n / stride)."""
     return {
         "kernel_size": kernel,

@@ -35,7 +35,7 @@ def resolve_image_shape(image_shape: Any, n_columns: int) -> tuple[int, int, int
         return (side, side, 1) if side**2 == n_columns else (1, n_columns, 1)
     sizes = np.atleast_1d(np.asarray(image_shape, dtype=object)).tolist()
     if len(sizes) not in (2, 3) or not all(
-        isinstance(n, Integral) and not isinstance(n, bool) and n > 0 for n in sizes
+        isinstance(n, Integral) and not isinstance(n, bool) and int(n) > 0 for n in sizes
     ):
         raise ValueError(
             "image_shape must be (height, width) or (height, width, channels), positive integers; "

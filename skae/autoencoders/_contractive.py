@@ -130,7 +130,7 @@ class ContractiveAutoencoder(Autoencoder):
         self._before_resume(module, rows)
         own = [p for n, p in module.named_parameters() if n.startswith("decoder") and p.ndim > 1]
         if self.alpha > 0 and own:
-            warn_free_scale("tied=True, also in the architecture")
+            warn_free_scale("tied=True, and an architecture that has it too: MLP(tied=True)")
         if self.alpha == 0:
             super()._before_fit(module, rows)
 

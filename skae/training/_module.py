@@ -116,8 +116,11 @@ class AutoencoderModule(nn.Module):
         return h if self.encoder is None else h + self.encoder(x)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the output before the link, (n, n_outputs), also for several draws of each code."""
-        if z.ndim > 2:  # networks take rows
+        """Return the output before the link, (n, n_outputs).
+
+        Codes may have several axes of samples, of which networks are given one.
+        """
+        if z.ndim > 2:
             return self.decode(z.flatten(0, -2)).unflatten(0, z.shape[:-1])
         if self.encoder_shortcut is None:
             return cast(nn.Module, self.decoder)(z) + self.output_bias

@@ -38,8 +38,8 @@ def build(architecture, *sizes):
         return architecture.build(*sizes)
 
 
-@pytest.fixture
-def X(rng):
+@pytest.fixture(name="X")
+def small_images(rng):
     return rng.uniform(size=(40, 6))
 
 
