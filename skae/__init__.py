@@ -16,6 +16,7 @@ from skae.autoencoders import (
     VariationalAutoencoder,
 )
 from skae.exceptions import AutoencoderWarning
+from skae.images import PatchDenoiser
 from skae.impute import AutoencoderImputer, make_missing
 from skae.multiple_imputation import PooledEstimator, pool_estimates
 from skae.outlier import AutoencoderOutlierDetector
@@ -38,6 +39,7 @@ __all__ = [
     "KSparseAutoencoder",
     "LinearAutoencoder",
     "MLP",
+    "PatchDenoiser",
     "PooledEstimator",
     "SparseAutoencoder",
     "VariationalAutoencoder",
