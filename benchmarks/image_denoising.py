@@ -319,7 +319,10 @@ def show(records: list[dict], title: str) -> None:
 
 
 def draw(pictures: dict, records: list[dict], path: Path) -> None:
-    """Write a picture with a row per noise: a crop of a photograph, or four digits."""
+    """Write a picture with a row per noise: a crop of a photograph, or four digits.
+
+    PSNR is that of all test images.
+    """
     import matplotlib.pyplot as plt
 
     noises = list(dict.fromkeys(noise for noise, _ in pictures))
@@ -339,7 +342,7 @@ def draw(pictures: dict, records: list[dict], path: Path) -> None:
             ax.set_title(f"{method}{value}", fontsize=8)
             ax.set(xticks=[], yticks=[])
         row[0].set_ylabel(noise, fontsize=8)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=150, bbox_inches="tight")
 
 
 def _cropped(images: Images) -> np.ndarray:

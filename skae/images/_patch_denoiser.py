@@ -76,8 +76,9 @@ class PatchDenoiser(Composite, BaseEstimator):
     >>> from sklearn.datasets import load_sample_images
     >>> from skae import DenoisingAutoencoder, PatchDenoiser
     >>> china, flower = (image[::4, ::4] for image in load_sample_images().images)
-    >>> autoencoder = DenoisingAutoencoder(noise_level=0.1, per_feature=False, max_iter=2)
-    >>> denoiser = PatchDenoiser(autoencoder, random_state=0).fit(china)
+    >>> model = DenoisingAutoencoder(noise_level=0.1, per_feature=False)
+    >>> _ = model.set_params(max_iter=2, early_stopping=False)  # short, for this example
+    >>> denoiser = PatchDenoiser(model, max_patches=5000, random_state=0).fit(china)
     >>> noise = np.random.default_rng(0).normal(scale=0.1 * 255, size=flower.shape)
     >>> noisy = (flower + noise).clip(0, 255).astype(np.uint8)
     >>> denoised = denoiser.reconstruct(noisy)
