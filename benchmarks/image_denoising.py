@@ -39,6 +39,7 @@ from skimage.restoration import (
     denoise_wavelet,
     inpaint_biharmonic,
 )
+from sklearn.base import clone
 from sklearn.datasets import load_sample_images
 from sklearn.decomposition import PCA
 from tables import write_json
@@ -74,7 +75,7 @@ class Task(NamedTuple):
         return -1 if self.colour else None
 
     @property
-    def patches(self) -> bool:
+    def of_photographs(self) -> bool:
         """Return whether images are photographs rather than rows."""
         return self.test[0].shape[0] > 28
 
@@ -147,7 +148,7 @@ def biharmonic(image: np.ndarray, axis: int | None) -> np.ndarray:
 
 def by_pca(task: Task) -> Iterator[tuple[str, Denoise]]:
     """Yield the size and the function of PCA of patches or of images."""
-    if task.patches:
+    if task.of_photographs:
         n_features = 64 * (3 if task.colour else 1)
         for k in (2, 4, 8, 12, 16, 24, 32, 48):
             model = PatchDenoiser(LinearAutoencoder(min(k, n_features)), augment=False)
@@ -176,21 +177,29 @@ def by_skae(task: Task, noise: str, level: float) -> Iterator[tuple[str, Denoise
         noise=noise,
         noise_level=level,
         per_feature=False,
-        hidden_layer_sizes=512 if task.patches else 1000,
         max_iter=task.epochs,
         early_stopping=False,
         random_state=0,
     )
-    if not task.patches:
-        losses = ("squared_error", "absolute_error")[: 1 + (noise == "salt_and_pepper")]
-        for loss in losses:
-            model = rows.set_params(loss=loss).fit(as_rows(task.train))
-            yield loss, lambda x, m=model: m.reconstruct(x.reshape(1, -1)).reshape(x.shape)
+    patches = PatchDenoiser(
+        clone(rows).set_params(hidden_layer_sizes=512),
+        patch_size=8 if task.colour else 12,
+        stride=2 if task.of_photographs else 1,
+        center=noise != "salt_and_pepper",  # black and white pixels change the mean of a patch
+        augment=task.of_photographs,  # digits have a direction
+        max_patches=100_000,
+        random_state=0,
+    )
+    yield "patches", patches.fit(task.train).reconstruct
+    if task.of_photographs:
         return
-    shared = {"patch_size": 12 if not task.colour else 8, "max_patches": 100_000}
-    center = noise != "salt_and_pepper"  # black and white pixels change the mean of a patch
-    model = PatchDenoiser(rows, center=center, random_state=0, **shared)
-    yield "", model.fit(task.train).reconstruct
+    for loss in ("squared_error", "absolute_error")[: 1 + (noise == "salt_and_pepper")]:
+        model = clone(rows).set_params(hidden_layer_sizes=1000, loss=loss)
+        model.fit(as_rows(task.train))
+        yield (
+            f"whole images, {loss}",
+            lambda x, m=model: m.reconstruct(x.reshape(1, -1)).reshape(x.shape),
+        )
 
 
 def candidates(
@@ -227,7 +236,7 @@ def measures(results: Images, task: Task) -> tuple[float, float]:
 def forms(task: Task, noise: str, noisy: Images) -> Iterator[tuple[str, str, Images]]:
     """Yield a label, the kind of noise and the images, in the ways to look at them."""
     yield "", noise, noisy
-    if noise == "salt_and_pepper" and task.patches:
+    if noise == "salt_and_pepper" and task.of_photographs:
         marked = []
         for image in noisy:
             extreme = (image == 0) | (image == 1)
@@ -240,7 +249,7 @@ def measure(task: Task, names: list[str], which: str) -> tuple[list[dict], dict]
     """Return a record per noise and method, with its best settings, and the first results."""
     best: dict[tuple[str, str], dict] = {}
     pictures, pca = {}, list(by_pca(task))
-    n_pictured = 1 if task.patches else 4
+    n_pictured = 1 if task.of_photographs else 4
 
     def add(name: str, method: str, results: Images, **settings: object) -> None:
         results = [np.asarray(x, dtype=np.float32).clip(0, 1) for x in results]
@@ -368,6 +377,7 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, help="write a picture here (PNG)")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", AutoencoderWarning)
+    warnings.filterwarnings("ignore", "Level value of .* is too high")  # of wavelets
     records: list[dict] = []
     for name, task in tasks(arguments):
         found, pictures = measure(task, arguments.noises, name)
