@@ -7,7 +7,9 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from sklearn.base import clone
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.image import extract_patches_2d, reconstruct_from_patches_2d
+from sklearn.utils import estimator_checks
 
 import skae
 from skae import DenoisingAutoencoder, LinearAutoencoder, PatchDenoiser
@@ -28,9 +30,8 @@ def blobs(rng, shape=(80, 85)):
 
 @pytest.fixture(scope="module")
 def fitted():
-    model = DenoisingAutoencoder(
-        noise_level=0.1, per_feature=False, max_iter=15, early_stopping=False
-    )
+    model = DenoisingAutoencoder(noise_level=0.1, per_feature=False, hidden_layer_sizes=64)
+    model.set_params(max_iter=15, early_stopping=False)
     image = blobs(np.random.default_rng(0)).astype(np.float32)
     return PatchDenoiser(model, patch_size=6, random_state=0).fit(image)
 
@@ -218,6 +219,28 @@ def test_files_and_pickles(fitted, rng, tmp_path):
     wrong.patch_size_ = (3, 3)
     with pytest.raises(ValueError, match="not fitted to patches of its size"):
         skae.save(wrong, tmp_path / "wrong")
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        estimator_checks.check_param_validation,
+        estimator_checks.check_parameters_default_constructible,
+        estimator_checks.check_no_attributes_set_in_init,
+        estimator_checks.check_get_params_invariance,
+        estimator_checks.check_set_params,
+        estimator_checks.check_do_not_raise_errors_in_init_or_set_params,
+        estimator_checks.check_estimator_repr,
+        estimator_checks.check_mixin_order,
+    ],
+)
+def test_checks_of_scikit_learn_that_need_no_table(check):
+    check("PatchDenoiser", PatchDenoiser())
+
+
+def test_not_fitted():
+    with pytest.raises(NotFittedError):
+        PatchDenoiser().reconstruct(np.ones((9, 9)))
 
 
 BAD_IMAGES = {
