@@ -149,9 +149,9 @@ def biharmonic(image: np.ndarray, axis: int | None) -> np.ndarray:
 def by_pca(task: Task) -> Iterator[tuple[str, Denoise]]:
     """Yield the size and the function of PCA of patches or of images."""
     if task.of_photographs:
-        n_features = 64 * (3 if task.colour else 1)
+        size = patch_size(task)
         for k in (2, 4, 8, 12, 16, 24, 32, 48):
-            model = PatchDenoiser(LinearAutoencoder(min(k, n_features)), augment=False)
+            model = PatchDenoiser(LinearAutoencoder(k), patch_size=size, augment=False)
             yield f"{k} components", model.set_params(random_state=0).fit(task.train).reconstruct
         return
     X = as_rows(task.train)
@@ -164,6 +164,11 @@ def by_pca(task: Task) -> Iterator[tuple[str, Denoise]]:
             return (full.mean_ + row @ axes.T @ axes).reshape(image.shape)
 
         yield f"{k} components", denoise
+
+
+def patch_size(task: Task) -> int:
+    """Return the height and width of the patches of PCA and of our own denoisers."""
+    return 8 if task.colour else 12
 
 
 def as_rows(images: Images) -> np.ndarray:
@@ -183,7 +188,7 @@ def by_skae(task: Task, noise: str, level: float) -> Iterator[tuple[str, Denoise
     )
     patches = PatchDenoiser(
         clone(rows).set_params(hidden_layer_sizes=512),
-        patch_size=8 if task.colour else 12,
+        patch_size=patch_size(task),
         stride=2 if task.of_photographs else 1,
         center=noise != "salt_and_pepper",  # black and white pixels change the mean of a patch
         augment=task.of_photographs,  # digits have a direction
