@@ -17,6 +17,7 @@ from skae.autoencoders import (
     VariationalAutoencoder,
 )
 from skae.exceptions import AutoencoderWarning
+from skae.images import PatchDenoiser
 from skae.impute import AutoencoderImputer, make_missing
 from skae.multiple_imputation import PooledEstimator, pool_estimates
 from skae.outlier import AutoencoderOutlierDetector
@@ -45,6 +46,7 @@ __all__ = [
     "LinearAutoencoder",
     "MLP",
     "MaskedAutoencoder",
+    "PatchDenoiser",
     "PooledEstimator",
     "SparseAutoencoder",
     "VariationalAutoencoder",

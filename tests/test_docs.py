@@ -68,7 +68,7 @@ PAGES = [p for p in ("README.md", *(f"docs/{f.name}" for f in ROOT.glob("docs/*.
 
 
 def test_pages_with_python_are_found():
-    names = {"extending", "missing_values", "outliers", "variants"}
+    names = {"denoising_images", "extending", "missing_values", "outliers", "variants"}
     assert {"README.md", *(f"docs/{name}.md" for name in names)} <= set(PAGES)
 
 
@@ -138,6 +138,16 @@ def check_outliers(names):
     assert selected[:57].sum() <= 0.2 * selected.sum()
 
 
+def check_denoising_images(names):
+    china, noisy, denoised = (names[n].astype(float) for n in ("china", "noisy", "denoised"))
+    assert names["denoised"].dtype == np.uint8
+    assert np.mean((denoised - china) ** 2) < 0.6 * np.mean((noisy - china) ** 2)
+    missing = np.isnan(names["holes"])
+    clean = china / 255
+    filled, by_mean = names["filled"][missing], np.nanmean(names["holes"])
+    assert np.mean((filled - clean[missing]) ** 2) < 0.3 * np.mean((by_mean - clean[missing]) ** 2)
+
+
 def check_extending(names):
     X = names["X"]
     assert names["normed"].reconstruct(X).shape == X.shape
@@ -147,6 +157,7 @@ def check_extending(names):
 
 CHECKS = {
     "README.md": check_readme,
+    "docs/denoising_images.md": check_denoising_images,
     "docs/extending.md": check_extending,
     "docs/missing_values.md": check_missing_values,
     "docs/outliers.md": check_outliers,

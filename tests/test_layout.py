@@ -23,7 +23,7 @@ LAYERS = [
     {"_training_parameters", "_hooks", "_fitting", "_fitted_state", "_callbacks", "_composite"},
     {"base", "_persistence"},
     {"autoencoders"},
-    {"outlier", "impute", "multiple_imputation", "semi_supervised"},
+    {"outlier", "impute", "multiple_imputation", "semi_supervised", "images"},
     {"inspection", "metrics", "_check_autoencoder", "extension"},
 ]
 

@@ -34,7 +34,8 @@ class DenoisingAutoencoder(Autoencoder):
 
     * ``"gaussian"`` adds :math:`\sigma\, N(0, 1)` to each cell;
     * ``"masking"`` replaces a fraction of the cells by the mean of the column;
-    * ``"salt_and_pepper"`` replaces them by the minimum or maximum of the column;
+    * ``"salt_and_pepper"`` replaces them by the minimum or maximum of the column (of all of X with
+      ``per_feature=False``);
     * ``"swap"`` replaces them by the value of the column in another sample.
 
     Training uses corrupted samples only; ``transform`` and ``reconstruct`` do not corrupt samples.
@@ -108,8 +109,9 @@ class DenoisingAutoencoder(Autoencoder):
         "boolean",
         default=True,
         doc="""
-        Whether the level of gaussian noise is in standard deviations of each column; otherwise it
-        is in the units of X.""",
+        Whether the level of gaussian noise is in standard deviations of each column, and the
+        extremes of "salt_and_pepper" are those of each column; otherwise the level is in the units
+        of X, and the extremes are those of all of X, as for images.""",
     )
 
     _init_name = "the best linear denoiser"
@@ -153,6 +155,9 @@ class DenoisingAutoencoder(Autoencoder):
         std = variance.sqrt()
         if not self.per_feature:
             std = torch.full_like(std, 1 / float(module.scale))
+            means = (module.shift / module.scale).to(std)
+            low_values = (low_values + means).min() - means
+            high_values = (high_values + means).max() - means
         columns = ColumnStatistics(std, variance, low_values, high_values)
         for name, value in columns._asdict().items():
             module.register_buffer(f"column_{name}", value.to(module.shift))

@@ -86,6 +86,17 @@ def test_the_fit_starts_there(sheet, noise):
     assert np.mean((model.reconstruct(y) - X) ** 2) == pytest.approx(best, rel=0.02)
 
 
+def test_extremes_are_those_of_all_columns_or_of_each(rng):
+    X = rng.random((50, 4)) + np.array([0, 1, 2, 3])
+    X[:, 1] = 1.5
+    for per_feature, low, high in [(True, X.min(0), X.max(0)), (False, X.min(), X.max())]:
+        model = DenoisingAutoencoder(noise="salt_and_pepper", per_feature=per_feature, **PLAIN)
+        module = model.fit(X).module_
+        for extreme, values in [(module.column_low, low), (module.column_high, high)]:
+            found = extreme.numpy() * model.scale_ + model.mean_
+            np.testing.assert_allclose(found, np.broadcast_to(values, 4), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("noise", ALL)
 @pytest.mark.parametrize("init", ["auto", "random"])
 def test_without_noise_it_is_the_plain_autoencoder(sheet, noise, init):
