@@ -335,9 +335,7 @@ def main() -> None:
     arguments = parser.parse_args()
     seeds, quick = arguments.seeds, arguments.quick
     warnings.simplefilter("ignore", AutoencoderWarning)
-    warnings.simplefilter(
-        "ignore", RuntimeWarning
-    )  # LabelSpreading: isolated rows
+    warnings.simplefilter("ignore", RuntimeWarning)  # LabelSpreading: isolated rows
     if arguments.figure is not None:
         write_json(arguments.json, draw_figure(arguments.figure, seeds, quick))
         return

@@ -214,7 +214,10 @@ class SemiSupervised(Composite, BaseEstimator):
             random_state=random_state,
         ).learn(self.fine_tune, self.n_neighbors)
         self.fine_tuned_, self.n_iter_ = learned.encoder, learned.n_iter
-        self.teacher_weights_ = None if learned.choice is None else learned.choice.weights
+        choice = learned.choice
+        self.teacher_weights_ = (
+            None if choice is None else (choice.linear, choice.tuned, choice.spread)
+        )
         self.coef_, self.intercept_ = self._in_units(learned.head)
         return self
 
