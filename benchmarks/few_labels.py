@@ -92,6 +92,7 @@ def logistic(y: np.ndarray) -> Any:
         max_iter=1000,
         use_legacy_attributes=False,
         l1_ratios=(0,),
+        scoring="neg_log_loss",
     )
 
 

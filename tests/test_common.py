@@ -65,7 +65,7 @@ ESTIMATORS = [
     skae.AutoencoderClassifier(skae.Autoencoder(max_iter=3), max_iter=3),
     skae.AutoencoderClassifier(skae.DenoisingAutoencoder(max_iter=3), fine_tune="head"),
     skae.AutoencoderRegressor(skae.Autoencoder(max_iter=3), max_iter=3),
-    skae.AutoencoderRegressor(skae.Autoencoder(max_iter=3), fine_tune="all", max_iter=3),
+    skae.AutoencoderRegressor(skae.Autoencoder(10, max_iter=3), fine_tune="all", max_iter=3),
     skae.PooledEstimator(Ridge(), skae.AutoencoderImputer(max_iter=2), n_imputations=2),
     skae.PooledEstimator(
         LogisticRegression(), skae.AutoencoderImputer(max_iter=3), n_imputations=2

@@ -68,7 +68,7 @@ PAGES = [p for p in ("README.md", *(f"docs/{f.name}" for f in ROOT.glob("docs/*.
 
 
 def test_pages_with_python_are_found():
-    names = {"denoising_images", "extending", "missing_values", "outliers", "variants"}
+    names = {path.stem for path in ROOT.glob("docs/*.md")} - {"how_it_works", "defaults"}
     assert {"README.md", *(f"docs/{name}.md" for name in names)} <= set(PAGES)
 
 
@@ -155,10 +155,18 @@ def check_extending(names):
     assert names["small"].transform(X).std() < 0.9 * plain.transform(X).std()
 
 
+def check_few_labels(names):
+    assert names["accuracy"] > 0.8
+    assert names["head"].score(names["X"][names["test"]], names["y"][names["test"]]) > 0.7
+    assert names["probabilities"].shape == (names["test"].sum(), 10)
+    assert names["predicted"].shape == (20, 3)
+
+
 CHECKS = {
     "README.md": check_readme,
     "docs/denoising_images.md": check_denoising_images,
     "docs/extending.md": check_extending,
+    "docs/few_labels.md": check_few_labels,
     "docs/missing_values.md": check_missing_values,
     "docs/outliers.md": check_outliers,
     "docs/variants.md": check_variants,

@@ -21,7 +21,7 @@ from skae._dataframes import to_pandas
 from skae._sklearn import Interval, _fit_context, _raise_for_params, _routing_enabled
 from skae._sklearn_types import BaseEstimator, clone, with_callbacks
 from skae._validation import check_sample_weight, random_state_of, unchanged_on_error
-from skae.autoencoders import DenoisingAutoencoder
+from skae.autoencoders import Autoencoder
 from skae.base import CALLBACK_STATE, BaseAutoencoder
 from skae.data import DataSource, read_source
 from skae.hyperparameters import (
@@ -55,7 +55,9 @@ class SemiSupervised(Composite, BaseEstimator):
         None,
         default=None,
         kw_only=False,
-        doc="The autoencoder. If None, ``DenoisingAutoencoder()``.",
+        doc="""
+        The autoencoder. If None, ``Autoencoder(0.95)``: as many components as explain 95 % of the
+        variance.""",
     )
     fine_tune: str = param(
         one_of("auto", "head", "all"),
@@ -92,7 +94,7 @@ class SemiSupervised(Composite, BaseEstimator):
         default="auto",
         doc="""
         Number of epochs of fine-tuning. 'auto' makes about 500 gradient steps on the labelled
-        samples, and at least 5 epochs; and about 1,000 on all samples.""",
+        samples, in at least 5 epochs, and about 2,000 on all samples.""",
     )
     batch_size: int | str = param(
         POSITIVE_INT,
@@ -214,7 +216,10 @@ class SemiSupervised(Composite, BaseEstimator):
             random_state=random_state,
         ).learn(self.fine_tune, self.n_neighbors)
         self.fine_tuned_, self.n_iter_ = learned.encoder, learned.n_iter
-        self.teacher_weights_ = None if learned.choice is None else learned.choice.weights
+        choice = learned.choice
+        self.teacher_weights_ = (
+            None if choice is None else (choice.linear, choice.tuned, choice.spread)
+        )
         self.coef_, self.intercept_ = self._in_units(learned.head)
         return self
 
@@ -260,7 +265,7 @@ class SemiSupervised(Composite, BaseEstimator):
     def _estimator(self) -> BaseAutoencoder:
         if self.estimator is not None:
             return self.estimator
-        new = DenoisingAutoencoder()
+        new = Autoencoder(0.95)
         return new.set_fit_request(sample_weight=True) if _routing_enabled() else new
 
     @abstractmethod

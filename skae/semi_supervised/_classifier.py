@@ -43,8 +43,9 @@ class AutoencoderClassifier(ClassifierMixin, SemiSupervised):
     With ``fine_tune="auto"``, they are averaged with weights that cross-validation over the
     labelled samples chooses; a simpler average is preferred to one that is better by less than a
     standard error. Then the encoder with its output layer is trained on all samples to predict this
-    average, or the given labels (distillation, Hinton et al. 2015). The result is one network,
-    which predicts new samples without the training data.
+    average, or the given labels (distillation, Hinton et al. 2015). This starts at the
+    first or the second, and the epoch that predicts held-out samples best is kept. The result is
+    one network, which predicts new samples without the training data.
 
     Parameters
     ----------
@@ -115,7 +116,8 @@ class AutoencoderClassifier(ClassifierMixin, SemiSupervised):
     >>> from skae import AutoencoderClassifier, DenoisingAutoencoder
     >>> X, y = load_digits(return_X_y=True)
     >>> few = np.where(np.arange(len(y)) < 100, y, -1)  # -1: no label
-    >>> model = AutoencoderClassifier(DenoisingAutoencoder(max_iter=20), random_state=0)
+    >>> autoencoder = DenoisingAutoencoder(max_iter=20, early_stopping=False)
+    >>> model = AutoencoderClassifier(autoencoder, random_state=0)
     >>> model = model.fit(X[:1300], few[:1300])
     >>> model.score(X[1300:], y[1300:]) > 0.85
     True

@@ -106,40 +106,38 @@ class Learned:
 
 @dataclass(frozen=True)
 class FineTuning:
-    """Training of copies of an encoder, each with an output layer.
+    """Training of encoders, each with an output layer.
 
     Attributes
     ----------
-    estimator : BaseAutoencoder
-        The fitted autoencoder, which stays as it is.
     task : type of Task
     standardization : Standardization
-        Of the codes, before training.
+        Of the codes before training, by which the output layer is as easy to train as others.
     layer_decay : float
         Factor of the learning rate from layer to layer.
     """
 
-    estimator: BaseAutoencoder
     task: type[Task]
     standardization: Standardization
     layer_decay: float
 
     def train(
         self,
-        head: LinearHead,
+        start: Learned,
         source: DataSource,
         weight: NDArray,
         targets: NDArray,
         plan: TrainingPlan,
         done: Callable[[str], None],
     ) -> Learned:
-        """Train an encoder and its output layer, which starts at a model of standardised codes.
+        """Train a copy of an encoder and its output layer.
 
         If training diverges, the start is returned, with a warning.
         """
-        fitted = self.estimator._with_fit_params()
-        module = copy.deepcopy(self.estimator.module_).cpu()
+        fitted = start.encoder._with_fit_params()
+        module = copy.deepcopy(start.encoder.module_).cpu()
         like = module.output_bias
+        head = start.head.of_standardized(self.standardization)
         module.add_module("head", OutputLayer(head, self.standardization, like))
 
         def objective(module: AutoencoderModule, batch: Batch) -> dict[str, Tensor]:
@@ -150,26 +148,22 @@ class FineTuning:
         rates = learning_rates(module, plan.learning_rate, self.layer_decay).items()
         groups = [(name, {"lr": rate}) for name, rate in rates]
         plan = replace(plan, net_params={"optimizer__param_groups": groups})
-        dataset = self._dataset(source, weight, targets, like.dtype)
+        conditioning, complete = fitted._conditioning, not source.has_missing()
+        weight = rescale_weights(weight)
+        rows = RowDataset.of(source, weight, conditioning, like.dtype, complete)
+        dataset = TargetDataset(rows, torch.tensor(targets, dtype=like.dtype))
         try:
-            run(module, objective, dataset, plan, [("report", _Report(done))])
+            result = run(module, objective, dataset, plan, [("report", _Report(done))])
         except DivergenceError:
             warn(
-                "The fine-tuning of the encoder diverged, so it stays as it was, with a linear "
-                f"model of its code; lower learning_rate (now {plan.learning_rate:g})."
+                "The fine-tuning of the encoder diverged, so it stays as it was; lower "
+                f"learning_rate (now {plan.learning_rate:g})."
             )
-            return Learned(self.estimator, head.of_codes(self.standardization))
-        tuned = copy.copy(self.estimator)
+            return start
+        tuned = copy.copy(start.encoder)
         tuned.module_, layer = module, cast(OutputLayer, module.head)
         del module.head
         # The moments of the decoder do not belong to this encoder.
         tuned._optimizer = {"options": {}, "moments": {}}
         own = layer.head().of_codes(self.standardization)
-        return Learned(tuned, own, n_iter=plan.max_epochs)
-
-    def _dataset(
-        self, source: DataSource, weight: NDArray, targets: NDArray, dtype: torch.dtype
-    ) -> RowDataset:
-        conditioning, complete = self.estimator._conditioning, not source.has_missing()
-        rows = RowDataset.of(source, rescale_weights(weight), conditioning, dtype, complete)
-        return TargetDataset(rows, torch.tensor(targets, dtype=dtype))
+        return Learned(tuned, own, n_iter=max(1, len(result.history)))

@@ -65,6 +65,11 @@ class LinearHead:
         coef = self.coef / standardization.scale
         return LinearHead(coef, self.intercept - coef @ standardization.mean)
 
+    def of_standardized(self, standardization: Standardization) -> LinearHead:
+        """Return the same map of codes as one of standardised codes."""
+        intercept = self.intercept + self.coef @ standardization.mean
+        return LinearHead(self.coef * standardization.scale, intercept)
+
 
 class OutputLayer(nn.Module):
     """A linear layer of standardised codes.

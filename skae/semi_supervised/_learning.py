@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from skae.base import BaseAutoencoder
 from skae.data import DataSource
 from skae.semi_supervised._fine_tuning import FineTuning, Learned
-from skae.semi_supervised._heads import LinearHead, Standardization, folds
+from skae.semi_supervised._heads import Standardization, folds
 from skae.semi_supervised._spreading import NeighborGraph
 from skae.semi_supervised._tasks import Task
-from skae.semi_supervised._teacher import Labels, choose_penalty, choose_shares
-from skae.training import TrainingPlan
+from skae.semi_supervised._teacher import Choice, Labels, choose_penalty, choose_shares
+from skae.training import TrainingPlan, budget
 
 LABELED_STEPS, MIN_LABELED_EPOCHS = 500, 5  # of training on the labelled samples
 ALL_STEPS, MIN_EPOCHS = 2000, 1  # of training on all samples
+VALIDATION_FRACTION = 0.1
 FASTER = 2.0  # the learning rate of that training, relative to the other
 
 
@@ -60,13 +61,13 @@ class Learning:
         codes = encode(self.estimator, self.source)
         standardization = Standardization.of(codes, self.weight)
         Z, task, labels = standardization.apply(codes), self.task, self.labels
-        tuning = FineTuning(self.estimator, task, standardization, self.layer_decay)
+        tuning = FineTuning(task, standardization, self.layer_decay)
         tests = list(folds(labels.groups, self.random_state))
         with self.step("linear model"):
             C, linear = choose_penalty(task, Z, labels, tests)
-            head = labels.fit_head(task, Z, C)
+            head = self._linear(labels, standardization, Z, C)
         if fine_tune == "head":
-            return Learned(self.estimator, head.of_codes(standardization))
+            return head
         with self.step("labelled samples", n_tasks=None) as done:
             tuned = self._tune(tuning, head, labels, done)
         if fine_tune == "all":
@@ -78,25 +79,56 @@ class Learning:
             choice = choose_shares(task, held_out, linear, by_tuned, by_spread)
         with self.step("all samples", n_tasks=None) as done:
             spread = None if graph is None else labels.spread(task, graph)
-            predicted = self._predictions(tuned, self.source)
-            targets = choice.mix(task, task.predictions(head.outputs(Z)), predicted, spread)
-            targets[labels.index] = labels.targets
-            weight = self.weight.copy()
-            weight[labels.index] = labels.weight
-            plan = self.plan(len(targets), ALL_STEPS, MIN_EPOCHS)
-            plan = replace(plan, learning_rate=FASTER * plan.learning_rate)
-            # Targets of all samples are no few: all layers may follow them.
-            student = replace(tuning, layer_decay=1.0)
-            learned = student.train(head, self.source, weight, targets, plan, done)
-        return replace(learned, choice=choice)
+            by_head, by_tuned = (self._predictions(m, self.source) for m in (head, tuned))
+            targets = choice.mix(task, by_head, by_tuned, spread)
+            start = tuned if choice.tuned >= choice.linear else head
+            return self._learn_from_all(tuning, start, targets, choice, done)
+
+    def _linear(
+        self, labels: Labels, standardization: Standardization, Z: NDArray, C: float
+    ) -> Learned:
+        head = labels.fit_head(self.task, Z, C)
+        return Learned(self.estimator, head.of_codes(standardization))
 
     def _tune(
-        self, tuning: FineTuning, head: LinearHead, labels: Labels, done: Callable[[str], None]
+        self, tuning: FineTuning, head: Learned, labels: Labels, done: Callable[[str], None]
     ) -> Learned:
         """Fine-tune on labelled samples."""
         plan = self.plan(len(labels.index), LABELED_STEPS, MIN_LABELED_EPOCHS)
         rows = self.source.take(labels.index)
         return tuning.train(head, rows, labels.weight, labels.targets, plan, done)
+
+    def _learn_from_all(
+        self,
+        tuning: FineTuning,
+        start: Learned,
+        targets: NDArray,
+        choice: Choice,
+        done: Callable[[str], None],
+    ) -> Learned:
+        """Train on all samples, and keep the epoch that predicts held-out targets best.
+
+        That is the start, unless a later epoch is better by a standard error.
+        """
+        targets[self.labels.index] = self.labels.targets
+        weight = self.weight.copy()
+        weight[self.labels.index] = self.labels.weight
+        n = len(targets)
+        n_held_out = 0
+        if n >= budget.MIN_EARLY_STOPPING_SAMPLES:
+            n_held_out = budget.n_held_out(n, VALIDATION_FRACTION)
+        plan = self.plan(n - n_held_out, ALL_STEPS, MIN_EPOCHS)
+        plan = replace(
+            plan,
+            learning_rate=FASTER * plan.learning_rate,
+            held_out=self.random_state.permutation(n)[:n_held_out],
+            patience=budget.patience(plan.max_epochs),
+            n_errors=1.0,
+        )
+        # Targets of all samples are not few: all layers may follow them.
+        student = replace(tuning, layer_decay=1.0)
+        learned = student.train(start, self.source, weight, targets, plan, done)
+        return replace(learned, choice=choice)
 
     def _predictions(self, learned: Learned, source: DataSource) -> NDArray:
         return self.task.predictions(learned.head.outputs(encode(learned.encoder, source)))
@@ -114,7 +146,8 @@ class Learning:
         by_tuned, by_spread = [np.empty((0, self.labels.targets.shape[1]))], []
         for test in tests:
             kept, index = self.labels[~test], self.labels.index[test]
-            tuned = self._tune(tuning, kept.fit_head(self.task, Z, C), kept, done)
+            head = self._linear(kept, tuning.standardization, Z, C)
+            tuned = self._tune(tuning, head, kept, done)
             by_tuned.append(self._predictions(tuned, self.source.take(index)))
             if graph is not None:
                 by_spread.append(kept.spread(self.task, graph)[index])

@@ -41,8 +41,9 @@ class AutoencoderRegressor(RegressorMixin, SemiSupervised):
     With ``fine_tune="auto"``, they are averaged with weights that cross-validation over the
     labelled samples chooses; a simpler average is preferred to one that is better by less than a
     standard error. Then the encoder with its output layer is trained on all samples to predict this
-    average, or the given targets (distillation, Hinton et al. 2015). The result is one network,
-    which predicts new samples without the training data.
+    average, or the given targets (distillation, Hinton et al. 2015). This starts at the
+    first or the second, and the epoch that predicts held-out samples best is kept. The result is
+    one network, which predicts new samples without the training data.
 
     Parameters
     ----------
@@ -110,7 +111,7 @@ class AutoencoderRegressor(RegressorMixin, SemiSupervised):
     >>> t = np.random.default_rng(0).uniform(-1, 1, size=(400, 2))
     >>> X = np.column_stack([t, t**2, t[:, 0] * t[:, 1], np.sin(2 * t)])
     >>> few = np.where(np.arange(400) < 40, t[:, 0], np.nan)  # NaN: no target
-    >>> model = AutoencoderRegressor(Autoencoder(4, max_iter=20), random_state=0)
+    >>> model = AutoencoderRegressor(Autoencoder(4, max_iter=50), random_state=0)
     >>> model = model.fit(X[:300], few[:300])
     >>> model.score(X[300:], t[300:, 0]) > 0.95
     True

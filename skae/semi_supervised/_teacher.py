@@ -66,15 +66,15 @@ class Choice:
     reading: int = 0
 
     @property
-    def weights(self) -> tuple[float, float, float]:
-        """The weights of the linear model, the fine-tuned encoder and the spread labels."""
-        return 1 - self.tuned - self.spread, self.tuned, self.spread
+    def linear(self) -> float:
+        """The weight of the linear model."""
+        return 1 - self.tuned - self.spread
 
     def mix(
         self, task: type[Task], linear: NDArray, tuned: NDArray, spread: NDArray | None
     ) -> NDArray:
         """Return the average of the predictions."""
-        mixed = (1 - self.tuned - self.spread) * linear + self.tuned * tuned
+        mixed = self.linear * linear + self.tuned * tuned
         if spread is None or not self.spread:
             return mixed
         return mixed + self.spread * task.read(spread, self.reading)
