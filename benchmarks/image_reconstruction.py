@@ -137,10 +137,14 @@ class Graph(nn.Module):
             nn.Conv2d(32, 64, 3, stride=2, padding=1),
             nn.SiLU(),
             nn.Flatten(),
-            nn.Linear(64 * 7 * 7, K),
+            nn.Linear(64 * 7 * 7, 256),
+            nn.SiLU(),
+            nn.Linear(256, K),
         )
         self.decoder = nn.Sequential(
-            nn.Linear(K, 64 * 7 * 7),
+            nn.Linear(K, 256),
+            nn.SiLU(),
+            nn.Linear(256, 64 * 7 * 7),
             nn.Unflatten(1, (64, 7, 7)),
             nn.SiLU(),
             nn.ConvTranspose2d(64, 32, 3, stride=2, padding=1, output_padding=1),

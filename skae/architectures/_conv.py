@@ -23,13 +23,14 @@ class Conv(Architecture):
     Each layer of the encoder halves height and width by a convolution with stride 2,
 
     .. math:: h_l = \phi(W_l * h_{l-1} + b_l), \quad h_0 = x, \quad
-              z = W \operatorname{vec}(h_L) + b,
+              z = W \phi(V \operatorname{vec}(h_L) + c) + b,
 
-    with dense layers before :math:`z` where `hidden_layer_sizes` asks for them. Sizes are rounded
-    up, so that any height and width is possible; a size of 1 stays 1. The decoder has the same
-    layers in reverse order, with upsampling in place of stride. The code and the output are linear.
-    Inputs of the encoder beyond the pixels, such as the noise level of a `DenoisingAutoencoder`,
-    are mapped linearly and added to the first feature maps, as a constant for each channel.
+    where :math:`V` is a dense layer; `hidden_layer_sizes` can ask for several or none. Sizes are
+    rounded up, so that any height and width is possible; a size of 1 stays 1. The decoder has the
+    same layers in reverse order, with upsampling in place of stride. The code and the output are
+    linear. Inputs of the encoder beyond the pixels, such as the noise level of a
+    `DenoisingAutoencoder`, are mapped linearly and added to the first feature maps, as a constant
+    for each channel.
 
     A row of ``X`` is an image in C order, channels last: ``image.reshape(-1)`` of an array of shape
     (height, width, channels). There is no batch normalisation: the code of a sample does not depend
@@ -97,10 +98,10 @@ class Conv(Architecture):
     )
     hidden_layer_sizes: Sequence[int] | int = param(
         *HIDDEN_LAYER_SIZES,
-        default=(),
+        default=(256,),
         doc="""
         Number of units of each dense layer between the convolutions of the encoder and the code;
-        the decoder mirrors them.""",
+        the decoder mirrors them. With ``()``, there is none.""",
     )
     n_residual_blocks: int = param(
         IntegerInterval(Integral, 0, None, closed="left"),

@@ -64,7 +64,8 @@ def test_images_of_any_size_come_back_in_their_size(shape, upsampling):
 
 
 def test_encoder_is_correlation_at_every_second_pixel(rng):
-    encoder, _ = build(Conv((2,), image_shape=(4, 5, 3), activation="tanh"), 62, 4, 4, 60)
+    conv = Conv((2,), image_shape=(4, 5, 3), activation="tanh", hidden_layer_sizes=())
+    encoder, _ = build(conv, 62, 4, 4, 60)
     X = rng.normal(size=(3, 62)).astype(np.float32)
     weights = {name: p.detach().numpy() for name, p in encoder.named_parameters()}
     kernels, bias, further, dense, last = (
