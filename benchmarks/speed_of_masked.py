@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from skae import MaskedAutoencoder, ViT
 from skae.architectures._tokens import sine_cosine
-from skae.architectures._transformer import distances
 from skae.autoencoders._masked_networks import Visible
 
 SIDE, PATCH, WIDTH, HEADS, LAYERS, NARROW = 28, 4, 64, 4, 4, 48
@@ -41,7 +40,7 @@ class Block(nn.Module):
         self.out, self.up = nn.Linear(width, width), nn.Linear(width, 4 * width)
         self.down = nn.Linear(4 * width, width)
 
-    def forward(self, t: Tensor, bias: Tensor, memory: Tensor | None = None) -> Tensor:
+    def forward(self, t: Tensor, memory: Tensor | None = None) -> Tensor:
         """Return the tokens."""
         normed = self.norms[0](t)
         source = normed if memory is None else self.norms[0](memory)
@@ -49,7 +48,7 @@ class Block(nn.Module):
             part.unflatten(2, (HEADS, -1)).transpose(1, 2)
             for part in (self.q(normed), *self.kv(source).chunk(2, dim=2))
         )
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        mixed = F.scaled_dot_product_attention(q, k, v)
         t = t + self.out(mixed.transpose(1, 2).flatten(2))
         return t + self.down(F.gelu(self.up(self.norms[1](t))))
 
@@ -63,8 +62,6 @@ class Masked(nn.Module):
         self.mask = nn.Parameter(torch.zeros(NARROW))
         self.cells = nn.Linear(NARROW, PATCH**2)
         self.positions = [sine_cosine(GRID, width) for width in (WIDTH, NARROW)]
-        slopes = 2.0 ** -torch.arange(HEADS)[:, None, None]
-        self.pairs = nn.ParameterList(-slopes * distances(GRID) for _ in range(2))
         self.encoder = nn.ModuleList(Block(WIDTH) for _ in range(LAYERS))
         self.decoder = nn.ModuleList([Block(NARROW)])
         self.norms = nn.ModuleList([nn.LayerNorm(WIDTH), nn.LayerNorm(NARROW)])
@@ -77,14 +74,12 @@ class Masked(nn.Module):
         seen, asked = order[:, :-N_HIDDEN], order[:, -N_HIDDEN:]
         tokens = self.embed(patches) + self.positions[0]
         tokens = tokens.gather(1, seen[:, :, None].expand(-1, -1, WIDTH))
-        bias = self.pairs[0][:, seen[:, :, None], seen[:, None]].transpose(0, 1)
         for block in self.encoder:
-            tokens = block(tokens, bias)
+            tokens = block(tokens)
         memory = self.entry(self.norms[0](tokens)) + self.positions[1][seen]
         tokens = self.mask + self.positions[1][asked]
-        bias = self.pairs[1][:, asked[:, :, None], seen[:, None]].transpose(0, 1)
         for block in self.decoder:
-            tokens = block(tokens, bias, memory)
+            tokens = block(tokens, memory)
         predicted = self.cells(self.norms[1](tokens))
         target = patches.gather(1, asked[:, :, None].expand(-1, -1, PATCH**2))
         return F.mse_loss(predicted, target)

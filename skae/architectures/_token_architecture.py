@@ -71,12 +71,11 @@ class TokenArchitecture(Architecture):
         """
         return Tokenizer(layout, self.width, shared=self._shared, n_further=n_further)
 
-    def transformer(self, layout: TokenLayout, *, decoder: bool = False) -> Transformer:
+    def transformer(self, *, decoder: bool = False) -> Transformer:
         """Return the new transformer blocks of the encoder or of the decoder.
 
         Parameters
         ----------
-        layout : TokenLayout
         decoder : bool, default=False
             Whether they are those of the decoder.
 
@@ -98,17 +97,17 @@ class TokenArchitecture(Architecture):
                 f"{name}={width} of {type(self).__name__} is not a multiple of "
                 f"n_heads={self.n_heads}; change one of them."
             )
-        return Transformer(layout, width, self.n_heads, n_layers, self._shared)
+        return Transformer(width, self.n_heads, n_layers)
 
     def build(
         self, n_inputs: int, n_code: int, n_components: int, n_outputs: int
     ) -> tuple[nn.Module, nn.Module]:
         layout = self.layout(n_outputs)
         tokenizer = self.tokenizer(layout, n_inputs - n_outputs)
-        encoder = TokenEncoder(tokenizer, self.transformer(layout), n_code, self.width)
+        encoder = TokenEncoder(tokenizer, self.transformer(), n_code, self.width)
         decoder = TokenDecoder(
             layout,
-            self.transformer(layout, decoder=True),
+            self.transformer(decoder=True),
             n_components,
             self.decoder_width,
             shared=self._shared,

@@ -1,4 +1,4 @@
-"""Transformer blocks with a learned bias for each pair of tokens."""
+"""Transformer blocks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
-
-from skae.architectures._layout import TokenLayout
 
 CACHE_ROWS = 256  # rows at a time in inference: larger arrays do not fit into the cache of a CPU
 
@@ -70,33 +68,15 @@ def twice_differentiable(network: nn.Module) -> Iterator[None]:
 
 
 class Transformer(nn.Module):
-    r"""Blocks, followed by a layer normalisation.
-
-    All blocks add the same learned bias to the attention logits, one number per head and pair of
-    tokens. It is 0 at first; for tokens with fixed positions, it is minus their distance on the
-    grid, times :math:`2^{-h}` for head h (Press et al. 2022). Attention that depends on positions
-    alone is thus learned in few steps.
+    """Blocks, followed by a layer normalisation.
 
     Parameters
     ----------
-    layout : TokenLayout
     width, n_heads, n_layers : int
-    fixed : bool
-        Whether tokens have fixed positions.
-
-    References
-    ----------
-    Press, O., Smith, N. and Lewis, M. (2022). "Train short, test long: attention with linear biases
-    enables input length extrapolation". International Conference on Learning Representations.
     """
 
-    def __init__(self, layout: TokenLayout, width: int, n_heads: int, n_layers: int, fixed: bool):
+    def __init__(self, width: int, n_heads: int, n_layers: int):
         super().__init__()
-        pairs = torch.zeros(n_heads, layout.n_tokens, layout.n_tokens)
-        if fixed:
-            slopes = 2.0 ** -torch.arange(n_heads, dtype=pairs.dtype)
-            pairs = pairs - slopes[:, None, None] * distances(layout.grid)
-        self.pairs = nn.Parameter(pairs)
         self.blocks = nn.ModuleList(Block(width, n_heads) for _ in range(n_layers))
         self.norm = nn.LayerNorm(width)
         for layer in self.modules():
@@ -106,12 +86,7 @@ class Transformer(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(
-        self,
-        tokens: Tensor,
-        ignored: Tensor | None = None,
-        which: Tensor | None = None,
-        memory: Tensor | None = None,
-        which_memory: Tensor | None = None,
+        self, tokens: Tensor, ignored: Tensor | None = None, memory: Tensor | None = None
     ) -> Tensor:
         """Transform tokens.
 
@@ -120,27 +95,19 @@ class Transformer(nn.Module):
         tokens : Tensor of shape (n, t, width)
         ignored : Tensor of shape (n, m), default=None
             1 for attended tokens that are ignored, else 0. If None, there are none.
-        which : Tensor of int of shape (n, t), default=None
-            The number of each token. If None, they are all tokens in order.
         memory : Tensor of shape (n, m, width), default=None
             Tokens that the others attend to instead of themselves, the same in all blocks.
-        which_memory : Tensor of int of shape (n, m), default=None
-            The number of each token of the memory.
 
         Returns
         -------
         tokens : Tensor of shape (n, t, width)
         """
         if len(tokens) > CACHE_ROWS and not torch.is_grad_enabled():
-            given = (tokens, ignored, which, memory, which_memory)
-            arrays = (_split(array, len(tokens)) for array in given)
+            arrays = (_split(array, len(tokens)) for array in (tokens, ignored, memory))
             return torch.cat([self(*parts) for parts in zip(*arrays, strict=True)])
-        bias = self.pairs[None]
-        if which is not None:
-            attended = which if which_memory is None else which_memory
-            bias = self.pairs[:, which[:, :, None], attended[:, None]].transpose(0, 1)
+        bias = None
         if ignored is not None:
-            bias = bias + (ignored * (torch.finfo(bias.dtype).min / 2))[:, None, None]
+            bias = (ignored * (torch.finfo(tokens.dtype).min / 2))[:, None, None]
         for block in self.blocks:
             tokens = block(tokens, bias, memory)
         return self.norm(tokens)
@@ -148,10 +115,3 @@ class Transformer(nn.Module):
 
 def _split(array: Tensor | None, n: int) -> Sequence[Tensor | None]:
     return [None] * -(-n // CACHE_ROWS) if array is None else array.split(CACHE_ROWS)
-
-
-def distances(grid: tuple[int, int]) -> Tensor:
-    """Return the Euclidean distances between the places of a grid, (n, n)."""
-    token = torch.arange(grid[0] * grid[1])
-    places = torch.stack([token // grid[1], token % grid[1]], dim=1)
-    return (places[:, None] - places).square().sum(2).sqrt()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Self, cast
 
 import numpy as np
@@ -12,7 +13,7 @@ from skae._schema import persistent
 from skae._sklearn_types import clone
 from skae._training_parameters import N_COMPONENTS, N_COMPONENTS_DOC
 from skae.architectures import Architecture, FTTransformer, TokenArchitecture, TokenLayout
-from skae.autoencoders._masked_code import principal_code, products
+from skae.autoencoders._masked_code import least_squares, max_rows, principal_code
 from skae.autoencoders._masked_networks import (
     MaskedDecoder,
     MaskedEncoder,
@@ -21,11 +22,12 @@ from skae.autoencoders._masked_networks import (
 )
 from skae.autoencoders._masking import Masks, complementary, resolve_masks
 from skae.base import BaseAutoencoder
-from skae.data import Batch, DataSource, RowDataset
+from skae.data import Batch, DataSource, RowDataset, subsample_evenly
 from skae.hyperparameters import FRACTION, NON_NEGATIVE, POSITIVE, hyperparameters, one_of, param
 from skae.training import SCHEDULES, AutoencoderModule, budget
 
 BUDGET = (4000, 12)  # steps, and the smallest number of epochs
+ROWS_PER_COMPONENT = 10  # least number that determines a new code in partial_fit
 MASK_RATIO = {True: 0.75, False: 0.5}  # of images, and of tables
 
 
@@ -43,9 +45,9 @@ class MaskedAutoencoder(BaseAutoencoder):
               \lVert g(f(x_{i, \bar H_i}))_j - x_{ij} \rVert^2
 
     where the norm is a mean over the observed cells of the token. After training, the code of a row
-    is a linear map of the mean of the encoded tokens of the whole row: their leading principal
-    components in the training samples. ``inverse_transform`` is the best linear map of this code to
-    the row.
+    is a linear map of all its encoded tokens, none of them hidden: their leading principal
+    components in the training samples (at most 10,000 of them). ``inverse_transform`` is the best
+    linear map of this code to the row.
 
     Parameters
     ----------
@@ -70,7 +72,8 @@ class MaskedAutoencoder(BaseAutoencoder):
     -----
     Missing values are hidden: a token without an observed cell is seen neither by the encoder nor
     by the loss, and in other tokens the network sees the mean. The encoder costs less the more is
-    hidden.
+    hidden. ``partial_fit`` determines the code by the samples of the call, but keeps the former one
+    if there are less than ten times as many of them as components.
 
     References
     ----------
@@ -93,7 +96,7 @@ class MaskedAutoencoder(BaseAutoencoder):
         one_of("auto"),
         default="auto",
         kw_only=False,
-        doc=f"{N_COMPONENTS_DOC}\n'auto' is the width of the architecture, which is the maximum.",
+        doc=f"{N_COMPONENTS_DOC}\n'auto' is twice the width of the architecture.",
     )
     architecture: Any = param(
         TokenArchitecture,
@@ -155,7 +158,8 @@ class MaskedAutoencoder(BaseAutoencoder):
         return False
 
     def _auto_n_components(self, n_features: int) -> int:
-        return self._architecture().width
+        architecture = self._architecture()
+        return min(2, architecture.layout(n_features).n_tokens) * architecture.width
 
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         self._masks(module)
@@ -223,28 +227,37 @@ class MaskedAutoencoder(BaseAutoencoder):
 
     def _after_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         encoder, decoder = _encoder(module), _decoder(module)
-        sums = torch.zeros_like(encoder.sums, dtype=torch.float64)
+        k = len(encoder.out.bias)
+        if self._one_pass and len(rows) < ROWS_PER_COMPONENT * k and encoder.center.any():
+            return
+        index = subsample_evenly(np.arange(len(rows)), max_rows(encoder.center.numel()))
+        batch = rows[torch.from_numpy(index)]
+        missing = _missing_tokens(module, batch)
+        tokens = encoder.tokens(batch.x, missing)
+        code = principal_code(tokens, missing, batch.weight, k)
+        of = encoder.center, encoder.out.weight, encoder.out.bias
+        for parameter, value in zip(of, code, strict=True):
+            parameter.copy_(value)
+        weight, bias = least_squares(self._codes(module, rows))
+        decoder.out.weight.copy_(weight)
+        module.output_bias.copy_(bias)
+
+    def _codes(
+        self, module: AutoencoderModule, rows: RowDataset
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield codes, rows without missing values and weights, for chunks of rows."""
         for chunk in rows.gen_chunks():
             batch = rows[chunk]
             x = batch.x
             if batch.observed is not None and not self.normalize_targets:
                 x = torch.where(batch.observed > 0, x, self._filled(module, batch))
-            pooled = encoder.pooled(batch.x, _missing_tokens(module, batch))
-            sums += products(pooled, x, batch.weight)
-        if self._one_pass:
-            sums += encoder.sums
-        encoder.sums.copy_(sums)
-        code = principal_code(encoder.sums, len(encoder.out.bias))
-        of = encoder.out.weight, encoder.out.bias, decoder.out.weight, module.output_bias
-        for parameter, value in zip(of, code, strict=True):
-            parameter.copy_(value)
+            yield self._encode(module, batch), x, batch.weight
 
     def _before_resume(self, module: AutoencoderModule, rows: RowDataset) -> None:
         self._masks(module)
 
     def _encode(self, module: AutoencoderModule, batch: Batch) -> Tensor:
-        encoder = _encoder(module)
-        return encoder.out(encoder.pooled(batch.x, _missing_tokens(module, batch)))
+        return _encoder(module).code(batch.x, _missing_tokens(module, batch))
 
     def _filled(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         """Return rows, (n, n_features), predicted from all observed tokens."""

@@ -1,50 +1,81 @@
-"""The code of a masked autoencoder: principal components of its mean tokens."""
+"""The code of a masked autoencoder: principal components of its encoded tokens."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import numpy as np
 import torch
 from torch import Tensor
 
-NEGLIGIBLE = 1e-10  # variance of a component, relative to the largest
+from skae.data import InMemoryDataset, principal_axes
+
+MAX_ROWS, MAX_CELLS = 10_000, 2**26  # of the tokens whose principal components are computed
+RCOND = 1e-8  # smallest variance of a code that is decoded, relative to the largest
 
 
-def products(pooled: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """Return the sums of weighted products of [1, pooled] and [1, pooled, x], in float64."""
-    pooled, x, weight = pooled.double(), x.double(), weight.double()[:, None]
-    one = torch.ones_like(weight)
-    left = torch.cat([one, pooled], dim=1)
-    return (weight * left).T @ torch.cat([left, x], dim=1)
+def max_rows(n_cells: int) -> int:
+    """Return the number of rows that principal components are computed from."""
+    return min(MAX_ROWS, max(1, MAX_CELLS // n_cells))
 
 
-def principal_code(sums: Tensor, n_components: int) -> tuple[Tensor, ...]:
-    """Return the map to principal components of the mean tokens, and the best map back to rows.
+def principal_code(
+    tokens: Tensor, missing: Tensor | None, weight: Tensor, n_components: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the map of encoded tokens to their leading principal components.
 
     Parameters
     ----------
-    sums : Tensor of shape (1 + width, 1 + width + n_features)
-        Sum of `products` over all rows.
+    tokens : Tensor of shape (n, n_tokens, width)
+    missing : Tensor of shape (n, n_tokens) or None
+        1 for tokens without an observed cell, else 0.
+    weight : Tensor of shape (n,)
     n_components : int
 
     Returns
     -------
-    weight, bias : Tensor of shape (n_components, width) and (n_components,)
-        Of the code. Its components are uncorrelated; all of them together would have a mean
-        variance of 1.
-    decoder_weight, decoder_bias : Tensor of shape (n_features, n_components) and (n_features,)
-        Of the least-squares linear map of the code to the row.
+    center : Tensor of shape (n_tokens, width)
+        Mean tokens, which replace missing ones.
+    axes, bias : Tensor of shape (n_components, n_tokens * width) and (n_components,)
+        Of the linear map; the mean variance of the components is 1. It is 0 beyond the rank.
     """
-    width = len(sums) - 1
-    sums = sums.double()
-    moments = sums / sums[0, 0]
-    means = moments[0, 1:]
-    covariance = moments[1:, 1:] - means[:width, None] * means
-    variances, axes = torch.linalg.eigh(covariance[:, :width])
-    variances, axes = variances.flip(0)[:n_components], axes.flip(1)[:, :n_components]
-    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()  # as in PCA
-    mean_variance = covariance.diagonal().mean()
-    scale = mean_variance.clamp_min(torch.finfo(torch.float32).tiny).rsqrt()
-    seen = variances > NEGLIGIBLE * variances[0]
-    inverse = torch.where(seen, 1 / torch.where(seen, variances, 1), 0)
-    weight = scale * axes.T
-    decoder = (covariance[:, width:].T @ axes) * inverse / scale
-    return weight, -weight @ means[:width], decoder, means[width:]
+    present = torch.ones_like(tokens[:, :, 0]) if missing is None else 1 - missing
+    share = (weight[:, None] * present)[:, :, None]
+    center = (share * tokens).sum(0) / share.sum(0).clamp_min(torch.finfo(tokens.dtype).tiny)
+    centered = ((tokens - center) * present[:, :, None]).flatten(1)
+    rows = InMemoryDataset(centered, None, weight)
+    found = principal_axes(rows, n_components, np.random.RandomState(0))
+    axes = torch.zeros(n_components, centered.shape[1], dtype=tokens.dtype)
+    axes[: len(found)] = torch.from_numpy(found)
+    variance = weight @ (centered @ axes.T).square() / weight.sum()
+    axes = axes * variance[: max(1, len(found))].mean().clamp_min(RCOND**2).rsqrt()
+    return center, axes, -(axes @ center.flatten())
+
+
+def least_squares(
+    chunks: Iterable[tuple[Tensor, Tensor, Tensor]],
+) -> tuple[Tensor, Tensor]:
+    """Return weights and bias of the least-squares linear map of codes to rows.
+
+    Parameters
+    ----------
+    chunks : iterable of (Tensor, Tensor, Tensor)
+        Codes (n, k), rows (n, d) and weights (n,).
+
+    Returns
+    -------
+    weight, bias : Tensor of shape (d, k) and (d,)
+        Of the shortest solution.
+    """
+    products: Tensor | None = None
+    for codes, x, weight in chunks:
+        left = torch.cat([torch.ones_like(codes[:, :1]), codes], dim=1).double()
+        both = torch.cat([left, x.double()], dim=1)
+        own = (weight.double()[:, None] * left).T @ both
+        products = own if products is None else products + own
+    assert products is not None
+    k = len(products) - 1
+    moments = products / products[0, 0]
+    covariance = moments[1:, 1:] - moments[1:, :1] * moments[:1, 1:]
+    solution = torch.linalg.pinv(covariance[:, :k], rtol=RCOND, hermitian=True) @ covariance[:, k:]
+    return solution.T, moments[0, 1 + k :] - moments[0, 1 : 1 + k] @ solution

@@ -18,37 +18,40 @@ class Visible(NamedTuple):
 
 
 class MaskedEncoder(nn.Module):
-    """Encode visible tokens; the code is a linear map of the mean of all tokens."""
+    """Encode visible tokens; the code is a linear map of all tokens."""
 
-    sums: Tensor
+    center: Tensor
 
     def __init__(self, architecture: TokenArchitecture, layout: TokenLayout, n_code: int):
         super().__init__()
         self.tokenizer = architecture.tokenizer(layout)
-        self.transformer = architecture.transformer(layout)
-        self.out = nn.Linear(architecture.width, n_code)
-        # Of the pooled tokens and rows that the code was fitted to, see `products`.
-        size = 1 + architecture.width
-        self.register_buffer("sums", torch.zeros(size, size + layout.n_features))
+        self.transformer = architecture.transformer()
+        self.out = nn.Linear(layout.n_tokens * architecture.width, n_code)
+        # The mean of each encoded token in the training samples, in place of missing ones.
+        self.register_buffer("center", torch.zeros(layout.n_tokens, architecture.width))
 
     def visible(self, x: Tensor, visible: Visible) -> Tensor:
         """Return the encoded visible tokens, (n, n_visible, width)."""
         tokens = self.tokenizer(x)
         index = visible.which[:, :, None].expand(-1, -1, tokens.shape[2])
-        return self.transformer(tokens.gather(1, index), visible.ignored, visible.which)
+        return self.transformer(tokens.gather(1, index), visible.ignored)
 
-    def pooled(self, x: Tensor, missing: Tensor | None = None) -> Tensor:
-        """Return the mean of the encoded tokens, (n, width), without the missing ones."""
+    def tokens(self, x: Tensor, missing: Tensor | None = None) -> Tensor:
+        """Return all encoded tokens, (n, n_tokens, width)."""
         tokens = self.transformer(self.tokenizer(x), missing)
-        if missing is None:
-            return tokens.mean(1)
-        weight = 1 - missing
-        weight = torch.where(weight.sum(1, keepdim=True) > 0, weight, 1)  # an empty row is the mean
-        return (tokens * weight[:, :, None]).sum(1) / weight.sum(1, keepdim=True)
+        return (
+            tokens if missing is None else torch.where(missing[:, :, None] > 0, self.center, tokens)
+        )
+
+    def code(self, x: Tensor, missing: Tensor | None = None) -> Tensor:
+        """Return the code, (n, n_code)."""
+        if missing is not None:  # an empty row is the mean, none of whose tokens is missing
+            missing = missing * (1 - missing.amin(1, keepdim=True))
+        return self.out(self.tokens(x, missing).flatten(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the code, (n, n_code)."""
-        return self.out(self.pooled(x))
+        """Return the code, (n, n_code), of rows without missing values."""
+        return self.code(x)
 
 
 class MaskedDecoder(nn.Module):
@@ -63,7 +66,7 @@ class MaskedDecoder(nn.Module):
         self.entry = nn.Linear(architecture.width, width)
         self.mask_token = nn.Parameter(torch.zeros(width))
         self.positions = Positions(layout, width, fixed=shared)
-        self.transformer = architecture.transformer(layout, decoder=True)
+        self.transformer = architecture.transformer(decoder=True)
         self.cells = CellMap(layout, width, layout.n_cells, shared=shared)
 
     def predict(self, which: Tensor, encoded: Tensor, visible: Visible) -> Tensor:
@@ -73,7 +76,7 @@ class MaskedDecoder(nn.Module):
         """
         memory = self.positions(self.entry(encoded), visible.which)
         tokens = self.positions(self.mask_token, which)
-        decoded = self.transformer(tokens, visible.ignored, which, memory, visible.which)
+        decoded = self.transformer(tokens, visible.ignored, memory)
         return self.cells(decoded, which)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -92,13 +95,13 @@ class MaskedNetworks:
     ) -> tuple[nn.Module, nn.Module]:
         """Return encoder and decoder."""
         architecture = self.architecture
-        if n_code > architecture.width:
-            raise ValueError(
-                f"n_components={n_code} is more than the width={architecture.width} of the "
-                f"{type(architecture).__name__}, whose tokens the code is a linear map of; lower "
-                "it, or raise width."
-            )
         layout = architecture.layout(n_outputs)
+        size = layout.n_tokens * architecture.width
+        if n_code > size:
+            raise ValueError(
+                f"n_components={n_code} is more than the {size} outputs of the encoder, "
+                f"{layout.n_tokens} tokens of width={architecture.width}; lower it, or raise width."
+            )
         encoder = MaskedEncoder(architecture, layout, n_code)
         return encoder, MaskedDecoder(architecture, layout, n_components, architecture._shared)
 

@@ -95,17 +95,15 @@ def test_training_starts_at_pca(architecture):
 
 
 def test_rows_are_cut_for_the_cache_in_inference_only(draws, monkeypatch):
-    architecture = ViT(width=8, n_layers=1)
-    transformer = architecture.transformer(architecture.layout(3))
+    transformer = ViT(width=8, n_layers=1).transformer()
     tokens, ignored = torch.randn(5, 3, 8), torch.zeros(5, 3)
     ignored[:, 0] = 1
-    which = torch.arange(3).flip(0).expand(5, -1)
     memory = torch.randn(5, 2, 8)
-    attending = (tokens, ignored[:, :2], which, memory, which[:, :2])
-    whole = transformer(tokens), transformer(tokens, ignored, which), transformer(*attending)
+    attending = (tokens, ignored[:, :2], memory)
+    whole = transformer(tokens), transformer(tokens, ignored), transformer(*attending)
     monkeypatch.setattr("skae.architectures._transformer.CACHE_ROWS", 2)
     with torch.no_grad():
-        parts = transformer(tokens), transformer(tokens, ignored, which), transformer(*attending)
+        parts = transformer(tokens), transformer(tokens, ignored), transformer(*attending)
     for a, b in zip(whole, parts, strict=True):
         torch.testing.assert_close(a, b)
     assert not torch.allclose(*parts[:2])
