@@ -88,7 +88,7 @@ class MaskedAutoencoder(BaseAutoencoder):
     >>> architecture = ViT(image_shape=(8, 8), patch_size=2, width=16, n_layers=2)
     >>> model = MaskedAutoencoder(architecture=architecture, max_iter=3, random_state=0)
     >>> model.fit(X).transform(X).shape
-    (1797, 16)
+    (1797, 32)
     """
 
     n_components: Any = param(
