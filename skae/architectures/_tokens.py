@@ -66,7 +66,6 @@ class Tokenizer(nn.Module):
     def __init__(self, layout: TokenLayout, width: int, *, shared: bool, n_further: int = 0):
         super().__init__()
         self.cells = Cells(layout)
-        self.is_shared = shared
         self.maps = CellMap(layout, layout.n_cells, width, shared=shared)
         self.positions = Positions(layout, width, fixed=shared)
         self.further = nn.Linear(n_further, width, bias=False) if n_further else None

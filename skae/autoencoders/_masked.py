@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Self, cast
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 from skae._schema import persistent
 from skae._sklearn_types import clone
 from skae._training_parameters import N_COMPONENTS, N_COMPONENTS_DOC
-from skae.architectures import Architecture, FTTransformer, TokenArchitecture, TokenLayout
+from skae.architectures import Architecture, FTTransformer, TokenArchitecture, TokenLayout, ViT
 from skae.autoencoders._masked_code import least_squares, max_rows, principal_code
 from skae.autoencoders._masked_networks import (
     MaskedDecoder,
@@ -28,7 +29,7 @@ from skae.training import SCHEDULES, AutoencoderModule, budget
 
 BUDGET = (4000, 12)  # steps, and the smallest number of epochs
 ROWS_PER_COMPONENT = 10  # least number that determines a new code in partial_fit
-MASK_RATIO = {True: 0.75, False: 0.5}  # of images, and of tables
+MASK_RATIO, MASK_RATIO_OF_TABLES = 0.75, 0.5
 
 
 @persistent
@@ -149,7 +150,8 @@ class MaskedAutoencoder(BaseAutoencoder):
         return architecture
 
     def _network_builder(self, architecture: Architecture | None) -> MaskedNetworks:
-        return MaskedNetworks(cast(TokenArchitecture, architecture))
+        of_tokens = cast(TokenArchitecture, architecture)
+        return MaskedNetworks(of_tokens, partial(self._masks, of_tokens))
 
     def _starts_from_pca(self) -> bool:
         return False
@@ -162,21 +164,17 @@ class MaskedAutoencoder(BaseAutoencoder):
         return min(2, architecture.layout(n_features).n_tokens) * architecture.width
 
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
-        self._masks(module)
         if self.normalize_targets and _layout(module).n_cells == 1:
             raise ValueError(
                 "normalize_targets=True needs tokens of several cells, but each has one; set "
                 "normalize_targets=False, or choose larger patches or groups."
             )
 
-    def _ratio(self, module: AutoencoderModule) -> float:
-        if self.mask_ratio == "auto":
-            return MASK_RATIO[_encoder(module).tokenizer.is_shared]
-        return float(self.mask_ratio)
-
-    def _masks(self, module: AutoencoderModule) -> Masks:
+    def _masks(self, architecture: TokenArchitecture, layout: TokenLayout) -> Masks:
         auto = self.mask_ratio == "auto"
-        return resolve_masks(self.masking, self._ratio(module), _layout(module), auto)
+        of_kind = MASK_RATIO if isinstance(architecture, ViT) else MASK_RATIO_OF_TABLES
+        ratio = of_kind if auto else float(self.mask_ratio)
+        return resolve_masks(self.masking, ratio, layout, auto)
 
     def _n_epochs(self, rows: RowDataset, steps_per_epoch: int, starts_at_pca: bool) -> int:
         return budget.resolve_auto(self.max_iter, budget.max_iter(steps_per_epoch, *BUDGET))
@@ -184,8 +182,8 @@ class MaskedAutoencoder(BaseAutoencoder):
     # ------------------------------------------------------------------------------ training
 
     def _objective(self, module: AutoencoderModule, batch: Batch) -> dict[str, Tensor]:
-        masks = self._masks(module)
-        order, hidden = masks.draw(batch)
+        masks = _encoder(module).masks
+        order, hidden = masks(batch)
         missing = _missing_tokens(module, batch)
         seen, asked = order[:, : masks.n_visible], order[:, -masks.n_hidden :]
         ignored = None
@@ -254,7 +252,8 @@ class MaskedAutoencoder(BaseAutoencoder):
             yield self._encode(module, batch), x, batch.weight
 
     def _before_resume(self, module: AutoencoderModule, rows: RowDataset) -> None:
-        self._masks(module)
+        architecture = cast(TokenArchitecture, self.architecture_)
+        _encoder(module).masks = self._masks(architecture, _layout(module))
 
     def _encode(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         return _encoder(module).code(batch.x, _missing_tokens(module, batch))
@@ -269,10 +268,11 @@ class MaskedAutoencoder(BaseAutoencoder):
     def _complementary(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         """Return the cells of all tokens, (n, n_tokens, n_cells), each predicted while hidden."""
         every, missing = _every_token(module, batch), _missing_tokens(module, batch)
-        sets = complementary(every.shape[1], self._ratio(module))
+        n_tokens = every.shape[1]
+        sets = complementary(n_tokens, _encoder(module).masks.n_hidden / n_tokens)
         parts = []
         for hidden in sets:
-            rest = np.setdiff1d(np.arange(every.shape[1]), hidden)
+            rest = np.setdiff1d(np.arange(n_tokens), hidden)
             ignored = None if missing is None else missing[:, rest]
             visible = Visible(every[:, rest], ignored)
             parts.append(self._predicted(module, batch, every[:, hidden], visible))

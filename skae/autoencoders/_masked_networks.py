@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from skae.architectures import CellMap, Positions, TokenArchitecture, TokenLayout
+from skae.autoencoders._masking import Masks
 
 
 class Visible(NamedTuple):
@@ -22,8 +24,11 @@ class MaskedEncoder(nn.Module):
 
     center: Tensor
 
-    def __init__(self, architecture: TokenArchitecture, layout: TokenLayout, n_code: int):
+    def __init__(
+        self, architecture: TokenArchitecture, layout: TokenLayout, n_code: int, masks: Masks
+    ):
         super().__init__()
+        self.masks = masks
         self.tokenizer = architecture.tokenizer(layout)
         self.transformer = architecture.transformer()
         self.out = nn.Linear(layout.n_tokens * architecture.width, n_code)
@@ -85,10 +90,18 @@ class MaskedDecoder(nn.Module):
 
 
 class MaskedNetworks:
-    """Build the networks of a masked autoencoder from the parts of an architecture."""
+    """Build the networks of a masked autoencoder from the parts of an architecture.
 
-    def __init__(self, architecture: TokenArchitecture):
+    Parameters
+    ----------
+    architecture : TokenArchitecture
+    masks_of : callable
+        Returns the masks for a layout of tokens.
+    """
+
+    def __init__(self, architecture: TokenArchitecture, masks_of: Callable[[TokenLayout], Masks]):
         self.architecture = architecture
+        self.masks_of = masks_of
 
     def build(
         self, n_inputs: int, n_code: int, n_components: int, n_outputs: int
@@ -102,7 +115,7 @@ class MaskedNetworks:
                 f"n_components={n_code} is more than the {size} outputs of the encoder, "
                 f"{layout.n_tokens} tokens of width={architecture.width}; lower it, or raise width."
             )
-        encoder = MaskedEncoder(architecture, layout, n_code)
+        encoder = MaskedEncoder(architecture, layout, n_code, self.masks_of(layout))
         return encoder, MaskedDecoder(architecture, layout, n_components, architecture._shared)
 
     def _n_layers(self) -> int | None:

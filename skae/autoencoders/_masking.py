@@ -7,21 +7,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from skae.architectures import TokenLayout
 from skae.data import Batch
 
 
-class RandomMasks:
+class RandomMasks(nn.Module):
     """Hide tokens drawn at random."""
 
     def __init__(self, layout: TokenLayout, n_hidden: int):
+        super().__init__()
         self.n_tokens = layout.n_tokens
         self.n_hidden = n_hidden
         self.n_visible = layout.n_tokens - n_hidden
 
-    def draw(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Return an order of the tokens, (n, n_tokens), and which of them are hidden.
 
         The first `n_visible` are visible and the last `n_hidden` are hidden. If these overlap,
@@ -43,7 +44,7 @@ class BlockMasks(RandomMasks):
         super().__init__(layout, height * width)
         self.grid, self.block = (rows, columns), (height, width)
 
-    def draw(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         token = torch.arange(self.n_tokens, device=batch.x.device)
         inside = torch.ones(len(batch.x), self.n_tokens, dtype=torch.bool, device=batch.x.device)
         for place, n, size in zip(
@@ -57,15 +58,16 @@ class BlockMasks(RandomMasks):
 class GivenMasks(RandomMasks):
     """Hide the tokens of one of the given masks, drawn at random."""
 
+    hidden: Tensor
+
     def __init__(self, layout: TokenLayout, masks: NDArray):
         hidden = hidden_tokens(masks, layout)
         super().__init__(layout, int(hidden.sum(1).min()))
         self.n_hidden = int(hidden.sum(1).max())
-        self.hidden = torch.from_numpy(hidden)
+        self.register_buffer("hidden", torch.from_numpy(hidden).float(), persistent=False)
 
-    def draw(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        masks = self.hidden.to(batch.x)
-        hidden = masks[batch.random.integers(len(masks), len(batch.x))]
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        hidden = self.hidden[batch.random.integers(len(self.hidden), len(batch.x))]
         return hidden.argsort(dim=1, stable=True), hidden
 
 

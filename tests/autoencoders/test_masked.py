@@ -49,8 +49,8 @@ def test_the_loss_is_that_of_hidden_tokens(X, masking):
         architecture=ViT(image_shape=(2, 3), **SMALL), mask_ratio=0.5, masking=masking, max_iter=1
     ).fit(X)
     batch = batch_of(model, X)
-    masks = model._masks(model.module_)
-    order, _ = masks.draw(batch)
+    masks = model.module_.encoder.masks
+    order, _ = masks(batch)
     seen, asked = order[:, : masks.n_visible], order[:, masks.n_visible :]
     encoder, decoder = model.module_.encoder, model.module_.decoder
     tokens = encoder.tokenizer(batch.x)
@@ -69,7 +69,7 @@ def test_the_loss_is_that_of_hidden_tokens(X, masking):
 
 def test_visible_targets_do_not_change_the_gradient(fitted, X):
     x = batch_of(fitted, X).x.detach()
-    order, _ = fitted._masks(fitted.module_).draw(batch_of(fitted, X))
+    order, _ = fitted.module_.encoder.masks(batch_of(fitted, X))
     seen, asked = order[:, :3], order[:, 3:]
     hidden = torch.ones_like(x).scatter(1, seen, 0)
 
@@ -92,8 +92,8 @@ def test_hidden_cells_are_not_seen(fitted, X):
     batch = batch_of(fitted, X)
     loss_of(fitted, batch).sum().backward()
     again = batch_of(fitted, X)
-    masks = fitted._masks(fitted.module_)
-    order, _ = masks.draw(again)
+    masks = fitted.module_.encoder.masks
+    order, _ = masks(again)
     seen, asked = order[:, : masks.n_visible], order[:, masks.n_visible :]
     predicted = fitted._predicted(fitted.module_, again, asked, Visible(seen, None))[:, :, 0]
     expected = 2 * (batch.x.gather(1, asked) - predicted) / masks.n_hidden
@@ -108,7 +108,7 @@ def test_masks_hide_what_they_should(kind):
     masking = given.reshape(2, 24) if kind == "given" else kind
     masks = resolve_masks(masking, 0.25, layout, auto=False)
     x = torch.zeros(400, 24)
-    order, hidden = masks.draw(Batch(x, None, x[:, 0], x[0, 0], random=Random(0, x)))
+    order, hidden = masks(Batch(x, None, x[:, 0], x[0, 0], random=Random(0, x)))
     assert masks.n_visible == 18
     assert (order.sort(1).values == torch.arange(24)).all()
     if hidden is None:
@@ -132,7 +132,7 @@ def test_given_masks_may_hide_different_numbers():
     layout = FTTransformer().layout(3)
     masks = resolve_masks(np.array([[1, 1, 0], [0, 1, 0]], dtype=bool), 0.5, layout, auto=False)
     x = torch.zeros(9, 3)
-    order, hidden = masks.draw(Batch(x, None, x[:, 0], x[0, 0], random=Random(0, x)))
+    order, hidden = masks(Batch(x, None, x[:, 0], x[0, 0], random=Random(0, x)))
     assert masks.n_visible == 2
     assert (hidden.gather(1, order[:, :1]) == 0).all()
     assert set(hidden.gather(1, order[:, 1:2]).ravel().tolist()) == {0.0, 1.0}
@@ -269,6 +269,14 @@ def test_normalized_targets_have_no_units(X):
     scaled = MaskedAutoencoder(**model.get_params(deep=False)).set_params(random_state=0)
     a = scaled.fit(X).score_samples(X)
     np.testing.assert_allclose(scaled.fit(5 * X).score_samples(5 * X), a, rtol=1e-3)
+
+
+def test_a_resumed_fit_has_the_masks_of_its_parameters(X):
+    model = MaskedAutoencoder(architecture=FTTransformer(**SMALL), warm_start=True, max_iter=1)
+    assert model.fit(X).module_.encoder.masks.n_hidden == 3
+    masks = model.set_params(mask_ratio=0.2, masking="block").fit(X).module_.encoder.masks
+    assert masks.n_hidden == 1
+    assert masks.block == (1, 1)
 
 
 def test_files_and_pickles(fitted, X, tmp_path):
