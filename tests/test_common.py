@@ -109,6 +109,8 @@ def expected_failures(estimator):
         reason = HELD_OUT
     if isinstance(estimator, skae.DenoisingAutoencoder) and estimator.noise == "gaussian":
         reason = NOISE
+    if isinstance(estimator, skae.MaskedAutoencoder):
+        reason = NOISE
     if isinstance(estimator, skae.VariationalAutoencoder) and estimator.init == "random":
         reason = NOISE
     if isinstance(estimator, skae.AutoencoderOutlierDetector) and not isinstance(
