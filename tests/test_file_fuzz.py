@@ -20,6 +20,7 @@ from skae import MLP, Autoencoder, AutoencoderImputer, AutoencoderOutlierDetecto
 from skae._file_format import _digest, _without_arrays
 
 MUTATIONS = int(os.environ.get("SKAE_MUTATIONS", "150"))
+TINY = {"width": 4, "n_layers": 1, "n_heads": 2, "decoder_width": 2}
 SHORT = {"max_iter": 2, "early_stopping": False, "random_state": 0}
 X = np.random.default_rng(0).normal(size=(60, 4))
 X_NEW = np.where(np.arange(4) == [[1], [2]], np.nan, X[:2])
@@ -31,6 +32,13 @@ FITTED = [
     lambda: (skae.KSparseAutoencoder(3, selection="batch", **SHORT).fit(X), X_NEW),
     lambda: (skae.DenoisingAutoencoder(2, noise_level=(0.1, 1.0), **SHORT).fit(X), X_NEW),
     lambda: (skae.VariationalAutoencoder(2, variance="feature", **SHORT).fit(X), X_NEW),
+    lambda: (Autoencoder(2, architecture=skae.Conv((2,)), **SHORT).fit(X), X_NEW),
+    lambda: (
+        skae.MaskedAutoencoder(
+            2, architecture=skae.FTTransformer(groups=[[0, 2]], **TINY), **SHORT
+        ).fit(X),
+        X_NEW,
+    ),
     lambda: (
         skae.AutoencoderClassifier(
             Autoencoder(2, architecture=MLP((3,)), **SHORT), max_iter=1, random_state=0

@@ -9,6 +9,7 @@ from skops.io import dumps, get_untrusted_types, loads
 import skae
 
 SHORT = {"max_iter": 3, "early_stopping": False, "random_state": 0}
+TINY = {"width": 4, "n_layers": 1, "n_heads": 2, "decoder_width": 4}
 VARIANTS = [
     skae.SparseAutoencoder(8, **SHORT),
     skae.SparseAutoencoder(8, penalty="kl", **SHORT),
@@ -17,6 +18,12 @@ VARIANTS = [
     skae.DenoisingAutoencoder(noise_level=(0.1, 0.5), **SHORT),
     skae.DenoisingAutoencoder(3, noise="salt_and_pepper", **SHORT),
     skae.ContractiveAutoencoder(3, **SHORT),
+    skae.MaskedAutoencoder(3, architecture=skae.FTTransformer(**TINY), **SHORT),
+    skae.MaskedAutoencoder(
+        3, architecture=skae.ViT(image_shape=(2, 3), **TINY), masking="block", **SHORT
+    ),
+    skae.Autoencoder(2, architecture=skae.ViT(**TINY), **SHORT),
+    skae.VariationalAutoencoder(2, architecture=skae.Conv((2, 4)), **SHORT),
     skae.VariationalAutoencoder(2, variance="feature", warm_up=0.2, **SHORT),
     skae.VariationalAutoencoder(
         2, variance=0.5, objective="iwae", n_draws=2, n_importance_draws=3, **SHORT

@@ -116,8 +116,8 @@ class AutoencoderClassifier(ClassifierMixin, SemiSupervised):
     >>> from skae import AutoencoderClassifier, DenoisingAutoencoder
     >>> X, y = load_digits(return_X_y=True)
     >>> few = np.where(np.arange(len(y)) < 100, y, -1)  # -1: no label
-    >>> autoencoder = DenoisingAutoencoder(max_iter=20, early_stopping=False)
-    >>> model = AutoencoderClassifier(autoencoder, random_state=0)
+    >>> autoencoder = DenoisingAutoencoder(max_iter=5, early_stopping=False)
+    >>> model = AutoencoderClassifier(autoencoder, max_iter=8, random_state=0)
     >>> model = model.fit(X[:1300], few[:1300])
     >>> model.score(X[1300:], y[1300:]) > 0.85
     True

@@ -111,7 +111,7 @@ class AutoencoderRegressor(RegressorMixin, SemiSupervised):
     >>> t = np.random.default_rng(0).uniform(-1, 1, size=(400, 2))
     >>> X = np.column_stack([t, t**2, t[:, 0] * t[:, 1], np.sin(2 * t)])
     >>> few = np.where(np.arange(400) < 40, t[:, 0], np.nan)  # NaN: no target
-    >>> model = AutoencoderRegressor(Autoencoder(4, max_iter=50), random_state=0)
+    >>> model = AutoencoderRegressor(Autoencoder(4, max_iter=30), max_iter=20, random_state=0)
     >>> model = model.fit(X[:300], few[:300])
     >>> model.score(X[300:], t[300:, 0]) > 0.95
     True
