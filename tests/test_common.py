@@ -131,22 +131,28 @@ def name_of(value):
     return name.__name__ if callable(name) else str(value).replace("\n", "")
 
 
-def marks_of(estimator):
-    """Leave all to the full suite but the first estimator of each kind."""
-    first = next(e for e in ESTIMATORS if type(e) is type(estimator))
-    quick = type(estimator) in QUICK and estimator is first
-    return [] if quick else [pytest.mark.full]
+def is_first(estimator):
+    return estimator is next(e for e in ESTIMATORS if type(e) is type(estimator))
 
 
-def checks():
+def cases(checks_of):
+    """Yield each dtype, estimator and check: float64 for the first estimator of each class only."""
     for estimator in ESTIMATORS:
-        marks = marks_of(estimator)
-        for _, check in estimator_checks_generator(estimator, legacy=True):
-            name = f"{name_of(estimator)}-{name_of(check)}"
-            yield pytest.param(estimator, check, id=name, marks=marks)
+        quick = type(estimator) in QUICK and is_first(estimator)
+        for dtype in (torch.float32, torch.float64) if is_first(estimator) else (torch.float32,):
+            marks = [] if quick and dtype is torch.float32 else [pytest.mark.full]
+            for check in checks_of(estimator):
+                name = f"{str(dtype)[6:]}-{name_of(estimator)}-{name_of(check)}"
+                yield pytest.param(dtype, estimator, check, id=name, marks=marks)
 
 
-@pytest.mark.parametrize(("estimator", "check"), list(checks()))
+def every(checks_of):
+    return pytest.mark.parametrize(
+        ("default_dtype", "estimator", "check"), list(cases(checks_of)), indirect=["default_dtype"]
+    )
+
+
+@every(lambda estimator: (c for _, c in estimator_checks_generator(estimator, legacy=True)))
 def test_scikit_learn_check(default_dtype, estimator, check):
     reason = expected_failures(estimator).get(name_of(check))
     if reason is None:
@@ -157,15 +163,7 @@ def test_scikit_learn_check(default_dtype, estimator, check):
 
 
 @pytest.mark.filterwarnings("ignore:X (does not have|has).* feature names:UserWarning")
-@pytest.mark.parametrize(
-    ("estimator", "check"),
-    [
-        pytest.param(e, c, id=f"{name_of(e)}-{name_of(c)}", marks=marks_of(e))
-        for e in ESTIMATORS
-        for c in EXTRA
-        if hasattr(e, "transform") or c in FOR_ALL
-    ],
-)
+@every(lambda e: (c for c in EXTRA if hasattr(e, "transform") or c in FOR_ALL))
 def test_check_that_scikit_learn_keeps_for_itself(default_dtype, estimator, check):
     check(type(estimator).__name__, estimator)
 
