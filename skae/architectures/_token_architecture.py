@@ -6,6 +6,7 @@ from typing import ClassVar, cast
 from torch import nn
 
 from skae.architectures._base import Architecture
+from skae.architectures._images import WithFurtherInputs
 from skae.architectures._layout import TokenLayout
 from skae.architectures._tokens import TokenDecoder, TokenEncoder, Tokenizer
 from skae.architectures._transformer import Transformer
@@ -56,20 +57,18 @@ class TokenArchitecture(Architecture):
             If there are no tokens of the given shape for so many columns.
         """
 
-    def tokenizer(self, layout: TokenLayout, n_further: int = 0) -> Tokenizer:
+    def tokenizer(self, layout: TokenLayout) -> Tokenizer:
         """Return a new map of rows to tokens.
 
         Parameters
         ----------
         layout : TokenLayout
-        n_further : int, default=0
-            Number of inputs after the features; their linear map is added to all tokens.
 
         Returns
         -------
         tokenizer : torch.nn.Module
         """
-        return Tokenizer(layout, self.width, shared=self._shared, n_further=n_further)
+        return Tokenizer(layout, self.width, shared=self._shared)
 
     def transformer(self, *, decoder: bool = False) -> Transformer:
         """Return the new transformer blocks of the encoder or of the decoder.
@@ -103,8 +102,8 @@ class TokenArchitecture(Architecture):
         self, n_inputs: int, n_code: int, n_components: int, n_outputs: int
     ) -> tuple[nn.Module, nn.Module]:
         layout = self.layout(n_outputs)
-        tokenizer = self.tokenizer(layout, n_inputs - n_outputs)
-        encoder = TokenEncoder(tokenizer, self.transformer(), n_code, self.width)
+        first = WithFurtherInputs(self.tokenizer(layout), n_outputs, n_inputs, self.width, axis=2)
+        encoder = TokenEncoder(first, self.transformer(), n_code, layout.n_tokens, self.width)
         decoder = TokenDecoder(
             layout,
             self.transformer(decoder=True),

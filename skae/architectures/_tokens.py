@@ -59,24 +59,17 @@ class Tokenizer(nn.Module):
     shared : bool
         Whether all tokens have the same weights and fixed sine-cosine positions; otherwise each has
         its own weights, and its position is learned.
-    n_further : int
-        Number of inputs after the features. Their linear map is added to all tokens.
     """
 
-    def __init__(self, layout: TokenLayout, width: int, *, shared: bool, n_further: int = 0):
+    def __init__(self, layout: TokenLayout, width: int, *, shared: bool):
         super().__init__()
         self.cells = Cells(layout)
         self.maps = CellMap(layout, layout.n_cells, width, shared=shared)
         self.positions = Positions(layout, width, fixed=shared)
-        self.further = nn.Linear(n_further, width, bias=False) if n_further else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the tokens, (n, n_tokens, width), of rows (n, n_features + n_further)."""
-        n_features = self.cells.layout.n_features
-        tokens = self.positions(self.maps(self.cells(x[:, :n_features])))
-        if self.further is None:
-            return tokens
-        return tokens + self.further(x[:, n_features:])[:, None]
+        """Return the tokens, (n, n_tokens, width), of rows (n, n_features)."""
+        return self.positions(self.maps(self.cells(x)))
 
 
 class CellMap(nn.Module):
@@ -121,11 +114,13 @@ class Positions(nn.Module):
 class TokenEncoder(nn.Module):
     """Tokens of rows, a transformer, and the mean of linear maps of each token to the code."""
 
-    def __init__(self, tokenizer: Tokenizer, transformer: Transformer, n_code: int, width: int):
+    def __init__(
+        self, tokenizer: nn.Module, transformer: Transformer, n_code: int, n_tokens: int, width: int
+    ):
         super().__init__()
         self.tokenizer = tokenizer
         self.transformer = transformer
-        self.n_tokens = tokenizer.cells.layout.n_tokens
+        self.n_tokens = n_tokens
         self.out = nn.Linear(self.n_tokens * width, n_code)
         bound = math.sqrt(self.n_tokens / width)
         nn.init.uniform_(self.out.weight, -bound, bound)

@@ -71,7 +71,7 @@ class MaskedAutoencoder(BaseAutoencoder):
 
     Notes
     -----
-    Missing values are hidden: a token without an observed cell is seen neither by the encoder nor
+    Missing values are hidden: a token without an observed cell is used neither by the encoder nor
     by the loss, and in other tokens the network sees the mean. The encoder costs less the more is
     hidden. ``partial_fit`` determines the code by the samples of the call, but keeps the former one
     if there are less than ten times as many of them as components.
@@ -185,32 +185,32 @@ class MaskedAutoencoder(BaseAutoencoder):
         masks = _encoder(module).masks
         order, hidden = masks(batch)
         missing = _missing_tokens(module, batch)
-        seen, asked = order[:, : masks.n_visible], order[:, -masks.n_hidden :]
+        visible, which = order[:, : masks.n_visible], order[:, -masks.n_hidden :]
         ignored = None
         if hidden is not None or missing is not None:
-            ignored = _either(hidden, missing).gather(1, seen)
-        predicted = self._predicted(module, batch, asked, Visible(seen, ignored))
-        counted = None if hidden is None else hidden.gather(1, asked)
-        return {"reconstruction": self._loss_of(module, batch, asked, predicted, counted)}
+            ignored = _either(hidden, missing).gather(1, visible)
+        predicted = self._predicted(module, batch, which, Visible(visible, ignored))
+        counted = None if hidden is None else hidden.gather(1, which)
+        return {"reconstruction": self._loss_of(module, batch, which, predicted, counted)}
 
     def _predicted(
-        self, module: AutoencoderModule, batch: Batch, asked: Tensor, visible: Visible
+        self, module: AutoencoderModule, batch: Batch, which: Tensor, visible: Visible
     ) -> Tensor:
-        """Return the cells of the tokens that are asked for, (n, t, n_cells)."""
+        """Return the predicted cells of tokens with the numbers `which`, (n, t, n_cells)."""
         encoded = _encoder(module).visible(batch.x, visible)
-        return _decoder(module).predict(asked, encoded, visible)
+        return _decoder(module).predict(which, encoded, visible)
 
     def _loss_of(
         self,
         module: AutoencoderModule,
         batch: Batch,
-        asked: Tensor,
+        which: Tensor,
         predicted: Tensor,
         counted: Tensor | None = None,
     ) -> Tensor:
         """Return the mean loss over the observed cells of tokens, or of those that count, (n,)."""
         cells = _encoder(module).tokenizer.cells
-        index = asked[:, :, None].expand(-1, -1, predicted.shape[2])
+        index = which[:, :, None].expand(-1, -1, predicted.shape[2])
         target = cells(batch.x).gather(1, index)
         observed = cells.is_cell if batch.observed is None else cells(batch.observed)
         observed = observed.expand(len(batch.x), -1, -1).gather(1, index)
@@ -320,8 +320,9 @@ class MaskedAutoencoder(BaseAutoencoder):
         Raises
         ------
         ValueError
-            If the mask has another shape or is not boolean; if the estimator was fitted with
-            ``normalize_targets=True``.
+            If the mask has another shape or is not boolean.
+        AttributeError
+            If the estimator was fitted with ``normalize_targets=True``.
         """
         if mask is None:
             return super().reconstruct(X)

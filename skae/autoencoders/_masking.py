@@ -13,8 +13,8 @@ from skae.architectures import TokenLayout
 from skae.data import Batch
 
 
-class RandomMasks(nn.Module):
-    """Hide tokens drawn at random."""
+class Masks(nn.Module):
+    """Base of the ways to choose which tokens of each row are hidden."""
 
     def __init__(self, layout: TokenLayout, n_hidden: int):
         super().__init__()
@@ -28,10 +28,17 @@ class RandomMasks(nn.Module):
         The first `n_visible` are visible and the last `n_hidden` are hidden. If these overlap,
         the second result is 1 for the tokens that are hidden, (n, n_tokens), else it is None.
         """
+        raise NotImplementedError
+
+
+class RandomMasks(Masks):
+    """Hide tokens drawn at random."""
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         return batch.random.uniform(len(batch.x), self.n_tokens).argsort(1), None
 
 
-class BlockMasks(RandomMasks):
+class BlockMasks(Masks):
     """Hide a block of adjacent tokens, at a random position of the grid."""
 
     def __init__(self, layout: TokenLayout, n_hidden: int):
@@ -55,13 +62,12 @@ class BlockMasks(RandomMasks):
         return inside.to(torch.int8).argsort(dim=1, stable=True), None
 
 
-class GivenMasks(RandomMasks):
+class GivenMasks(Masks):
     """Hide the tokens of one of the given masks, drawn at random."""
 
     hidden: Tensor
 
-    def __init__(self, layout: TokenLayout, masks: NDArray):
-        hidden = hidden_tokens(masks, layout)
+    def __init__(self, layout: TokenLayout, hidden: NDArray):
         super().__init__(layout, int(hidden.sum(1).min()))
         self.n_hidden = int(hidden.sum(1).max())
         self.register_buffer("hidden", torch.from_numpy(hidden).float(), persistent=False)
@@ -69,9 +75,6 @@ class GivenMasks(RandomMasks):
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         hidden = self.hidden[batch.random.integers(len(self.hidden), len(batch.x))]
         return hidden.argsort(dim=1, stable=True), hidden
-
-
-Masks = RandomMasks
 
 
 def hidden_tokens(masks: NDArray, layout: TokenLayout) -> NDArray:
@@ -118,6 +121,7 @@ def resolve_masks(masking: Any, mask_ratio: float, layout: TokenLayout, auto: bo
 
 
 def _check_masks(masking: Any, layout: TokenLayout) -> NDArray:
+    """Return the tokens that given masks hide, (n_masks, n_tokens)."""
     masks = np.atleast_2d(np.asarray(masking))
     n_features = layout.n_features
     if masks.dtype != bool or masks.ndim != 2 or masks.shape[1] != n_features or not len(masks):
@@ -129,7 +133,7 @@ def _check_masks(masking: Any, layout: TokenLayout) -> NDArray:
     for i in np.flatnonzero(hidden.all(axis=1) | ~hidden.any(axis=1)):
         left = "hides no token" if not hidden[i].any() else "leaves no token visible"
         raise ValueError(f"Mask {i} of the given masking {left}; a token is hidden if a cell is.")
-    return masks
+    return hidden
 
 
 def complementary(n_tokens: int, mask_ratio: float) -> list[NDArray]:

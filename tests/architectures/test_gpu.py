@@ -35,9 +35,9 @@ def test_a_masked_autoencoder_learns_as_on_the_cpu(masking, rng):
     model = MaskedAutoencoder(architecture=FTTransformer(**TRANSFORMER), masking=masking, **OPTIONS)
     on_gpu, on_cpu = (clone(model).set_params(device=d).fit(X) for d in ("cuda", "cpu"))
     np.testing.assert_allclose(on_gpu.loss_curve_[-1], on_cpu.loss_curve_[-1], rtol=0.2)
-    answers = [on_gpu.transform(X), on_gpu.reconstruct(X), on_gpu.score_samples(X)]
+    results = [on_gpu.transform(X), on_gpu.reconstruct(X), on_gpu.score_samples(X)]
     moved = on_gpu.set_params(device="cpu")
     for a, b in zip(
-        answers, [moved.transform(X), moved.reconstruct(X), moved.score_samples(X)], strict=True
+        results, [moved.transform(X), moved.reconstruct(X), moved.score_samples(X)], strict=True
     ):
         np.testing.assert_allclose(a, b, atol=1e-9)
