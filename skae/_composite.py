@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
-from skae._sklearn_types import CallbackSupportMixin
+from numpy.typing import ArrayLike
+from sklearn.utils import Tags
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
+
+from skae._sklearn import _raise_for_params, _routing_enabled
+from skae._sklearn_types import BaseEstimator, CallbackSupportMixin
 from skae.hyperparameters import hyperparameters, param
 
 
@@ -69,3 +75,37 @@ class Composite(CallbackSupportMixin):
     def _print(self, text: str) -> None:
         if self.verbose:
             print(f"{type(self).__name__}: {text}", flush=True)
+
+
+class AutoencoderComposite(Composite, BaseEstimator):
+    """Base of the estimators that fit one autoencoder to the samples they are given."""
+
+    @abstractmethod
+    def _estimator(self) -> Any:
+        """Return the autoencoder to fit, unfitted."""
+
+    def _routed(self, sample_weight: ArrayLike | None, params: dict[str, Any]) -> dict[str, Any]:
+        """Return the metadata for the autoencoder's fit."""
+        given = {} if sample_weight is None else {"sample_weight": sample_weight}
+        if not _routing_enabled():
+            _raise_for_params(params, self, "fit")
+            return given
+        return dict(process_routing(self, "fit", **given, **params).estimator.fit)
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Return which metadata goes where.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            ``fit`` takes ``sample_weight`` itself, and gives the autoencoder what it requests.
+        """
+        mapping = MethodMapping().add(caller="fit", callee="fit")
+        router = MetadataRouter(owner=self).add_self_request(self)
+        return router.add(estimator=self._estimator(), method_mapping=mapping)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        return tags

@@ -15,7 +15,14 @@ from skae.data._moments import Moments, covariance_of, statistics_of
 from skae.data._n_components import resolve_n_components
 from skae.data._principal_axes import EXACT_UP_TO, principal_axes
 from skae.data._random import Random
-from skae.data._source import FLOATS, DataSource, check_n_samples, drop_empty_rows, read_source
+from skae.data._source import (
+    FLOATS,
+    DataSource,
+    check_n_samples,
+    drop_empty_rows,
+    read_source,
+    usable_weight,
+)
 
 __all__ = [
     "EXACT_UP_TO",
@@ -43,4 +50,5 @@ __all__ = [
     "resolve_n_components",
     "statistics_of",
     "subsample_evenly",
+    "usable_weight",
 ]

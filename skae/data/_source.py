@@ -114,6 +114,14 @@ def check_n_samples(n_rows: int, at_least: int = 2) -> None:
         )
 
 
+def usable_weight(source: DataSource, weight: NDArray) -> NDArray:
+    """Return the weight of each sample, 0 for those that training does not use."""
+    weight = weight * ~source.empty_rows()
+    # Relative to the largest, smaller weights are 0 in the precision of training.
+    weight[weight <= np.finfo(np.float32).tiny * weight.max()] = 0
+    return weight
+
+
 def drop_empty_rows(
     source: DataSource, weight: NDArray, at_least: int = 2
 ) -> tuple[DataSource, NDArray]:

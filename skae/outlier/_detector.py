@@ -8,12 +8,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import Tags
-from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 
 from skae import _schema as schema
-from skae._composite import Composite
-from skae._sklearn import Interval, _fit_context, _raise_for_params, _routing_enabled
+from skae._composite import AutoencoderComposite
+from skae._sklearn import Interval, _fit_context, _routing_enabled
 from skae._sklearn_types import BaseEstimator, OutlierMixin, clone, with_callbacks
 from skae._validation import (
     check_finite_result,
@@ -23,7 +21,14 @@ from skae._validation import (
 )
 from skae.autoencoders import DenoisingAutoencoder, VariationalAutoencoder
 from skae.base import CALLBACK_STATE, BaseAutoencoder
-from skae.data import DataSource, Moments, check_n_samples, drop_empty_rows, read_source
+from skae.data import (
+    DataSource,
+    Moments,
+    check_n_samples,
+    drop_empty_rows,
+    read_source,
+    usable_weight,
+)
 from skae.hyperparameters import POSITIVE_INT, hyperparameters, one_of, param
 from skae.outlier._conformal import ConformalMixin
 from skae.outlier._criteria import CRITERIA, make_criterion, resolve_method
@@ -40,7 +45,7 @@ MIN_OUTLIERS = 0.01  # share of the training data that contamination="auto" pred
 
 @schema.persistent
 @hyperparameters
-class AutoencoderOutlierDetector(Composite, ConformalMixin, OutlierMixin, BaseEstimator):
+class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMixin, BaseEstimator):
     r"""Outlier detection by any autoencoder.
 
     The autoencoder is trained on the data. Samples are scored by how much they deviate from the
@@ -267,9 +272,7 @@ class AutoencoderOutlierDetector(Composite, ConformalMixin, OutlierMixin, BaseEs
 
     def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None, params: dict[str, Any]) -> Self:
         source = read_source(self, X, reset=True, at_least=2)
-        weight = check_sample_weight(sample_weight, len(source)) * ~source.empty_rows()
-        # Relative to the largest, smaller weights are 0 in the precision of training.
-        weight[weight <= np.finfo(np.float32).tiny * weight.max()] = 0
+        weight = usable_weight(source, check_sample_weight(sample_weight, len(source)))
         check_n_samples(int((weight > 0).sum()))
         weight_of_model = check_sample_weight(params.pop("sample_weight", None), len(source))
         random_state = random_state_of(self.random_state)
@@ -346,34 +349,6 @@ class AutoencoderOutlierDetector(Composite, ConformalMixin, OutlierMixin, BaseEs
                 f"{type(self.estimator).__name__}; change one of them."
             )
         return self.estimator
-
-    # ------------------------------------------------------------------------- bookkeeping
-
-    def _routed(self, sample_weight: ArrayLike | None, params: dict[str, Any]) -> dict[str, Any]:
-        """Return the metadata for the autoencoder's fit."""
-        given = {} if sample_weight is None else {"sample_weight": sample_weight}
-        if not _routing_enabled():
-            _raise_for_params(params, self, "fit")
-            return given
-        return dict(process_routing(self, "fit", **given, **params).estimator.fit)
-
-    def get_metadata_routing(self) -> MetadataRouter:
-        """Return which metadata goes where.
-
-        Returns
-        -------
-        routing : MetadataRouter
-            ``fit`` takes ``sample_weight`` itself, and gives the autoencoder what it requests.
-        """
-        mapping = MethodMapping().add(caller="fit", callee="fit")
-        router = MetadataRouter(owner=self).add_self_request(self)
-        return router.add(estimator=self._estimator(), method_mapping=mapping)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.sparse = True
-        return tags
 
 
 def default_max_iter(n_samples: int) -> int:

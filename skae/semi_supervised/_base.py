@@ -11,19 +11,17 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import Tags
-from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skae import _schema as schema
-from skae._composite import Composite
+from skae._composite import AutoencoderComposite
 from skae._dataframes import to_pandas
-from skae._sklearn import Interval, _fit_context, _raise_for_params, _routing_enabled
+from skae._sklearn import Interval, _fit_context, _routing_enabled
 from skae._sklearn_types import BaseEstimator, clone, with_callbacks
 from skae._validation import check_sample_weight, random_state_of, unchanged_on_error
 from skae.autoencoders import Autoencoder
 from skae.base import CALLBACK_STATE, BaseAutoencoder
-from skae.data import DataSource, read_source
+from skae.data import DataSource, read_source, usable_weight
 from skae.hyperparameters import (
     NON_NEGATIVE,
     POSITIVE,
@@ -42,7 +40,7 @@ MAX_UNLABELED = 100_000  # unlabelled samples that labels are spread to
 
 
 @hyperparameters
-class SemiSupervised(Composite, BaseEstimator):
+class SemiSupervised(AutoencoderComposite, BaseEstimator):
     """Base of the estimators that learn from few labels.
 
     Parameters
@@ -197,9 +195,7 @@ class SemiSupervised(Composite, BaseEstimator):
         source = read_source(self, X, reset=True, at_least=1 if self.prefit else 2)
         y = as_numpy(y)
         check_consistent_length(source.X, y)
-        weight = check_sample_weight(sample_weight, len(source)) * ~source.empty_rows()
-        # Relative to the largest, smaller weights are 0 in the precision of training.
-        weight[weight <= np.finfo(np.float32).tiny * weight.max()] = 0
+        weight = usable_weight(source, check_sample_weight(sample_weight, len(source)))
         labels = self._read_labels(y, weight)
         random_state = random_state_of(self.random_state)
         self.estimator_ = self._pretrained(source, params, random_state)
@@ -281,34 +277,6 @@ class SemiSupervised(Composite, BaseEstimator):
         check_is_fitted(self)
         codes = encode(self.fine_tuned_, read_source(self, X, reset=False))
         return LinearHead(self.coef_, self.intercept_).outputs(codes)
-
-    # ------------------------------------------------------------------------- bookkeeping
-
-    def _routed(self, sample_weight: ArrayLike | None, params: dict[str, Any]) -> dict[str, Any]:
-        """Return the metadata for the autoencoder's fit."""
-        given = {} if sample_weight is None else {"sample_weight": sample_weight}
-        if not _routing_enabled():
-            _raise_for_params(params, self, "fit")
-            return given
-        return dict(process_routing(self, "fit", **given, **params).estimator.fit)
-
-    def get_metadata_routing(self) -> MetadataRouter:
-        """Return which metadata goes where.
-
-        Returns
-        -------
-        routing : MetadataRouter
-            ``fit`` takes ``sample_weight`` itself, and gives the autoencoder what it requests.
-        """
-        mapping = MethodMapping().add(caller="fit", callee="fit")
-        router = MetadataRouter(owner=self).add_self_request(self)
-        return router.add(estimator=self._estimator(), method_mapping=mapping)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.sparse = True
-        return tags
 
 
 def as_numpy(y: Any) -> NDArray:
