@@ -110,8 +110,8 @@ def classifiers(
         "same network from scratch": lambda: Scratch(start, seed, AutoencoderClassifier, **params),
         "logistic regression": lambda: Labelled(logistic(y)),
         "logistic regression of PCA codes": lambda: Labelled(logistic(y), PCA(k)),
-        "SelfTrainingClassifier": lambda: SelfTrainingClassifier(
-            make_pipeline(PCA(k), LogisticRegression(max_iter=1000))
+        "SelfTrainingClassifier": lambda: make_pipeline(
+            PCA(k), SelfTrainingClassifier(LogisticRegression(max_iter=1000))
         ),
         "LabelSpreading": lambda: LabelSpreading(kernel="knn", n_neighbors=10),
         "HistGradientBoosting": lambda: Labelled(HistGradientBoostingClassifier(random_state=seed)),
