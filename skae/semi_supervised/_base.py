@@ -36,6 +36,37 @@ from skae.semi_supervised._tasks import Task
 from skae.semi_supervised._teacher import Labels
 from skae.training import TrainingPlan, budget, device_of
 
+# Parts that the docstrings of the classifier and of the regressor share.
+ENCODERS = """
+estimator_ : autoencoder
+    The autoencoder, fitted to all samples.
+fine_tuned_ : autoencoder
+    The same with the fine-tuned encoder; its decoder is not fine-tuned. With
+    ``fine_tune="head"``, it is ``estimator_``.
+""".strip()
+FIT = """
+n_iter_ : int
+    Number of epochs of the last training; 1 with ``fine_tune="head"``.
+n_features_in_ : int
+    Number of features seen during ``fit``.
+feature_names_in_ : ndarray of shape (n_features_in_,)
+    Names of the features, if they were all strings.
+""".strip()
+REFERENCES = """
+Zhou, D., Bousquet, O., Lal, T. N., Weston, J. and Schölkopf, B. (2004). "Learning with local
+and global consistency". Advances in Neural Information Processing Systems 16, 321-328.
+
+Iscen, A., Tolias, G., Avrithis, Y. and Chum, O. (2019). "Label propagation for deep
+semi-supervised learning". Conference on Computer Vision and Pattern Recognition, 5070-5079.
+
+Clark, K., Luong, M.-T., Le, Q. V. and Manning, C. D. (2020). "ELECTRA: pre-training text
+encoders as discriminators rather than generators". International Conference on Learning
+Representations.
+
+Hinton, G., Vinyals, O. and Dean, J. (2015). "Distilling the knowledge in a neural network".
+arXiv:1503.02531.
+""".strip()
+
 MAX_UNLABELED = 100_000  # unlabelled samples that labels are spread to
 
 
@@ -47,6 +78,8 @@ class SemiSupervised(AutoencoderComposite, BaseEstimator):
     ----------
     {parameters}
     """
+
+    _doc_parts = {"encoders": ENCODERS, "fit": FIT, "references": REFERENCES}  # noqa: RUF012
 
     estimator: Any = param(
         BaseAutoencoder,

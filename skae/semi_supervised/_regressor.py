@@ -51,11 +51,7 @@ class AutoencoderRegressor(RegressorMixin, SemiSupervised):
 
     Attributes
     ----------
-    estimator_ : autoencoder
-        The autoencoder, fitted to all samples.
-    fine_tuned_ : autoencoder
-        The same with the fine-tuned encoder; its decoder is not fine-tuned. With
-        ``fine_tune="head"``, it is ``estimator_``.
+    {encoders}
     coef_ : ndarray of shape (n_outputs, n_components)
         Coefficients of the output layer, for the codes of ``fine_tuned_``.
     intercept_ : ndarray of shape (n_outputs,)
@@ -63,12 +59,7 @@ class AutoencoderRegressor(RegressorMixin, SemiSupervised):
     teacher_weights_ : tuple of float or None
         Weights of the linear model, of the fine-tuned encoder and of the spread targets in the
         average that the encoder was trained to predict, with ``fine_tune="auto"``; else None.
-    n_iter_ : int
-        Number of epochs of the last training; 1 with ``fine_tune="head"``.
-    n_features_in_ : int
-        Number of features seen during ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the features, if they were all strings.
+    {fit}
 
     Warns
     -----
@@ -91,18 +82,7 @@ class AutoencoderRegressor(RegressorMixin, SemiSupervised):
 
     References
     ----------
-    Zhou, D., Bousquet, O., Lal, T. N., Weston, J. and Schölkopf, B. (2004). "Learning with local
-    and global consistency". Advances in Neural Information Processing Systems 16, 321-328.
-
-    Iscen, A., Tolias, G., Avrithis, Y. and Chum, O. (2019). "Label propagation for deep
-    semi-supervised learning". Conference on Computer Vision and Pattern Recognition, 5070-5079.
-
-    Clark, K., Luong, M.-T., Le, Q. V. and Manning, C. D. (2020). "ELECTRA: pre-training text
-    encoders as discriminators rather than generators". International Conference on Learning
-    Representations.
-
-    Hinton, G., Vinyals, O. and Dean, J. (2015). "Distilling the knowledge in a neural network".
-    arXiv:1503.02531.
+    {references}
 
     Examples
     --------
