@@ -12,6 +12,7 @@ from skae.architectures._tokens import TokenLayout
 from skae.hyperparameters import POSITIVE_INT, hyperparameters, param
 
 MAX_TOKENS = 64  # of a row, if groups is None
+MAX_PADDED, MAX_PADDING = 2**20, 64  # cells of all tokens, and cells per column beyond that
 
 
 @persistent
@@ -69,7 +70,14 @@ class FTTransformer(TokenArchitecture):
 
     def layout(self, n_features: int) -> TokenLayout:
         groups = self._groups(n_features)
-        cells = np.full((len(groups), max(map(len, groups))), n_features)
+        largest = max(map(len, groups))
+        # All tokens take as much memory as the largest one.
+        if len(groups) * largest > max(MAX_PADDED, MAX_PADDING * n_features):
+            raise ValueError(
+                f"The 'groups' of FTTransformer make {len(groups)} tokens of up to {largest} columns; "
+                "choose groups of more similar sizes."
+            )
+        cells = np.full((len(groups), largest), n_features)
         for row, group in zip(cells, groups, strict=True):
             row[: len(group)] = group
         return TokenLayout(cells, (1, len(groups)), n_features)

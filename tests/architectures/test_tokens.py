@@ -43,6 +43,11 @@ def test_groups_of_columns(groups, expected):
     assert FTTransformer(groups=groups).layout(5).cells.tolist() == expected
 
 
+def test_groups_of_very_different_sizes_are_refused():
+    with pytest.raises(ValueError, match="make 50001 tokens of up to 50000 columns"):
+        FTTransformer(groups=[range(50_000)]).layout(100_000)
+
+
 def test_many_columns_make_at_most_64_tokens():
     assert FTTransformer().layout(784).cells.shape == (61, 13)
 
