@@ -74,8 +74,8 @@ class FTTransformer(TokenArchitecture):
         # All tokens take as much memory as the largest one.
         if len(groups) * largest > max(MAX_PADDED, MAX_PADDING * n_features):
             raise ValueError(
-                f"The 'groups' of FTTransformer make {len(groups)} tokens of up to {largest} columns; "
-                "choose groups of more similar sizes."
+                f"The 'groups' of FTTransformer make {len(groups)} tokens of up to {largest} "
+                "columns; choose groups of more similar sizes."
             )
         cells = np.full((len(groups), largest), n_features)
         for row, group in zip(cells, groups, strict=True):
@@ -103,5 +103,5 @@ class FTTransformer(TokenArchitecture):
                 "The 'groups' parameter of FTTransformer must hold lists of different column "
                 f"numbers from 0 to {n_features - 1}, none empty; got {groups!r}."
             )
-        named = [[int(column) for column in group] for group in given]
-        return named + [[column] for column in range(n_features) if column not in set(columns)]
+        named, taken = [[int(column) for column in group] for group in given], set(columns)
+        return named + [[column] for column in range(n_features) if column not in taken]
