@@ -125,6 +125,22 @@ def draw(path: Path, test: np.ndarray, y: np.ndarray, reconstructed: dict) -> No
     plt.close(figure)
 
 
+class FlattenChannelsLast(nn.Module):
+    """Maps as rows, in the order that they have in memory."""
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Return the rows."""
+        return maps.permute(0, 2, 3, 1).flatten(1)
+
+
+class UnflattenChannelsLast(nn.Module):
+    """Rows as maps of 64 channels, in the order that they have in memory."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the maps."""
+        return x.unflatten(1, (7, 7, 64)).permute(0, 3, 1, 2)
+
+
 class Graph(nn.Module):
     """`Conv()` with the linear shortcuts, written by hand for images of 28 x 28."""
 
@@ -136,7 +152,7 @@ class Graph(nn.Module):
             nn.SiLU(),
             nn.Conv2d(32, 64, 3, stride=2, padding=1),
             nn.SiLU(),
-            nn.Flatten(),
+            FlattenChannelsLast(),
             nn.Linear(64 * 7 * 7, 256),
             nn.SiLU(),
             nn.Linear(256, K),
@@ -145,7 +161,7 @@ class Graph(nn.Module):
             nn.Linear(K, 256),
             nn.SiLU(),
             nn.Linear(256, 64 * 7 * 7),
-            nn.Unflatten(1, (64, 7, 7)),
+            UnflattenChannelsLast(),
             nn.SiLU(),
             nn.ConvTranspose2d(64, 32, 3, stride=2, padding=1, output_padding=1),
             nn.SiLU(),
