@@ -52,8 +52,8 @@ def models(epochs: dict[str, int]) -> Iterator[tuple[str, object]]:
     """Yield a label and an unfitted model of each kind."""
     yield "PCA", PCA(K)
     for name, architecture, settings in (
-        ("dense", MLP((1000, 500, 250)), {"learning_rate": 1e-3}),
-        ("conv", Conv(), {}),
+        ("dense", MLP((1000, 500, 250)), {"learning_rate": 1e-3, "weight_decay": 0.1}),
+        ("conv", Conv(), {"weight_decay": 0.1}),
     ):
         yield (
             f"{type(architecture).__name__}, {epochs[name]} epochs",
@@ -200,7 +200,7 @@ def main() -> None:
     """Measure, print, and write what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dense-epochs", type=int, default=60)
-    parser.add_argument("--conv-epochs", type=int, default=30)
+    parser.add_argument("--conv-epochs", type=int, default=24)
     parser.add_argument("--quick", action="store_true", help="2 epochs, 2,000 rows: does it run?")
     parser.add_argument("--loop", action="store_true", help="time epochs beside a loop instead")
     parser.add_argument("--rows", type=int, default=6000, help="of an epoch of --loop")
