@@ -30,6 +30,11 @@ class CallbackBridge(Callback):
         self.estimator = estimator
         self.data = data
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether the estimator has callbacks."""
+        return bool(getattr(self.estimator, "_skl_callbacks", ()))
+
     def begin(
         self,
         max_epochs: int,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,21 +66,14 @@ def result_of(trainer: Trainer) -> TrainingResult:
     )
 
 
-def run(
-    module: AutoencoderModule,
-    objective: Objective,
-    dataset: RowDataset,
-    plan: TrainingPlan,
-    callbacks: Sequence[tuple[str, Callback]] = (),
-    *,
-    checkpoint: Checkpoint | None = None,
-    optimizer: dict[str, Any] | None = None,
-) -> TrainingResult:
-    """Train a module in place; afterwards it is on the CPU, in evaluation mode.
+@dataclass(frozen=True)
+class Job:
+    """The arguments of a run.
 
-    Parameters
+    Attributes
     ----------
     module : AutoencoderModule
+        Trained in place; afterwards it is on the CPU, in evaluation mode.
     objective : callable
         Function of module and batch that returns the terms of the loss by name, each of shape (n,).
     dataset : RowDataset
@@ -90,24 +84,45 @@ def run(
         File to save the state to, and to resume from.
     optimizer : dict, default=None
         State of a former run's optimiser.
-
-    Returns
-    -------
-    result : TrainingResult
     """
-    trainer = make_trainer(module, dataset, plan, checkpoint)
-    module.objective = objective
-    try:
-        with warnings.catch_warnings():  # torch's first optimiser adds a warnings filter
-            trainer.initialize()
-        trainer.callbacks_.extend(callbacks)
-        if optimizer is not None:
-            load_optimizer(trainer, optimizer)
-        trainer.train(dataset)
-    finally:
-        module.objective = None
-    module.cpu().eval()
-    return result_of(trainer)
+
+    module: AutoencoderModule
+    objective: Objective
+    dataset: RowDataset
+    plan: TrainingPlan
+    callbacks: Sequence[tuple[str, Callback]] = ()
+    checkpoint: Checkpoint | None = None
+    optimizer: dict[str, Any] | None = None
+
+    def run(self) -> TrainingResult:
+        """Train the module."""
+        trainer = make_trainer(self.module, self.dataset, self.plan, self.checkpoint)
+        self.module.objective = self.objective
+        try:
+            with warnings.catch_warnings():  # torch's first optimiser adds a warnings filter
+                trainer.initialize()
+            trainer.callbacks_.extend(self.callbacks)
+            if self.optimizer is not None:
+                load_optimizer(trainer, self.optimizer)
+            trainer.train(self.dataset)
+        finally:
+            self.module.objective = None
+        self.module.cpu().eval()
+        return result_of(trainer)
+
+
+# What runs a job, in this thread; by default, the job itself.
+RUNNER: ContextVar[Callable[[Job], TrainingResult]] = ContextVar("RUNNER", default=Job.run)
+
+
+def run(*args: Any, **kwargs: Any) -> TrainingResult:
+    """Run a job, given its attributes, or leave it to what gathers the jobs of this thread."""
+    return RUNNER.get()(Job(*args, **kwargs))
+
+
+def validation_batch_size(n_features: int) -> int:
+    """Return the number of validation samples that are evaluated at once."""
+    return min(MAX_CHUNK_ROWS, max(1, MAX_CHUNK_SIZE // n_features))
 
 
 def make_trainer(
@@ -129,9 +144,7 @@ def make_trainer(
         "iterator_train": Batches,
         "iterator_train__generator": torch.Generator().manual_seed(plan.order_seed),
         "iterator_valid": Batches,
-        "iterator_valid__batch_size": min(
-            MAX_CHUNK_ROWS, max(1, MAX_CHUNK_SIZE // dataset.n_features)
-        ),
+        "iterator_valid__batch_size": validation_batch_size(dataset.n_features),
         "train_split": HoldOut(plan.held_out) if len(plan.held_out) else None,
         "verbose": plan.verbose,
         "schedule": plan.schedule,

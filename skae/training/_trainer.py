@@ -269,12 +269,33 @@ class Trainer(NeuralNet):
 
     def _record(self, name: str, loss: float) -> None:
         self.history.record(name, loss)
-        first = cast(float, self.first_loss_)
-        start = 0.0 if self.best_ is None else float(self.best_.weight @ self.best_.start_losses)
-        usual = max(loss for loss in (self.mean_loss, first, start) if math.isfinite(loss))
-        if not loss <= DIVERGED * usual:
-            raise DivergenceError(
-                f"The fit diverged in epoch {len(self.history)}: {name} = {loss:.3g}, while the "
-                f"first step had {first:.3g} and a reconstruction by the mean has "
-                f"{self.mean_loss:.3g}; lower learning_rate (now {self.lr:g})."
-            )
+        check_convergence(
+            name,
+            loss,
+            epoch=len(self.history),
+            first=cast(float, self.first_loss_),
+            best=self.best_,
+            mean_loss=self.mean_loss,
+            learning_rate=self.lr,
+        )
+
+
+def check_convergence(
+    name: str,
+    loss: float,
+    *,
+    epoch: int,
+    first: float,
+    best: BestEpoch | None,
+    mean_loss: float,
+    learning_rate: float,
+) -> None:
+    """Raise DivergenceError if a loss is far above those of the first step and of the start."""
+    start = 0.0 if best is None else float(best.weight @ best.start_losses)
+    usual = max(loss for loss in (mean_loss, first, start) if math.isfinite(loss))
+    if not loss <= DIVERGED * usual:
+        raise DivergenceError(
+            f"The fit diverged in epoch {epoch}: {name} = {loss:.3g}, while the first step had "
+            f"{first:.3g} and a reconstruction by the mean has {mean_loss:.3g}; lower "
+            f"learning_rate (now {learning_rate:g})."
+        )
