@@ -121,7 +121,7 @@ class DenoisingAutoencoder(Autoencoder):
         """Return the ends of the range of noise levels."""
         given: Any = self.noise_level
         given = given.tolist() if isinstance(given, np.ndarray) else given
-        ends = [given, given] if isinstance(given, Real) else list(given)
+        ends: list[Any] = [given, given] if isinstance(given, Real) else list(given)
         most = 1 if NOISES[self.noise].level_is_fraction else np.inf
         if not (
             len(ends) == 2

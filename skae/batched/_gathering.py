@@ -71,7 +71,7 @@ class _Worker:
         try:
             with config_context(**self._config):
                 self.result = self.function()
-        except BaseException as error:  # noqa: BLE001  raised again where the result is used
+        except BaseException as error:
             self.error = error
         self.is_done = True
         self._paused.release()
@@ -86,7 +86,7 @@ class _Worker:
         return self.outcome
 
 
-def call_together(
+def outcomes_together(
     functions: Sequence[Callable[[], T]], *, n_jobs: int | None = None
 ) -> list[T | BaseException]:
     """Call functions side by side; models that they train at the same time are trained together.
@@ -115,10 +115,20 @@ def call_together(
     return results
 
 
+def call_together(functions: Sequence[Callable[[], T]]) -> list[T]:
+    """Return what functions return that are called side by side; raise the first error of one."""
+    results = []
+    for outcome in outcomes_together(functions):
+        if isinstance(outcome, BaseException):
+            raise outcome
+        results.append(outcome)
+    return results
+
+
 def _called(function: Callable[[], T]) -> T | BaseException:
     try:
         return function()
-    except Exception as error:  # noqa: BLE001  raised again where the result is used
+    except Exception as error:
         return error
 
 

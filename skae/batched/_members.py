@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import MethodType
 from typing import Any
 
@@ -13,10 +13,10 @@ from torch import Tensor
 
 from skae.architectures import without_fused_kernel
 from skae.batched._draws import Draw, Recorder
-from skae.batched._numbers import common_value, flat_numbers
-from skae.batched._structure import hyperparameters_of
+from skae.batched._numbers import common_value
+from skae.batched._structure import method_of, numbers_of
 from skae.data import Batch
-from skae.training import Job
+from skae.training import AutoencoderModule, Job
 
 MAX_DATASETS = 8  # different datasets that are looked for among those of the jobs
 
@@ -94,11 +94,10 @@ class Objective:
 
     def __init__(self, jobs: Sequence[Job], names: Sequence[str]):
         self.module = jobs[0].module
-        self.owner = jobs[0].objective.__self__
-        self.function = jobs[0].objective.__func__
-        own = [hyperparameters_of(job) for job in jobs]
-        self.values = {name: [flat_numbers(o[name]) for o in own] for name in names}
-        self.is_tuple = {name: isinstance(own[0][name], tuple) for name in names}
+        self.owner, self.function = method_of(jobs[0])
+        own, numbers = self.owner._own_parameters(), [numbers_of(job) for job in jobs]
+        self.values = {name: [of_one[name] for of_one in numbers] for name in names}
+        self.is_tuple = {name: isinstance(own[name], tuple) for name in names}
 
     def numbers(self, like: Tensor) -> Tensors:
         """Return the hyperparameters of all models, (n_models, n_numbers) each."""
@@ -119,16 +118,22 @@ class Objective:
             name: common_value(self.values[name], row, self.is_tuple[name])
             for name, row in numbers.items()
         }
-        self.module.objective = MethodType(self.function, owner)
         with without_fused_kernel(self.module):
-            return torch.func.functional_call(self.module, tensors, (batch,))
+            return self._call(owner, lambda m: torch.func.functional_call(m, tensors, (batch,)))
+
+    def _call(self, owner: Any, function: Callable[[AutoencoderModule], Tensors]) -> Tensors:
+        """Call a function of the module with the objective of an estimator."""
+        self.module.objective = MethodType(self.function, owner)
+        try:
+            return function(self.module)
+        finally:
+            self.module.objective = None
 
     def draws(self, batch: Batch) -> list[Draw]:
         """Return what the objective of the first model draws for a batch."""
         recorder = Recorder(batch.x)
-        self.module.objective = MethodType(self.function, self.owner)
         with torch.no_grad():
-            self.module(batch._replace(random=recorder))
+            self._call(self.owner, lambda module: module(batch._replace(random=recorder)))
         return recorder.draws
 
 
@@ -189,15 +194,12 @@ class Weights:
             weight.copy_(self.rows[i, part].view(shape))
 
 
-class Row:
-    """The weights of one model, by the part of a module's interface that `BestEpoch` uses."""
+class Row(torch.nn.Module):
+    """The weights of one model, which share memory with those of all."""
 
     def __init__(self, weights: Weights, i: int):
-        self.weights, self.i = weights, i
-
-    def state_dict(self) -> Tensors:
-        """Return the weights, which share memory with those of all models."""
-        return {"weights": self.weights.rows[self.i]}
+        super().__init__()
+        self.register_buffer("weights", weights.rows[i])
 
 
 def split_rows(jobs: Sequence[Job]) -> tuple[Tensor, Tensor]:

@@ -15,9 +15,15 @@ from skae.data import InMemoryDataset
 from skae.training import Job, draws_by_itself
 
 
+def method_of(job: Job) -> tuple[Any, Any]:
+    """Return the estimator whose method the objective of a job is, and its function."""
+    objective: Any = job.objective
+    return objective.__self__, objective.__func__
+
+
 def hyperparameters_of(job: Job) -> dict[str, Any]:
     """Return the hyperparameters that the objective of a job may read."""
-    return job.objective.__self__._own_parameters()
+    return method_of(job)[0]._own_parameters()
 
 
 def why_not(job: Job) -> str | None:
@@ -59,7 +65,7 @@ def numbers_of(job: Job) -> dict[str, list[float]]:
 
 def structure_of(job: Job) -> Hashable:
     """Return what a job must have in common with those of its group."""
-    owner, plan, rows = job.objective.__self__, job.plan, job.dataset
+    (owner, function), plan, rows = method_of(job), job.plan, job.dataset
     own = hyperparameters_of(job)
     numbers = numbers_of(job)
     hidden = set(owner.get_params(deep=False)) | set(own) | set(OF_THE_FIT)
@@ -67,7 +73,7 @@ def structure_of(job: Job) -> Hashable:
     state |= {k: v for k, v in own.items() if k not in numbers}
     return (
         type(owner),
-        job.objective.__func__,
+        function,
         tuple((name, len(values)) for name, values in sorted(numbers.items())),
         tuple((name, isinstance(own[name], tuple)) for name in sorted(numbers)),
         token(state),
@@ -120,5 +126,5 @@ def token(value: Any) -> Hashable:
         return value
     try:
         return type(value), pickle.dumps(value)
-    except Exception:  # noqa: BLE001  whatever an object raises that is not meant to be pickled
+    except Exception:
         return id(value)

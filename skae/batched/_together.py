@@ -67,7 +67,7 @@ def _one_by_one(jobs: Sequence[Job], n_jobs: int | None) -> list[Outcome]:
 def _alone(job: Job) -> Outcome:
     try:
         return job.run()
-    except Exception as error:  # noqa: BLE001  raised again by the function that waits for it
+    except Exception as error:
         return error
 
 
@@ -137,6 +137,6 @@ def _group(jobs: Sequence[Job], names: Sequence[str]) -> tuple[Group | None, Exc
     group = Group(jobs, names)
     try:
         group.try_step()
-    except Exception as error:  # noqa: BLE001  hooks that fail with tensors fail in many ways
+    except Exception as error:
         return None, error
     return group, None

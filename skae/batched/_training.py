@@ -127,9 +127,9 @@ class Group:
     def run(self) -> list[Outcome]:
         """Train all models; return the result of each, or the error that ended its training."""
         if self.held_out.shape[1]:
-            losses = self._validation_losses()
+            of_start = self._validation_losses()
             for i, member in enumerate(self.members):
-                self._start(i, member, losses[i])
+                self._start(i, member, of_start[i])
         epoch = 1
         while self._remove([m.is_done(epoch) for m in self.members]):
             losses, terms = self._train_epoch()

@@ -8,7 +8,7 @@ from typing import Any
 from joblib import parallel_config
 from joblib.parallel import ParallelBackendBase, SequentialBackend
 
-from skae.batched import call_together
+from skae.batched import outcomes_together
 
 MAX_TASKS = 1024  # that are dispatched at once
 
@@ -51,7 +51,7 @@ class SideBySide(ParallelBackendBase):
         while not out.is_done:
             tasks, self.waiting = self.waiting, []
             # Within tasks, models may be fitted in several processes again.
-            results = call_together([task.function for task, _ in tasks], n_jobs=self.n_jobs)
+            results = outcomes_together([task.function for task, _ in tasks], n_jobs=self.n_jobs)
             for (task, callback), result in zip(tasks, results, strict=True):
                 task.result, task.is_done = result, True
                 if callback is not None:

@@ -6,10 +6,10 @@ from skae.training._checkpoint import Checkpoint
 from skae.training._device import check_precision, device_of
 from skae.training._module import AutoencoderModule, LayerSizes, build
 from skae.training._module_state import moments_fit, restore, state_of
+from skae.training._optimizer import options_of
 from skae.training._plan import TrainingPlan
 from skae.training._pretraining import pretrain
-from skae.training._optimizer import options_of
-from skae.training._random import draws_by_itself, drawing_from, seeded
+from skae.training._random import drawing_from, draws_by_itself, seeded
 from skae.training._run import (
     RUNNER,
     Job,

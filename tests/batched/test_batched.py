@@ -10,8 +10,8 @@ from sklearn import get_config
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 
-import skae
 from skae import (
+    MLP,
     Autoencoder,
     ContractiveAutoencoder,
     Conv,
@@ -19,12 +19,11 @@ from skae import (
     FTTransformer,
     KSparseAutoencoder,
     LinearAutoencoder,
-    MLP,
     MaskedAutoencoder,
     SparseAutoencoder,
     VariationalAutoencoder,
 )
-from skae.batched import call_together
+from skae.batched import call_together, outcomes_together
 from skae.batched._adam import StackedAdamW
 from skae.batched._numbers import NotCommonError, Number
 from skae.batched._together import Group
@@ -37,13 +36,13 @@ TINY = {"width": 8, "n_layers": 1, "n_heads": 2, "decoder_width": 8}
 
 
 @pytest.fixture(scope="module")
-def X():
+def table():
     return load_digits().data[:200, 20:36]
 
 
 @pytest.fixture
 def sizes(monkeypatch):
-    """The sizes of the groups that are trained together."""
+    """Return the sizes of the groups that are trained together."""
     found, run = [], Group.run
 
     def counted(group):
@@ -54,12 +53,8 @@ def sizes(monkeypatch):
     return found
 
 
-def fit_together(models, X, **params):
-    results = call_together([lambda m=m: clone(m).fit(X, **params) for m in models])
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return results
+def fit_together(models, table, **params):
+    return call_together([lambda m=m: clone(m).fit(table, **params) for m in models])
 
 
 def assert_same_fit(together, alone, rtol=1e-4):
@@ -82,67 +77,60 @@ def assert_same_fit(together, alone, rtol=1e-4):
             assert own.dtype == value.dtype
 
 
-def grid(cls, **values):
+def grid(model, rates=(1e-3, 1e-2), **values):
+    """Return the model with each of the values of a parameter, at each learning rate."""
+    if not values:
+        return [clone(model).set_params(learning_rate=rate) for rate in rates]
     ((name, options),) = values.items()
     return [
-        cls(
-            3,
-            **SHORT | ({"hidden_layer_sizes": None} if name == "architecture" else {}),
-            **{name: value, "learning_rate": rate},
-        )
+        clone(model).set_params(learning_rate=rate, **{name: value})
         for value in options
-        for rate in (1e-3, 1e-2)
+        for rate in rates
     ]
 
 
-@pytest.mark.parametrize(
-    ("models", "expected"),
-    [
-        (grid(Autoencoder, weight_decay=[0.0, 0.1]), [4]),
-        (grid(Autoencoder, schedule=["constant", "linear"]), [4]),
-        (grid(Autoencoder, architecture=[MLP((8,), activation=a) for a in ("relu", "tanh")]), [2, 2]),
-        (grid(Autoencoder, init=["random"]), [2]),
-        (grid(SparseAutoencoder, alpha=[0, 0.1, 1]), [6]),
-        (grid(SparseAutoencoder, target_activation=[0.1, 0.2]), [4]),
-        ([m.set_params(penalty="kl") for m in grid(SparseAutoencoder, target_activation=[0.1, 0.2])], [4]),
-        (grid(KSparseAutoencoder, n_nonzero_coefs=[1, 2]), [2, 2]),
-        (grid(DenoisingAutoencoder, noise_level=[0.1, 0.3]), [4]),
-        (grid(DenoisingAutoencoder, noise_level=[(0.1, 0.3), (0.1, 0.5)]), [4]),
-        ([m.set_params(noise="swap") for m in grid(DenoisingAutoencoder, noise_level=[0.1, 0.3])], [4]),
-        (grid(ContractiveAutoencoder, alpha=[0.0, 0.1, 1.0]), [2, 4]),
-        (grid(VariationalAutoencoder, beta=[0.5, 1.0]), [4]),
-        (grid(VariationalAutoencoder, warm_up=[0.0, 0.3, 0.5]), [2, 4]),
-        (
-            [
-                MaskedAutoencoder(
-                    architecture=FTTransformer(**TINY),
-                    learning_rate=rate,
-                    max_iter=2,
-                    random_state=0,
-                )
-                for rate in (1e-3, 1e-2)
-            ],
-            [2],
-        ),
-        (
-            [
-                Autoencoder(3, architecture=Conv((4,)), learning_rate=rate, max_iter=2, random_state=0)
-                for rate in (1e-3, 1e-2)
-            ],
-            [2],
-        ),
-    ],
-    ids=lambda value: type(value[0]).__name__ + str(len(value)) if len(value) > 1 else "",
-)  # fmt: skip
-def test_models_are_what_they_would_be_alone(X, sizes, models, expected):
-    together = fit_together(models, X)
+ACTIVATIONS = [MLP((8,), activation=name) for name in ("relu", "tanh")]
+PLAIN = Autoencoder(3, **SHORT)
+SPARSE = SparseAutoencoder(3, **SHORT)
+DENOISING = DenoisingAutoencoder(3, **SHORT)
+VARIATIONAL = VariationalAutoencoder(3, **SHORT)
+FEW = {"max_iter": 2, "random_state": 0}
+
+# A model, what differs between its candidates beside the learning rate, and the sizes of groups.
+GRIDS = {
+    "learning rates": (PLAIN, {}, [2]),
+    "weight decay": (PLAIN, {"weight_decay": [0.0, 0.1]}, [4]),
+    "schedules": (PLAIN, {"schedule": ["constant", "linear"]}, [4]),
+    "activations": (Autoencoder(3, **FEW), {"architecture": ACTIVATIONS}, [2, 2]),
+    "random start": (Autoencoder(3, init="random", **SHORT), {}, [2]),
+    "sparse": (SPARSE, {"alpha": [0, 0.1, 1]}, [6]),
+    "targets": (SPARSE, {"target_activation": [0.1, 0.2]}, [4]),
+    "kl": (SparseAutoencoder(3, penalty="kl", **SHORT), {"target_activation": [0.1, 0.2]}, [4]),
+    "k-sparse": (KSparseAutoencoder(3, **SHORT), {"n_nonzero_coefs": [1, 2]}, [2, 2]),
+    "denoising": (DENOISING, {"noise_level": [0.1, 0.3]}, [4]),
+    "ranges of noise": (DENOISING, {"noise_level": [(0.1, 0.3), (0.1, 0.5)]}, [4]),
+    "swap": (DenoisingAutoencoder(3, noise="swap", **SHORT), {"noise_level": [0.1, 0.3]}, [4]),
+    "contractive": (ContractiveAutoencoder(3, **SHORT), {"alpha": [0.0, 0.1, 1.0]}, [2, 4]),
+    "contractive, exact": (ContractiveAutoencoder(8, **SHORT), {"alpha": [0.1, 1.0]}, [4]),
+    "variational": (VARIATIONAL, {"beta": [0.5, 1.0]}, [4]),
+    "warm-up": (VARIATIONAL, {"warm_up": [0.0, 0.3, 0.5]}, [2, 4]),
+    "masked": (MaskedAutoencoder(architecture=FTTransformer(**TINY), **FEW), {}, [2]),
+    "convolutional": (Autoencoder(3, architecture=Conv((4,)), **FEW), {}, [2]),
+    "linear": (LinearAutoencoder(3, init="random", **FEW), {}, [2]),
+}
+
+
+@pytest.mark.parametrize(("model", "values", "expected"), GRIDS.values(), ids=GRIDS)
+def test_models_are_what_they_would_be_alone(table, sizes, model, values, expected):
+    models = grid(model, **values)
+    together = fit_together(models, table)
     assert sorted(sizes) == expected
     for model, fitted in zip(models, together, strict=True):
-        assert_same_fit(fitted, clone(model).fit(X))
+        assert_same_fit(fitted, clone(model).fit(table))
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
-def test_models_end_at_their_own_epochs(X, sizes, early_stopping):
+def test_models_end_at_their_own_epochs(table, sizes, early_stopping):
     models = [
         SparseAutoencoder(3, early_stopping=early_stopping, n_iter_no_change=n, **SHORT).set_params(
             max_iter=max_iter, learning_rate=rate
@@ -151,17 +139,17 @@ def test_models_end_at_their_own_epochs(X, sizes, early_stopping):
         for rate in (1e-3, 0.1)
         for n in (1, 3)
     ]
-    together = fit_together(models, X)
+    together = fit_together(models, table)
     assert sizes == [12]
-    alone = [clone(model).fit(X) for model in models]
+    alone = [clone(model).fit(table) for model in models]
     assert len({len(model.loss_curve_) for model in alone}) > 2
     for fitted, model in zip(together, alone, strict=True):
         assert_same_fit(fitted, model)
 
 
-def test_samples_weights_and_missing_values_are_their_own(X, sizes, rng):
-    X_missing = np.where(rng.uniform(size=X.shape) < 0.1, np.nan, X)
-    weight = rng.uniform(0.5, 1, size=len(X))
+def test_samples_weights_and_missing_values_are_their_own(table, sizes, rng):
+    X_missing = np.where(rng.uniform(size=table.shape) < 0.1, np.nan, table)
+    weight = rng.uniform(0.5, 1, size=len(table))
     weight[:3] = 0
     model = Autoencoder(3, **SHORT)
     calls = [
@@ -173,24 +161,26 @@ def test_samples_weights_and_missing_values_are_their_own(X, sizes, rng):
     assert sorted(sizes) == [2]
     for fitted, own in zip(together, alone, strict=True):
         assert_same_fit(fitted, own)
-        np.testing.assert_allclose(fitted.transform(X), own.transform(X), rtol=1e-2, atol=1e-3)
+        np.testing.assert_allclose(
+            fitted.transform(table), own.transform(table), rtol=1e-2, atol=1e-3
+        )
 
 
-def test_a_model_that_diverges_leaves_the_others(X):
+def test_a_model_that_diverges_leaves_the_others(table):
     models = [Autoencoder(3, learning_rate=rate, **SHORT) for rate in (1e-3, 1e9, 1e-2)]
-    results = call_together([lambda m=m: clone(m).fit(X) for m in models])
+    results = outcomes_together([lambda m=m: clone(m).fit(table) for m in models])
     assert isinstance(results[1], DivergenceError)
     with pytest.raises(DivergenceError) as alone:
-        models[1].fit(X)
+        models[1].fit(table)
     assert str(results[1]).split(":")[0] == str(alone.value).split(":")[0]
     for model, fitted in zip(models[::2], results[::2], strict=True):
-        assert_same_fit(fitted, clone(model).fit(X))
+        assert_same_fit(fitted, clone(model).fit(table))
 
 
-def test_a_fit_resumes_with_the_moments_of_a_batch(X):
+def test_a_fit_resumes_with_the_moments_of_a_batch(table):
     models = [Autoencoder(3, warm_start=True, learning_rate=r, **SHORT) for r in (1e-3, 1e-2)]
-    for fitted, model in zip(fit_together(models, X), models, strict=True):
-        assert_same_fit(fitted.fit(X), clone(model).fit(X).fit(X))
+    for fitted, model in zip(fit_together(models, table), models, strict=True):
+        assert_same_fit(fitted.fit(table), clone(model).fit(table).fit(table))
 
 
 class Branching(SparseAutoencoder):
@@ -202,18 +192,18 @@ class Branching(SparseAutoencoder):
         return float(np.exp(self.alpha)) * h.abs().sum(1)
 
 
-def test_hooks_that_need_a_number_are_batched_by_equal_ones(X, sizes, caplog):
+def test_hooks_that_need_a_number_are_batched_by_equal_ones(table, sizes, caplog):
     models = [
         Branching(3, alpha=alpha, learning_rate=rate, **SHORT)
         for alpha in (0.1, 0.2, 0.6, 0.9)
         for rate in (1e-3, 1e-2)
     ]
     with caplog.at_level(logging.INFO, logger="skae"):
-        together = fit_together(models, X)
+        together = fit_together(models, table)
     assert sorted(sizes) == [2, 2, 4]
     assert "Only models with equal alpha are batched" in caplog.text
     for model, fitted in zip(models, together, strict=True):
-        assert_same_fit(fitted, clone(model).fit(X))
+        assert_same_fit(fitted, clone(model).fit(table))
 
 
 @pytest.mark.parametrize(
@@ -224,41 +214,41 @@ def test_hooks_that_need_a_number_are_batched_by_equal_ones(X, sizes, caplog):
         ({"verbose": 1}, "a line per epoch"),
     ],
 )
-def test_what_cannot_be_batched_is_fitted_by_itself(X, sizes, caplog, params, reason):
+def test_what_cannot_be_batched_is_fitted_by_itself(table, sizes, caplog, params, reason):
     models = [Autoencoder(3, learning_rate=rate, **params, **SHORT) for rate in (1e-4, 1e-3)]
     with caplog.at_level(logging.INFO, logger="skae"):
-        together = fit_together(models, X)
+        together = fit_together(models, table)
     assert not sizes
     assert caplog.text.count(reason) == 2
     for model, fitted in zip(models, together, strict=True):
-        assert_same_fit(fitted, clone(model).fit(X), rtol=0)
+        assert_same_fit(fitted, clone(model).fit(table), rtol=0)
 
 
-def test_groups_are_divided_to_fit_into_memory(X, sizes, monkeypatch):
+def test_groups_are_divided_to_fit_into_memory(table, sizes, monkeypatch):
     rates = (1e-3, 2e-3, 3e-3, 4e-3, 5e-3)
     models = [Autoencoder(3, learning_rate=rate, **SHORT) for rate in rates]
-    n_weights = sum(w.numel() for w in clone(models[0]).fit(X).module_.parameters())
+    n_weights = sum(w.numel() for w in clone(models[0]).fit(table).module_.parameters())
     widths = 16 + 3 + 16 + 16 + 3 + 16  # of the layers and of the shortcuts
-    cells_of_one = 32 * 6 * (widths + 16) + 8 * n_weights + X.size
+    cells_of_one = 32 * 6 * (widths + 16) + 8 * n_weights + table.size
     monkeypatch.setattr("skae.batched._together.MAX_CELLS", 2 * cells_of_one)
-    together = fit_together(models, X)
+    together = fit_together(models, table)
     assert sizes == [2, 2]  # the last one is trained by itself
     for model, fitted in zip(models, together, strict=True):
-        assert_same_fit(fitted, clone(model).fit(X))
+        assert_same_fit(fitted, clone(model).fit(table))
 
 
 # ------------------------------------------------------------------------------------ functions
 
 
-def test_functions_keep_their_own_warnings_and_configuration(X):
+def test_functions_keep_their_own_warnings_and_configuration(table):
     before = list(warnings.filters), warnings.showwarning, get_config()
 
     def function(action, n):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter(action)
-            Autoencoder(2, **SHORT).fit(X)
+            Autoencoder(2, **SHORT).fit(table)
             warnings.warn(f"number {n}", UserWarning, stacklevel=1)
-            Autoencoder(2, **SHORT).fit(X)
+            Autoencoder(2, **SHORT).fit(table)
         return [str(w.message) for w in caught if "number" in str(w.message)]
 
     calls = [lambda n=n: function("always" if n % 2 else "ignore", n) for n in range(4)]
@@ -266,28 +256,30 @@ def test_functions_keep_their_own_warnings_and_configuration(X):
     assert (list(warnings.filters), warnings.showwarning, get_config()) == before
 
 
-def test_errors_are_returned_where_they_belong(X):
+def test_errors_are_returned_where_they_belong(table):
     def fails():
-        Autoencoder(2, **SHORT).fit(X)
+        Autoencoder(2, **SHORT).fit(table)
         raise KeyError("mine")
 
-    results = call_together([fails, lambda: 3, lambda: Autoencoder(2, **SHORT).fit(X)])
+    results = outcomes_together([fails, lambda: 3, lambda: Autoencoder(2, **SHORT).fit(table)])
     assert isinstance(results[0], KeyError)
     assert results[1] == 3
     assert isinstance(results[2], Autoencoder)
+    with pytest.raises(KeyError, match="mine"):
+        call_together([lambda: 3, fails])
 
 
-def test_calls_may_be_nested(X):
-    inner = [lambda: Autoencoder(2, **SHORT).fit(X).n_iter_] * 2
+def test_calls_may_be_nested(table):
+    inner = [lambda: Autoencoder(2, **SHORT).fit(table).n_iter_] * 2
     assert call_together([lambda: call_together(inner)] * 2) == [[4, 4], [4, 4]]
 
 
-def test_an_interrupt_ends_all_functions(X, monkeypatch):
+def test_an_interrupt_ends_all_functions(table, monkeypatch):
     ended = []
 
     def function():
         try:
-            Autoencoder(2, **SHORT).fit(X)
+            Autoencoder(2, **SHORT).fit(table)
         finally:
             ended.append(True)
 
@@ -349,8 +341,3 @@ def test_the_optimizer_is_torchs(rng):
             p.grad = g
             optimizer.step()
     torch.testing.assert_close(rows, torch.stack([p.detach() for p in params]))
-
-
-def test_the_package_has_the_module():
-    assert skae.batched.call_together is call_together
-    assert LinearAutoencoder(2).fit(np.eye(4)).n_components_ == 2
