@@ -268,9 +268,8 @@ def make_plan(
 ) -> TrainingPlan:
     """Return the plan that an estimator's training parameters describe."""
     rows = start.rows
-    n_held_out = 0 if one_pass else n_validation_samples(estimator, len(rows))
-    held_out = random_state.permutation(len(rows))[:n_held_out]
-    n_kept = len(rows) - n_held_out
+    held_out = np.empty(0, np.int64) if one_pass else estimator._held_out(len(rows), random_state)
+    n_kept = len(rows) - len(held_out)
     auto = budget.batch_size(n_kept)
     batch_size = min(budget.resolve_auto(estimator.batch_size, auto), n_kept)
     epochs = estimator._n_epochs(rows, -(-n_kept // batch_size), start.starts_at_pca)
@@ -297,21 +296,6 @@ def make_plan(
         verbose=estimator.verbose,
         net_params=dict(estimator.net_params or {}),
     )
-
-
-def n_validation_samples(estimator: Hooks, n_samples: int) -> int:
-    """Return the number of samples that early stopping holds out, 0 without early stopping."""
-    if estimator.early_stopping == "auto":
-        if n_samples < budget.MIN_EARLY_STOPPING_SAMPLES:
-            return 0
-    elif not estimator.early_stopping:
-        return 0
-    elif n_samples < 4:
-        raise ValueError(
-            f"early_stopping=True needs at least 4 samples, to hold out 2; got {n_samples}. "
-            "Set early_stopping='auto' or False."
-        )
-    return budget.n_held_out(n_samples, estimator.validation_fraction)
 
 
 def warn_if_still_pca(estimator: Hooks, best_epoch: int, loss: float) -> None:

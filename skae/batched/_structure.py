@@ -68,8 +68,8 @@ def structure_of(job: Job) -> Hashable:
     (owner, function), plan, rows = method_of(job), job.plan, job.dataset
     own = hyperparameters_of(job)
     numbers = numbers_of(job)
-    hidden = set(owner.get_params(deep=False)) | set(own) | set(OF_THE_FIT)
-    state = {k: v for k, v in vars(owner).items() if k not in hidden}
+    ignored = {*owner.get_params(deep=False), *own, *owner._before_training, "feature_names_in_"}
+    state = {k: v for k, v in vars(owner).items() if k not in ignored and "callback" not in k}
     state |= {k: v for k, v in own.items() if k not in numbers}
     return (
         type(owner),
@@ -81,10 +81,6 @@ def structure_of(job: Job) -> Hashable:
         (len(rows), rows.n_features, rows.dtype, rows.complete),
         (plan.batch_size, len(plan.held_out), plan.device),
     )
-
-
-# Attributes of an estimator that are set by the time of a training, and that hooks do not read.
-OF_THE_FIT = ("_callback_fit_ctx", "_skl_callbacks_to_teardown", "feature_names_in_")
 
 
 def _of_module(module: nn.Module) -> Hashable:
