@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from skae.batched._numbers import flat_numbers
 from skae.data import InMemoryDataset
-from skae.training import Job, draws_by_itself
+from skae.training import EpochCallback, Job, draws_by_itself
 
 
 def method_of(job: Job) -> tuple[Any, Any]:
@@ -39,7 +39,7 @@ def why_not(job: Job) -> str | None:
         ("it has no epochs", plan.max_epochs == 0),
         ("its samples are read batch by batch", not isinstance(job.dataset, InMemoryDataset)),
         ("its objective is not a method", not hasattr(job.objective, "__self__")),
-        ("callbacks are notified of its epochs", is_heard(job)),
+        ("its callbacks are notified of batches", _of_batches(job)),
         ("its layers draw random numbers by themselves", draws_by_itself(job.module)),
         ("its layers have statistics of batches", _has_statistics(job.module)),
     ):
@@ -48,9 +48,8 @@ def why_not(job: Job) -> str | None:
     return None
 
 
-def is_heard(job: Job) -> bool:
-    """Whether callbacks are notified of the epochs of a job."""
-    return any(getattr(callback, "is_heard", True) for _, callback in job.callbacks)
+def _of_batches(job: Job) -> bool:
+    return any(not isinstance(callback, EpochCallback) for _, callback in job.callbacks)
 
 
 def _has_statistics(module: nn.Module) -> bool:

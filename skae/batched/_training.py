@@ -17,6 +17,7 @@ from skae.data import Batch, Random
 from skae.exceptions import DivergenceError
 from skae.training import (
     SCHEDULES,
+    AutoencoderModule,
     BestEpoch,
     Job,
     TrainingResult,
@@ -29,7 +30,7 @@ from skae.training import (
 Outcome = TrainingResult | Exception
 
 
-@dataclass
+@dataclass(eq=False)
 class Member:
     """One of the models, while it is trained.
 
@@ -56,11 +57,18 @@ class Member:
     first_loss: float = 0.0
     best: BestEpoch | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
+    stop: bool = False
 
     def is_done(self, epoch: int) -> bool:
         """Whether training ends before an epoch."""
         exhausted = self.best is not None and self.best.exhausted
-        return exhausted or epoch > self.job.plan.max_epochs
+        return self.stop or exhausted or epoch > self.job.plan.max_epochs
+
+    def notify(self, event: str, net: Net) -> None:
+        """Notify the callbacks of the beginning or the end of an epoch."""
+        for _, callback in self.job.callbacks:
+            getattr(callback, event)(net)
+        self.stop = net.stop_
 
     def record(self, name: str, loss: float) -> None:
         """Record a loss; raise DivergenceError if it is too large."""
@@ -74,6 +82,28 @@ class Member:
             mean_loss=self.job.plan.mean_loss,
             learning_rate=self.job.plan.learning_rate,
         )
+
+
+class Net:
+    """What callbacks see of one of the models."""
+
+    def __init__(self, group: Group, member: Member):
+        self.group, self.member = group, member
+        self.stop_ = member.stop
+
+    @property
+    def module_(self) -> AutoencoderModule:
+        """The module, with its weights at this time."""
+        module = self.member.job.module
+        self.group.weights.store(self._row(), module)
+        return module
+
+    def result(self) -> TrainingResult:
+        """Return the result, if training ended with this epoch."""
+        return self.group.result(self._row(), self.member)
+
+    def _row(self) -> int:
+        return self.group.members.index(self.member)
 
 
 class Group:
@@ -132,6 +162,8 @@ class Group:
                 self._start(i, member, of_start[i])
         epoch = 1
         while self._remove([m.is_done(epoch) for m in self.members]):
+            for member in self.members:
+                member.notify("on_epoch_begin", Net(self, member))
             losses, terms = self._train_epoch()
             of_validation = self._validation_losses() if self.held_out.shape[1] else None
             failed = []
@@ -139,6 +171,7 @@ class Group:
                 member.history.append({"epoch": epoch})
                 try:
                     self._record(i, member, losses, terms, of_validation)
+                    member.notify("on_epoch_end", Net(self, member))
                     failed.append(False)
                 except DivergenceError as error:
                     self.outcomes[member.number] = error
@@ -305,14 +338,19 @@ class Group:
         if best is not None:
             best.restore()
         self.weights.store(i, job.module)
-        used = {n: s for n, s in self.weights.slices.items() if self.weights.used[0, s[0]].any()}
-        moments = self.optimizer.moments(i, used)
         job.module.cpu().eval()
+        return self.result(i, member)
+
+    def result(self, i: int, member: Member) -> TrainingResult:
+        """Return the result of a model, if its training ended now."""
+        best, slices = member.best, self.weights.slices
+        used = {n: s for n, s in slices.items() if self.weights.used[0, s[0]].any()}
+        moments = self.optimizer.moments(i, used)
         return TrainingResult(
-            history=member.history,
+            history=list(member.history),
             term_names=list(self.term_names),
             n_steps=len(member.history) * self.steps_per_epoch,
             best=None if best is None else (best.epoch, best.loss),
-            mean_loss=job.plan.mean_loss,
+            mean_loss=member.job.plan.mean_loss,
             optimizer={"options": self.options, "moments": moments},
         )

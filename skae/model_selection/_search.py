@@ -74,8 +74,8 @@ class BatchedGridSearchCV(_Batched, GridSearchCV):
     Notes
     -----
     Networks are not trained together with others if they have ``net_params``, ``checkpoint``,
-    ``verbose``, ``precision='bf16'``, callbacks, layers of torch that draw random numbers or keep
-    statistics of batches, or samples out of memory. The logger ``skae`` says so at level INFO.
+    ``verbose``, ``precision='bf16'``, layers of torch that draw random numbers or keep statistics
+    of batches, or samples out of memory. The logger ``skae`` says so at level INFO.
 
     ``mean_fit_time`` includes the time that a fit waits for those that are trained with it.
 

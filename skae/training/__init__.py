@@ -10,13 +10,12 @@ from skae.training._optimizer import options_of
 from skae.training._plan import TrainingPlan
 from skae.training._pretraining import pretrain
 from skae.training._random import drawing_from, draws_by_itself, seeded
+from skae.training._result import EpochCallback, TrainingResult
 from skae.training._run import (
     RUNNER,
     Job,
-    TrainingResult,
     make_trainer,
     mean_loss_of,
-    result_of,
     run,
     validation_batch_size,
 )
@@ -33,6 +32,7 @@ __all__ = [
     "AutoencoderModule",
     "BestEpoch",
     "Checkpoint",
+    "EpochCallback",
     "HoldOut",
     "Job",
     "LayerSizes",
@@ -55,7 +55,6 @@ __all__ = [
     "options_of",
     "pretrain",
     "restore",
-    "result_of",
     "run",
     "seeded",
     "state_of",

@@ -16,54 +16,12 @@ from torch import Tensor
 from skae.data import MAX_CHUNK_ROWS, MAX_CHUNK_SIZE, Batch, Batches, RowDataset
 from skae.training._checkpoint import Checkpoint
 from skae.training._module import AutoencoderModule
-from skae.training._optimizer import load_optimizer, state_of_optimizer, with_optimizer
+from skae.training._optimizer import load_optimizer, with_optimizer
 from skae.training._plan import TrainingPlan
+from skae.training._result import TrainingResult
 from skae.training._trainer import HoldOut, Trainer, WeightedMean
 
 Objective = Callable[[AutoencoderModule, Batch], dict[str, Tensor]]
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """The result of a run, in addition to the trained module.
-
-    Attributes
-    ----------
-    history : list of dict
-        Losses of each epoch: ``train_loss``, ``train_<term>`` for each term of the objective if
-        there are several, ``valid_loss`` if there are validation samples.
-    term_names : list of str
-        Names of the terms of the objective; empty if there was no step.
-    n_steps : int
-        Number of gradient steps.
-    best : tuple (int, float) or None
-        Epoch whose weights were kept and its validation loss; 0 is the start. None without
-        validation samples.
-    mean_loss : float
-        Loss of the reconstruction by the mean.
-    optimizer : dict
-        State of the optimiser.
-    """
-
-    history: list[dict[str, Any]]
-    term_names: list[str]
-    n_steps: int
-    best: tuple[int, float] | None
-    mean_loss: float
-    optimizer: dict[str, Any]
-
-
-def result_of(trainer: Trainer) -> TrainingResult:
-    """Return the result of a run, or of a run that would end after the current epoch."""
-    best = trainer.best_
-    return TrainingResult(
-        history=list(trainer.history[: trainer.n_epochs_]),
-        term_names=trainer.term_names_,
-        n_steps=trainer.n_steps_,
-        best=None if best is None else (best.epoch, best.loss),
-        mean_loss=trainer.mean_loss,
-        optimizer=state_of_optimizer(trainer),
-    )
 
 
 @dataclass(frozen=True)
@@ -108,7 +66,7 @@ class Job:
         finally:
             self.module.objective = None
         self.module.cpu().eval()
-        return result_of(trainer)
+        return trainer.result()
 
 
 # What runs a job, in this thread; by default, the job itself.

@@ -22,8 +22,9 @@ from skae.exceptions import DivergenceError
 from skae.training._best_epoch import BestEpoch
 from skae.training._checkpoint import Checkpoint
 from skae.training._interrupts import keeps_best_epoch
-from skae.training._optimizer import options_of
+from skae.training._optimizer import options_of, state_of_optimizer
 from skae.training._random import draws_by_itself, seeded
+from skae.training._result import TrainingResult
 from skae.training._schedules import SCHEDULES
 
 DIVERGED = 1e3  # of the loss of a reconstruction by the mean
@@ -154,6 +155,18 @@ class Trainer(NeuralNet):
         if self.best_ is not None:
             self.best_.restore()
         self.notify("on_train_end", X=rows)
+
+    def result(self) -> TrainingResult:
+        """Return the result of the run, or of one that would end after the current epoch."""
+        best = self.best_
+        return TrainingResult(
+            history=list(self.history[: self.n_epochs_]),
+            term_names=self.term_names_,
+            n_steps=self.n_steps_,
+            best=None if best is None else (best.epoch, best.loss),
+            mean_loss=self.mean_loss,
+            optimizer=state_of_optimizer(self),
+        )
 
     def fit_loop(
         self, X: RowDataset, y: None = None, epochs: int | None = None, **_: Any
