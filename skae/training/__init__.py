@@ -14,6 +14,7 @@ from skae.training._result import EpochCallback, TrainingResult
 from skae.training._run import (
     RUNNER,
     Job,
+    Objective,
     make_trainer,
     mean_loss_of,
     run,
@@ -36,6 +37,7 @@ __all__ = [
     "HoldOut",
     "Job",
     "LayerSizes",
+    "Objective",
     "RUNNER",
     "SCHEDULES",
     "Trainer",

@@ -37,6 +37,13 @@ class TrainingResult:
     mean_loss: float
     optimizer: dict[str, Any]
 
+    @property
+    def loss(self) -> float:
+        """The validation loss of the weights that were kept, or the loss of the last epoch."""
+        if self.best is not None:
+            return self.best[1]
+        return self.history[-1]["train_loss"] if self.history else self.mean_loss
+
 
 class EpochCallback(Callback):
     """Base of the callbacks that are notified of epochs only.

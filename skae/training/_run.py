@@ -73,9 +73,9 @@ class Job:
 RUNNER: ContextVar[Callable[[Job], TrainingResult]] = ContextVar("RUNNER", default=Job.run)
 
 
-def run(*args: Any, **kwargs: Any) -> TrainingResult:
-    """Run a job, given its attributes, or leave it to what gathers the jobs of this thread."""
-    return RUNNER.get()(Job(*args, **kwargs))
+def run(job: Job) -> TrainingResult:
+    """Run a job, or leave it to what gathers the jobs of this thread."""
+    return RUNNER.get()(job)
 
 
 def validation_batch_size(n_features: int) -> int:

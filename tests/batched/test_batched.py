@@ -237,6 +237,53 @@ def test_groups_are_divided_to_fit_into_memory(table, sizes, monkeypatch):
         assert_same_fit(fitted, clone(model).fit(table))
 
 
+# --------------------------------------------------------------------------- several trainings
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_the_best_of_several_trainings_is_kept(table, sizes, early_stopping):
+    model = Autoencoder(3, init="random", early_stopping=early_stopping, **SHORT)
+
+    def loss(fitted):
+        return min(fitted.validation_loss_curve_) if early_stopping else fitted.loss_curve_[-1]
+
+    losses = [loss(clone(model).set_params(n_init=n).fit(table)) for n in (1, 2, 4)]
+    assert sizes == [2, 4]
+    assert losses[0] >= losses[1] >= losses[2]
+    assert losses[0] > losses[2]
+    again = clone(model).set_params(n_init=4).fit(table)
+    assert loss(again) == losses[2]
+    resumed = again.set_params(warm_start=True).fit(table)
+    assert len(resumed.loss_curve_) == 2 * SHORT["max_iter"]
+
+
+def test_trainings_that_diverge_are_ignored_unless_all_do(table, monkeypatch):
+    model = Autoencoder(3, init="random", n_init=3, **SHORT)
+    with pytest.raises(DivergenceError):
+        clone(model).set_params(learning_rate=1e9).fit(table)
+    run = Group.run
+
+    def first_fails(group):
+        return [DivergenceError("first"), *run(group)[1:]]
+
+    monkeypatch.setattr(Group, "run", first_fails)
+    assert np.isfinite(clone(model).fit(table).transform(table)).all()
+
+
+def test_several_trainings_have_no_checkpoint(table, tmp_path):
+    model = Autoencoder(3, n_init=2, checkpoint=tmp_path / "c", **SHORT)
+    with pytest.raises(ValueError, match="n_init=1"):
+        model.fit(table)
+
+
+def test_several_trainings_within_a_batch(table, sizes):
+    models = grid(Autoencoder(3, init="random", n_init=3, **SHORT))
+    together = fit_together(models, table)
+    assert sizes == [2, 2, 2]
+    for model, fitted in zip(models, together, strict=True):
+        assert_same_fit(fitted, clone(model).fit(table))
+
+
 # ------------------------------------------------------------------------------------ functions
 
 
