@@ -112,22 +112,18 @@ class Hooks(TrainingParameters):
 
     def _held_out(self, n_samples: int, random_state: np.random.RandomState) -> NDArray:
         """Return the indices of the validation samples, by which the best epoch is chosen."""
-        n_held_out = self._n_held_out(n_samples)
-        return random_state.permutation(n_samples)[:n_held_out]
-
-    def _n_held_out(self, n_samples: int) -> int:
-        """Return the number of samples that early stopping holds out, 0 without early stopping."""
+        n_held_out = budget.n_held_out(n_samples, self.validation_fraction)
         if self.early_stopping == "auto":
             if n_samples < budget.MIN_EARLY_STOPPING_SAMPLES:
-                return 0
+                n_held_out = 0
         elif not self.early_stopping:
-            return 0
+            n_held_out = 0
         elif n_samples < 4:
             raise ValueError(
                 f"early_stopping=True needs at least 4 samples, to hold out 2; got {n_samples}. "
                 "Set early_stopping='auto' or False."
             )
-        return budget.n_held_out(n_samples, self.validation_fraction)
+        return random_state.permutation(n_samples)[:n_held_out]
 
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         """Register parameters and buffers on the module, check the data; once before training."""
