@@ -44,7 +44,7 @@ from sklearn.datasets import load_sample_images
 from sklearn.decomposition import PCA
 from tables import write_json
 
-from skae import AutoencoderWarning, DenoisingAutoencoder, LinearAutoencoder, PatchDenoiser
+from skae import AutoencoderWarning, Conv, DenoisingAutoencoder, LinearAutoencoder, PatchDenoiser
 
 Images = list[np.ndarray]
 Denoise = Callable[[np.ndarray], np.ndarray]  # of one image
@@ -199,12 +199,15 @@ def by_skae(task: Task, noise: str, level: float) -> Iterator[tuple[str, Denoise
     if task.of_photographs:
         return
     for loss in ("squared_error", "absolute_error")[: 1 + (noise == "salt_and_pepper")]:
-        model = clone(rows).set_params(hidden_layer_sizes=1000, loss=loss)
-        model.fit(as_rows(task.train))
-        yield (
-            f"whole images, {loss}",
-            lambda x, m=model: m.reconstruct(x.reshape(1, -1)).reshape(x.shape),
-        )
+        for kind, settings in (
+            ("dense", {"hidden_layer_sizes": 1000}),
+            ("convolutional", {"architecture": Conv(hidden_layer_sizes=512), "n_components": 256}),
+        ):
+            model = clone(rows).set_params(loss=loss, **settings).fit(as_rows(task.train))
+            yield (
+                f"whole images, {kind}, {loss}",
+                lambda x, m=model: m.reconstruct(x.reshape(1, -1)).reshape(x.shape),
+            )
 
 
 def candidates(

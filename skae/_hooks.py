@@ -196,6 +196,10 @@ class Hooks(TrainingParameters):
         """Return the code of each sample, (n, n_components)."""
         return self._code(module, module.encode(self._inputs(batch)))
 
+    def _encode_to_learn(self, module: AutoencoderModule, batch: Batch) -> Tensor:
+        """Return the code of each sample while labels are learned from, possibly stochastic."""
+        return self._encode(module, batch)
+
     def _decode(self, module: AutoencoderModule, z: Tensor) -> Tensor:
         """Return the reconstruction of codes, (n, n_features).
 

@@ -258,6 +258,19 @@ class MaskedAutoencoder(BaseAutoencoder):
     def _encode(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         return _encoder(module).code(batch.x, _missing_tokens(module, batch))
 
+    def _encode_to_learn(self, module: AutoencoderModule, batch: Batch) -> Tensor:
+        """Return codes of random halves of the tokens, which regularises and takes half the time.
+
+        As in dropout, what the others would add is made up for on average.
+        """
+        if not module.training:
+            return self._encode(module, batch)
+        encoder, n_tokens = _encoder(module), _layout(module).n_tokens
+        which = batch.random.uniform(len(batch.x), n_tokens).argsort(1)[:, : -(-n_tokens // 2)]
+        missing = _missing_tokens(module, batch)
+        ignored = None if missing is None else missing.gather(1, which)
+        return encoder.partial_code(batch.x, Visible(which, ignored))
+
     def _filled(self, module: AutoencoderModule, batch: Batch) -> Tensor:
         """Return rows, (n, n_features), predicted from all observed tokens."""
         every = _every_token(module, batch)

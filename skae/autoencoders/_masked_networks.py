@@ -54,6 +54,16 @@ class MaskedEncoder(nn.Module):
             missing = missing * (1 - missing.amin(1, keepdim=True))
         return self.out(self.tokens(x, missing).flatten(1))
 
+    def partial_code(self, x: Tensor, visible: Visible) -> Tensor:
+        """Return the code, (n, n_code), estimated from some of the tokens."""
+        index = visible.which[:, :, None].expand(-1, -1, self.center.shape[1])
+        center = self.center.expand(len(x), -1, -1)
+        deviation = self.visible(x, visible) - center.gather(1, index)
+        if visible.ignored is not None:
+            deviation = deviation * (1 - visible.ignored[:, :, None])
+        share = visible.which.shape[1] / len(self.center)
+        return self.out(center.scatter_add(1, index, deviation / share).flatten(1))
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the code, (n, n_code), of rows without missing values."""
         return self.code(x)

@@ -104,8 +104,8 @@ class SemiSupervised(AutoencoderComposite, BaseEstimator):
         None,
         default=10,
         doc="""
-        Number of nearest codes that a label is spread to, for ``fine_tune='auto'``. If None, labels
-        are not spread.""",
+        Number of nearest codes or samples that a label is spread to, for ``fine_tune='auto'``. If
+        None, labels are not spread.""",
     )
     layer_decay: float = param(
         Interval(Real, 0, 1, closed="right"),
@@ -247,7 +247,7 @@ class SemiSupervised(AutoencoderComposite, BaseEstimator):
         self.fine_tuned_, self.n_iter_ = learned.encoder, learned.n_iter
         choice = learned.choice
         self.teacher_weights_ = (
-            None if choice is None else (choice.linear, choice.tuned, choice.spread)
+            None if choice is None else (choice.linear, choice.tuned, *choice.by_graph)
         )
         self.coef_, self.intercept_ = self._in_units(learned.head)
         return self

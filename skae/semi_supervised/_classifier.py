@@ -32,13 +32,14 @@ class AutoencoderClassifier(ClassifierMixin, SemiSupervised):
     1. logistic regression of the code;
     2. the encoder with this linear model as output layer, fine-tuned on the labelled samples, with
        learning rates that decay from the output layer to the first one (Clark et al. 2020);
-    3. labels, spread over the graph of nearest codes (Zhou et al. 2004),
+    3. labels, spread over the graph of nearest codes or of nearest samples (Zhou et al. 2004),
 
        .. math:: F = (1 - \alpha) (I - \alpha D^{-1/2} W D^{-1/2})^{-1} Y, \qquad
                  w_{ij} = \exp(-4 d_{ij}^2 / r_i^2),
 
-       with :math:`d_{ij}` the distance of two codes, :math:`r_i` that of code i to the last of
-       its neighbours, W made symmetric, D its sums, :math:`\alpha = 0.99` and Y the labels.
+       with :math:`d_{ij}` the distance of two codes or samples (their leading 50 principal
+       components, if they are wider), :math:`r_i` that of i to the last of its neighbours, W made
+       symmetric, D its sums, :math:`\alpha = 0.99` and Y the labels.
 
     With ``fine_tune="auto"``, they are averaged with weights that cross-validation over the
     labelled samples chooses; a simpler average is preferred to one that is better by less than a
@@ -61,8 +62,9 @@ class AutoencoderClassifier(ClassifierMixin, SemiSupervised):
     classes_ : ndarray of shape (n_classes,)
         Class labels.
     teacher_weights_ : tuple of float or None
-        Weights of the linear model, of the fine-tuned encoder and of the spread labels in the
-        average that the encoder was trained to predict, with ``fine_tune="auto"``; else None.
+        Weights of the linear model, of the fine-tuned encoder, and of labels that are spread over
+        nearest codes and over nearest samples, in the average that the encoder was trained to
+        predict, with ``fine_tune="auto"``; else None.
     {fit}
 
     Warns

@@ -141,7 +141,7 @@ class FineTuning:
         module.add_module("head", OutputLayer(head, self.standardization, like))
 
         def objective(module: AutoencoderModule, batch: Batch) -> dict[str, Tensor]:
-            code = fitted._encode(module, batch._replace(context=None))
+            code = fitted._encode_to_learn(module, batch._replace(context=None))
             output = cast(OutputLayer, module.head)(code)
             return {"loss": self.task.objective(output, cast(Tensor, batch.context))}
 

@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from skae.base import BaseAutoencoder
-from skae.data import DataSource
+from skae.data import DataSource, RowDataset, principal_axes
 from skae.semi_supervised._fine_tuning import FineTuning, Learned
 from skae.semi_supervised._heads import Standardization, folds
 from skae.semi_supervised._spreading import NeighborGraph
@@ -21,6 +22,7 @@ from skae.training import TrainingPlan, budget
 LABELED_STEPS, MIN_LABELED_EPOCHS = 500, 5  # of training on the labelled samples
 ALL_STEPS, MIN_EPOCHS = 2000, 1  # of training on all samples
 VALIDATION_FRACTION = 0.1
+MAX_DIMENSIONS = 50  # of the space in which nearest rows are searched
 FASTER = 2.0  # the learning rate of that training, relative to the other
 
 
@@ -73,16 +75,21 @@ class Learning:
         if fine_tune == "all":
             return tuned
         with self.step("cross-validation", n_tasks=None) as done:
-            graph = None if n_neighbors is None else NeighborGraph(codes, n_neighbors)
-            by_tuned, by_spread = self._held_out(tuning, Z, C, graph, tests, done)
+            graphs = [] if n_neighbors is None else self._graphs(codes, n_neighbors)
+            by_tuned, by_spread = self._held_out(tuning, Z, C, graphs, tests, done)
             held_out = labels[np.concatenate([np.flatnonzero(t) for t in tests])] if tests else None
             choice = choose_shares(task, held_out, linear, by_tuned, by_spread)
         with self.step("all samples", n_tasks=None) as done:
-            spread = None if graph is None else labels.spread(task, graph)
+            spread = labels.spread(task, graphs[choice.graph]) if choice.spread else None
             by_head, by_tuned = (self._predictions(m, self.source) for m in (head, tuned))
             targets = choice.mix(task, by_head, by_tuned, spread)
             start = tuned if choice.tuned >= choice.linear else head
             return self._learn_from_all(tuning, start, targets, choice, done)
+
+    def _graphs(self, codes: NDArray, n_neighbors: int) -> list[NeighborGraph]:
+        """Return the graphs that labels are spread over: of nearest codes and of nearest rows."""
+        rows = principal_components(self.estimator, self.source, self.weight)
+        return [NeighborGraph(points, n_neighbors) for points in (codes, rows)]
 
     def _linear(
         self, labels: Labels, standardization: Standardization, Z: NDArray, C: float
@@ -138,20 +145,35 @@ class Learning:
         tuning: FineTuning,
         Z: NDArray,
         C: float,
-        graph: NeighborGraph | None,
+        graphs: list[NeighborGraph],
         tests: list[NDArray],
         done: Callable[[str], None],
-    ) -> tuple[NDArray, NDArray | None]:
-        """Return what fine-tuning predicts for held-out samples, and what is spread to them."""
-        by_tuned, by_spread = [np.empty((0, self.labels.targets.shape[1]))], []
+    ) -> tuple[NDArray, list[NDArray]]:
+        """Return what fine-tuning predicts for held-out samples, and what each graph does."""
+        by_tuned = [np.empty((0, self.labels.targets.shape[1]))]
+        by_spread: list[list[NDArray]] = [[] for _ in graphs]
         for test in tests:
             kept, index = self.labels[~test], self.labels.index[test]
             head = self._linear(kept, tuning.standardization, Z, C)
             tuned = self._tune(tuning, head, kept, done)
             by_tuned.append(self._predictions(tuned, self.source.take(index)))
-            if graph is not None:
-                by_spread.append(kept.spread(self.task, graph)[index])
-        return np.concatenate(by_tuned), np.concatenate(by_spread) if by_spread else None
+            for graph, predicted in zip(graphs, by_spread, strict=True):
+                predicted.append(kept.spread(self.task, graph)[index])
+        return np.concatenate(by_tuned), [np.concatenate(p) for p in by_spread if p]
+
+
+def principal_components(
+    estimator: BaseAutoencoder, source: DataSource, weight: NDArray
+) -> NDArray:
+    """Return samples in the autoencoder's units, in float64; wide ones by principal components."""
+    complete = not source.has_missing()
+    dtype = estimator.module_.output_bias.dtype
+    rows = RowDataset.of(source, weight, estimator._conditioning, dtype, complete)
+    if rows.n_features <= MAX_DIMENSIONS:
+        return rows[slice(None)].x.double().numpy()
+    axes = torch.from_numpy(principal_axes(rows, MAX_DIMENSIONS, np.random.RandomState(0)).T)
+    projected = [rows[chunk].x @ axes.to(dtype) for chunk in rows.gen_chunks()]
+    return torch.cat(projected).double().numpy()
 
 
 def encode(estimator: BaseAutoencoder, source: DataSource) -> NDArray:

@@ -57,18 +57,26 @@ class Choice:
     tuned, spread : float
         Weights of the fine-tuned encoder and of the spread labels in the average prediction; the
         rest is that of the linear model.
+    graph : int
+        Number of the graph that labels are spread over.
     reading : int
         How spread labels are read, see `Task.read`.
     """
 
     tuned: float = 0.5
     spread: float = 0.0
+    graph: int = 0
     reading: int = 0
 
     @property
     def linear(self) -> float:
         """The weight of the linear model."""
         return 1 - self.tuned - self.spread
+
+    @property
+    def by_graph(self) -> tuple[float, float]:
+        """The weights of labels that are spread over nearest codes and over nearest samples."""
+        return (0.0, self.spread) if self.graph else (self.spread, 0.0)
 
     def mix(
         self, task: type[Task], linear: NDArray, tuned: NDArray, spread: NDArray | None
@@ -118,7 +126,7 @@ def choose_shares(
     labels: Labels | None,
     linear: NDArray,
     tuned: NDArray,
-    spread: NDArray | None,
+    spread: list[NDArray],
 ) -> Choice:
     """Choose the weights of an average by the predictions of held-out samples.
 
@@ -128,16 +136,22 @@ def choose_shares(
     labels : Labels or None
         Of the held-out samples; None if there are none.
     linear, tuned : ndarray of shape (n, n_outputs)
-    spread : ndarray of shape (n, n_outputs) or None
-        Spread labels; None if labels are not spread.
+    spread : list of ndarray of shape (n, n_outputs)
+        Labels, spread over each graph; empty if they are not spread.
     """
     if labels is None:
         return Choice()
-    of_spread = SHARES if spread is not None else (0.0,)
+    of_spread = SHARES if spread else (0.0,)
     shares = [(t, s) for s in of_spread for t in SHARES if t + s <= 1]
     shares.sort(key=lambda share: (share[1], abs(share[0] - Choice.tuned)))
-    candidates = [Choice(t, s, r) for t, s in shares for r in range(task.n_readings if s else 1)]
-    errors = [task.error(labels.targets, c.mix(task, linear, tuned, spread)) for c in candidates]
+    candidates = [
+        Choice(t, s, g, r)
+        for t, s in shares
+        for g in range(len(spread) if s else 1)
+        for r in range(task.n_readings if s else 1)
+    ]
+    mixed = (c.mix(task, linear, tuned, spread[c.graph] if spread else None) for c in candidates)
+    errors = [task.error(labels.targets, prediction) for prediction in mixed]
     return candidates[first_of_the_best(errors, labels.weight)]
 
 
