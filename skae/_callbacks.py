@@ -9,14 +9,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from skorch.callbacks import Callback
 
 from skae._hooks import Hooks
 from skae.data import RowDataset
-from skae.training import TrainingResult, result_of
+from skae.training import EpochCallback, TrainingResult
 
 
-class CallbackBridge(Callback):
+class CallbackBridge(EpochCallback):
     """Notify the callbacks of an estimator of each epoch.
 
     Parameters
@@ -29,6 +28,11 @@ class CallbackBridge(Callback):
     def __init__(self, estimator: Hooks, **data: Any):
         self.estimator = estimator
         self.data = data
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether the estimator has callbacks."""
+        return bool(getattr(self.estimator, "_skl_callbacks", ()))
 
     def begin(
         self,
@@ -70,7 +74,7 @@ class CallbackBridge(Callback):
         module = copy.deepcopy(net.module_).cpu().eval()
         before = vars(self.estimator)
         fitted: Hooks = object.__new__(type(self.estimator))
-        own = self.fitted_attributes(result_of(net))
+        own = self.fitted_attributes(net.result())
         fitted.__dict__ = before | own | {"module_": module}
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the fit is not over

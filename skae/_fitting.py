@@ -6,7 +6,8 @@ import copy
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral
@@ -21,10 +22,12 @@ from skae._callbacks import CallbackBridge
 from skae._hooks import Hooks
 from skae._validation import random_state_of
 from skae._warnings import warn
+from skae.batched import outcomes_together
 from skae.data import DataSource, Moments, RowDataset, principal_axes, resolve_n_components
 from skae.training import (
     AutoencoderModule,
     Checkpoint,
+    Job,
     TrainingPlan,
     TrainingResult,
     budget,
@@ -94,10 +97,11 @@ def train(
     device = device_of(estimator.device)
     check_precision(device, estimator._training_dtype(source.dtype), "training would be in")
     random_state = random_state_of(estimator.random_state)
+    several = estimator.n_init > 1 and not (resume or one_pass or start_only)
     checkpoint = None
     if estimator.checkpoint is not None and not (one_pass or start_only):
-        fit = fit_digest(estimator, source, weight, resume)
-        checkpoint = Checkpoint(estimator.checkpoint, fit)
+        fit = partial(fit_digest, estimator, source, weight, resume)
+        checkpoint = checkpoint_of(estimator.checkpoint, estimator.n_init, fit)
         random_state = checkpoint.random_state(random_state)
     n_before = estimator._n_steps if resume else 0
     weights_seed, *seeds = (int(s) + n_before for s in random_state.randint(2**31 - 1, size=4))
@@ -109,18 +113,50 @@ def train(
     plan = replace(plan, device=str(device), max_epochs=0 if start_only else plan.max_epochs)
     attributes = partial(fitted_attributes, estimator, start, resume=resume, one_pass=one_pass)
     bridge.begin(plan.max_epochs, start.rows, attributes)
-    result = run(
-        start.module,
-        estimator._objective,
-        start.rows,
-        plan,
-        [("bridge", bridge)],
-        checkpoint=checkpoint,
-        optimizer=start.optimizer,
-    )
+    callbacks = [("bridge", bridge)]
+    objective, optimizer = estimator._objective, start.optimizer
+    job = Job(start.module, objective, start.rows, plan, callbacks, checkpoint, optimizer)
+    if several:
+        new_start = partial(start_fit, estimator, source, weight, random_state)
+        starts = [new_start(weights_seed + i) for i in range(1, estimator.n_init)]
+        result, start = best_of(job, start, starts)
+    else:
+        result = run(job)
     if start.starts_at_pca and result.best is not None and result.history:
         warn_if_still_pca(estimator, *result.best)
-    return attributes(result) | {"module_": start.module}, start.rows
+    return attributes(result) | {"module_": start.module}, job.dataset
+
+
+def checkpoint_of(
+    path: str | os.PathLike[str], n_init: int, digest: Callable[[], str]
+) -> Checkpoint:
+    """Return the checkpoint of a fit with one training."""
+    if n_init > 1:
+        raise ValueError(
+            f"A checkpoint holds one training, but n_init={n_init}; set n_init=1, or "
+            "checkpoint=None."
+        )
+    return Checkpoint(path, digest())
+
+
+def best_of(job: Job, start: Start, others: Sequence[Start]) -> tuple[TrainingResult, Start]:
+    """Train from several starts, and return the best result and its start.
+
+    All have the same validation samples, but their own order of samples and noise.
+    """
+    jobs, plan = [job], job.plan
+    for i, other in enumerate(others, 1):
+        own = replace(plan, seed=plan.seed + i, order_seed=plan.order_seed + i)
+        jobs.append(replace(job, module=other.module, plan=own, callbacks=()))
+    outcomes = outcomes_together([partial(run, job) for job in jobs])
+    results = [
+        (result, start)
+        for result, start in zip(outcomes, (start, *others), strict=True)
+        if isinstance(result, TrainingResult)
+    ]
+    if not results:
+        raise cast(BaseException, outcomes[0])
+    return min(results, key=lambda one: one[0].loss)
 
 
 def fitted_attributes(
@@ -268,9 +304,8 @@ def make_plan(
 ) -> TrainingPlan:
     """Return the plan that an estimator's training parameters describe."""
     rows = start.rows
-    n_held_out = 0 if one_pass else n_validation_samples(estimator, len(rows))
-    held_out = random_state.permutation(len(rows))[:n_held_out]
-    n_kept = len(rows) - n_held_out
+    held_out = np.empty(0, np.int64) if one_pass else estimator._held_out(len(rows), random_state)
+    n_kept = len(rows) - len(held_out)
     auto = budget.batch_size(n_kept)
     batch_size = min(budget.resolve_auto(estimator.batch_size, auto), n_kept)
     epochs = estimator._n_epochs(rows, -(-n_kept // batch_size), start.starts_at_pca)
@@ -297,21 +332,6 @@ def make_plan(
         verbose=estimator.verbose,
         net_params=dict(estimator.net_params or {}),
     )
-
-
-def n_validation_samples(estimator: Hooks, n_samples: int) -> int:
-    """Return the number of samples that early stopping holds out, 0 without early stopping."""
-    if estimator.early_stopping == "auto":
-        if n_samples < budget.MIN_EARLY_STOPPING_SAMPLES:
-            return 0
-    elif not estimator.early_stopping:
-        return 0
-    elif n_samples < 4:
-        raise ValueError(
-            f"early_stopping=True needs at least 4 samples, to hold out 2; got {n_samples}. "
-            "Set early_stopping='auto' or False."
-        )
-    return budget.n_held_out(n_samples, estimator.validation_fraction)
 
 
 def warn_if_still_pca(estimator: Hooks, best_epoch: int, loss: float) -> None:

@@ -56,6 +56,7 @@ class Hooks(TrainingParameters):
     _init_name = "PCA"  # what training starts from, in messages
     _loss_parameter = "loss"  # name of the hyperparameter that chooses the loss
     _frozen_params: tuple[str, ...] = ()  # hyperparameters that must not change when a fit resumes
+    _before_training: tuple[str, ...] = ()  # attributes that hooks of training do not read
 
     # ----------------------------------------------------------------------- before training
 
@@ -108,6 +109,21 @@ class Hooks(TrainingParameters):
         architecture = self._architecture()
         of = Architecture if architecture is None else architecture
         return budget.resolve_auto(self.max_iter, budget.max_iter(steps_per_epoch, *of._budget))
+
+    def _held_out(self, n_samples: int, random_state: np.random.RandomState) -> NDArray:
+        """Return the indices of the validation samples, by which the best epoch is chosen."""
+        n_held_out = budget.n_held_out(n_samples, self.validation_fraction)
+        if self.early_stopping == "auto":
+            if n_samples < budget.MIN_EARLY_STOPPING_SAMPLES:
+                n_held_out = 0
+        elif not self.early_stopping:
+            n_held_out = 0
+        elif n_samples < 4:
+            raise ValueError(
+                f"early_stopping=True needs at least 4 samples, to hold out 2; got {n_samples}. "
+                "Set early_stopping='auto' or False."
+            )
+        return random_state.permutation(n_samples)[:n_held_out]
 
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         """Register parameters and buffers on the module, check the data; once before training."""

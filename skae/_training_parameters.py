@@ -138,6 +138,15 @@ class TrainingParameters:
         Minimum relative decrease of the validation loss that resets the ``n_iter_no_change``
         counter.""",
     )
+    n_init: int = param(
+        POSITIVE_INT,
+        default=1,
+        doc="""
+        Number of trainings from different initial weights, all at once where possible, see
+        `skae.batched`. That with the lowest validation loss is kept; without early stopping, that
+        with the lowest loss in the last epoch. Callbacks are notified of the first one. Further
+        training, by ``warm_start`` or ``partial_fit``, continues the one that was kept.""",
+    )
     random_state: Any = param(
         "random_state",
         default=None,

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRSc
 
 import skae
 from skae import Autoencoder, AutoencoderWarning, LinearAutoencoder
+from skae.batched import call_together
 from skae.metrics import explained_variance
+from skae.model_selection import BatchedGridSearchCV
 from skae.training import _checkpoint
 
 SHORT = {"max_iter": 4, "early_stopping": False, "random_state": 0}
@@ -52,6 +55,23 @@ def test_each_epoch_is_a_task_of_the_fit(sheet):
 def test_a_callback_can_stop_the_fit(sheet):
     model = Autoencoder(2, **SHORT).set_callbacks(Recorder(stop_after=2)).fit(sheet)
     assert model.n_iter_ == 2
+
+
+def test_callbacks_of_models_in_a_batch_are_notified_as_alone(sheet):
+    rates, stops = (1e-3, 1e-2, 1e-2), (None, None, 2)
+
+    def fit(rate, recorder):
+        return Autoencoder(2, learning_rate=rate, **SHORT).set_callbacks(recorder).fit(sheet)
+
+    recorders = [Recorder(stop) for stop in stops]
+    calls = [partial(fit, *given) for given in zip(rates, recorders, strict=True)]
+    together = call_together(calls)
+    assert [model.n_iter_ for model in together] == [4, 4, 2]
+    for model, recorder, rate, stop in zip(together, recorders, rates, stops, strict=True):
+        alone = Recorder(stop)
+        own = fit(rate, alone)
+        assert recorder.events == alone.events
+        np.testing.assert_allclose(model.loss_curve_, own.loss_curve_, rtol=1e-5)
 
 
 def test_a_fit_that_was_stopped_stays_so_in_its_checkpoint(sheet, tmp_path, monkeypatch):
@@ -112,11 +132,12 @@ def test_scoring_monitor_sees_the_score_of_each_epoch(sheet):
     assert scores[-1] == pytest.approx(explained_variance(model, sheet))
 
 
-def test_progress_bar_nests_in_a_grid_search(sheet, capsys, monkeypatch):
+@pytest.mark.parametrize("kind", [GridSearchCV, BatchedGridSearchCV])
+def test_progress_bar_nests_in_a_grid_search(sheet, capsys, monkeypatch, kind):
     monkeypatch.setenv("COLUMNS", "200")
     pipeline = make_pipeline(StandardScaler(), Autoencoder(2, **SHORT))
     grid = {"autoencoder__n_components": [1, 2]}
-    search = GridSearchCV(pipeline, grid, scoring=explained_variance, cv=2)
+    search = kind(pipeline, grid, scoring=explained_variance, cv=2)
     search.set_callbacks(ProgressBar(max_propagation_depth=None))
     search.fit(sheet)
     shown = capsys.readouterr().out

@@ -20,11 +20,12 @@ LAYERS = [
     {"losses", "architectures"},
     {"data"},
     {"training"},
+    {"batched"},
     {"_training_parameters", "_hooks", "_fitting", "_fitted_state", "_callbacks", "_composite"},
     {"base", "_persistence"},
     {"autoencoders"},
     {"outlier", "impute", "multiple_imputation", "semi_supervised", "images"},
-    {"inspection", "metrics", "_check_autoencoder", "extension"},
+    {"inspection", "metrics", "model_selection", "_check_autoencoder", "extension"},
 ]
 
 

@@ -9,7 +9,7 @@ from skae.architectures._layout import TokenLayout
 from skae.architectures._mlp import ACTIVATION, HIDDEN_LAYER_SIZES, MLP
 from skae.architectures._token_architecture import TokenArchitecture
 from skae.architectures._tokens import CellMap, Positions
-from skae.architectures._transformer import twice_differentiable
+from skae.architectures._transformer import without_fused_kernel
 from skae.architectures._vit import ViT
 
 __all__ = [
@@ -29,5 +29,5 @@ __all__ = [
     "TokenLayout",
     "UnitLinear",
     "ViT",
-    "twice_differentiable",
+    "without_fused_kernel",
 ]

@@ -16,7 +16,7 @@ CACHE_ROWS = 256  # rows at a time in inference: larger arrays do not fit into t
 class Block(nn.Module):
     """Pre-norm transformer block (Xiong et al. 2020) without dropout."""
 
-    twice_differentiable = False  # see the function of this name
+    uses_fused_kernel = True  # see `without_fused_kernel`
 
     def __init__(self, width: int, n_heads: int):
         super().__init__()
@@ -36,11 +36,11 @@ class Block(nn.Module):
             part.unflatten(2, (self.n_heads, -1)).transpose(1, 2)  # (n, heads, t, width / heads)
             for part in self._projections(tokens, memory)
         )
-        if self.twice_differentiable:
+        if self.uses_fused_kernel:
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        else:
             logits = q @ k.transpose(2, 3) / math.sqrt(q.shape[3])
             mixed = (logits if bias is None else logits + bias).softmax(3) @ v
-        else:
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         tokens = tokens + self.out(mixed.transpose(1, 2).flatten(2))
         return tokens + self.mlp(tokens)
 
@@ -55,16 +55,19 @@ class Block(nn.Module):
 
 
 @contextmanager
-def twice_differentiable(network: nn.Module) -> Iterator[None]:
-    """Context in which attention has second derivatives, which PyTorch's fused kernel lacks."""
+def without_fused_kernel(network: nn.Module) -> Iterator[None]:
+    """Context in which attention is computed by plain operations.
+
+    PyTorch's fused kernel has neither second derivatives nor a rule for vmap.
+    """
     blocks = [layer for layer in network.modules() if isinstance(layer, Block)]
     for block in blocks:
-        block.twice_differentiable = True
+        block.uses_fused_kernel = False
     try:
         yield
     finally:
         for block in blocks:
-            block.twice_differentiable = False
+            block.uses_fused_kernel = True
 
 
 class Transformer(nn.Module):

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
 from skae._schema import persistent
-from skae.architectures import MLP, twice_differentiable
+from skae.architectures import MLP, without_fused_kernel
 from skae.autoencoders._autoencoder import Autoencoder
 from skae.autoencoders._deep import warn_free_scale
 from skae.data import Batch, Random, RowDataset
@@ -149,7 +149,7 @@ class ContractiveAutoencoder(Autoencoder):
         if not self.alpha:
             return super()._objective(module, batch)
         x = self._inputs(self._corrupt(module, batch))
-        with twice_differentiable(module):
+        with without_fused_kernel(module):
             h, squared = with_squared_jacobian(module.encode, x, self.n_components_, batch.random)
         error = module.reconstruction_loss(module.decode(self._sample(module, batch, h)), batch)
         return {"reconstruction": error, "penalty": self.alpha / batch.x.shape[1] * squared}

@@ -121,20 +121,20 @@ class DenoisingAutoencoder(Autoencoder):
         """Return the ends of the range of noise levels."""
         given: Any = self.noise_level
         given = given.tolist() if isinstance(given, np.ndarray) else given
-        ends = [given, given] if isinstance(given, Real) else list(given)
+        ends: list[Any] = [given, given] if isinstance(given, Real) else list(given)
         most = 1 if NOISES[self.noise].level_is_fraction else np.inf
         if not (
             len(ends) == 2
             and all(isinstance(e, Real) for e in ends)
-            and 0 <= float(ends[0]) <= float(ends[1]) <= most
-            and np.isfinite(float(ends[1]))
+            and 0 <= ends[0] <= ends[1] <= most
+            and ends[1] < np.inf
         ):
             kind = "a fraction in [0, 1]" if most == 1 else "a number of at least 0"
             raise ValueError(
                 f"noise_level of {self.noise} noise must be {kind}, or two such numbers, the lower "
                 f"first; got {given!r}."
             )
-        return float(ends[0]), float(ends[1])
+        return ends[0], ends[1]
 
     def _sees_level(self) -> bool:
         low, high = self._levels()
@@ -183,7 +183,7 @@ class DenoisingAutoencoder(Autoencoder):
 
     def _corrupt(self, module: AutoencoderModule, batch: Batch) -> Batch:
         low, high = self._levels()
-        level = torch.full_like(batch.x[:, :1], low)
+        level = low * torch.ones_like(batch.x[:, :1])
         if low < high:
             level = level + (high - low) * batch.random.uniform(*level.shape)
         names = ColumnStatistics._fields
@@ -197,7 +197,7 @@ class DenoisingAutoencoder(Autoencoder):
         low, high = self._levels()
         if low == high:
             return batch.x
-        level = torch.full_like(batch.x[:, :1], low) if batch.context is None else batch.context
+        level = low * torch.ones_like(batch.x[:, :1]) if batch.context is None else batch.context
         return torch.cat([batch.x, level], dim=1)
 
     def score_field(self, X: ArrayLike, noise_level: float | None = None) -> NDArray:

@@ -22,7 +22,7 @@ def bernoulli_kl(rho: float, mean: Tensor) -> Tensor:
     r"""Return :math:`\rho \log(\rho / m) + (1 - \rho) \log((1 - \rho) / (1 - m))`."""
     tiny = torch.finfo(mean.dtype).tiny
     mean = mean.clamp(tiny, 1 - torch.finfo(mean.dtype).eps)
-    target = torch.as_tensor(rho, dtype=mean.dtype, device=mean.device)
+    target = rho * torch.ones_like(mean)
     return target * (target / mean).log() + (1 - target) * ((1 - target) / (1 - mean)).log()
 
 

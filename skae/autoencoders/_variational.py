@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -240,12 +240,12 @@ class VariationalAutoencoder(GenerativeAutoencoder, ConditionalImputation, DeepA
 
     def _noise(self, module: AutoencoderModule) -> Tensor:
         if isinstance(self.variance, str):
-            return module.get_parameter("log_noise").exp() + FLOOR
+            return cast(Tensor, module.log_noise).exp() + FLOOR
         return module.get_buffer("given_noise")
 
     def _posterior(self, module: AutoencoderModule, h: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = h.chunk(2, dim=1)
-        log_variance = log_variance + module.get_parameter("posterior_bias")
+        log_variance = log_variance + cast(Tensor, module.posterior_bias)
         return mean, log_variance.clamp(*LOG_VARIANCES)
 
     def _code(self, module: AutoencoderModule, h: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
@@ -18,7 +18,7 @@ from skae.hyperparameters import NON_NEGATIVE, POSITIVE, POSITIVE_INT, hyperpara
 from skae.impute._column_groups import ColumnGroups, is_grouping
 from skae.impute._conditional_gaussian import ConditionalGaussian, probabilities
 from skae.losses import CrossEntropy
-from skae.training import AutoencoderModule, HoldOut, LayerSizes, budget
+from skae.training import AutoencoderModule, LayerSizes, budget
 
 MIN_EPOCHS, MAX_EPOCHS = 10, 500
 MASKED_FRACTION = (0.05, 0.6)  # of a row's observed values in training, smallest and largest
@@ -67,10 +67,11 @@ class ResidualMLP(Architecture):
 
 
 class NetworkStart(NamedTuple):
-    """What training starts from."""
+    """What training starts from, and the rows that validate it."""
 
     gaussian: ConditionalGaussian
     groups: ColumnGroups
+    validation: NDArray
 
 
 @persistent
@@ -106,6 +107,7 @@ class ImputationNetwork(BaseAutoencoder):
     # The Gaussian to start from. Hooks see only the module and the rows, so it is set before `fit`;
     # afterwards the module holds it.
     _start = cast(NetworkStart | None, None)
+    _before_training = ("_start",)
 
     @classmethod
     def starting_from(
@@ -116,15 +118,13 @@ class ImputationNetwork(BaseAutoencoder):
         **params: Any,
     ) -> Self:
         """Return a network to fit to rows, in the Gaussian's units, some of which validate it."""
-        split = {"train_split": HoldOut(validation)}
-        network = cls(early_stopping=False, net_params=split, **params)
-        network._start = NetworkStart(gaussian, groups)
+        network = cls(**params)
+        network._start = NetworkStart(gaussian, groups, validation)
         return network
 
     def started(self) -> Self:
         """Forget what only training needs."""
         self.__dict__.pop("_start", None)
-        self.net_params = None
         return self
 
     def _architecture(self) -> Any:
@@ -144,6 +144,9 @@ class ImputationNetwork(BaseAutoencoder):
             n_outputs=n_features,
         )
 
+    def _held_out(self, n_samples: int, random_state: np.random.RandomState) -> NDArray:
+        return cast(NetworkStart, self._start).validation
+
     def _warm_up(self) -> float:
         return 0.8  # only the last epochs, of small steps, may replace the start
 
@@ -152,7 +155,7 @@ class ImputationNetwork(BaseAutoencoder):
         return budget.resolve_auto(self.max_iter, auto)
 
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
-        gaussian, groups = cast(NetworkStart, self._start)
+        gaussian, groups, _ = cast(NetworkStart, self._start)
         shift, scale = module.shift.double(), module.scale.double()
         module.register_buffer("gaussian_mean", (gaussian.mean - shift) / scale)
         module.register_buffer("gaussian_covariance", gaussian.covariance / scale**2)
@@ -217,10 +220,8 @@ class ImputationNetwork(BaseAutoencoder):
     def _network_input(self, module: AutoencoderModule, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the conditional mean, (n, d), and the network's input, (n, (2 + n_bins) d)."""
         known = torch.ones_like(batch.x) if batch.observed is None else batch.observed
-        gaussian = ConditionalGaussian.of(
-            module.get_buffer("gaussian_mean"), module.get_buffer("gaussian_covariance")
-        )
-        expected = gaussian.fill(batch.x, known).to(batch.x)
+        gaussian = module.get_buffer("gaussian_mean"), module.get_buffer("gaussian_covariance")
+        expected = _Filled.apply(batch.x, known, *gaussian).to(batch.x)
         low, width = module.get_buffer("bin_low"), module.get_buffer("bin_width")
         within = ((batch.x[:, :, None] - low) / width).clamp(0, 1) * known[:, :, None]
         return expected, torch.cat([expected, known, within.flatten(1)], dim=1)
@@ -232,6 +233,36 @@ class ImputationNetwork(BaseAutoencoder):
             # A row with nothing observed gets the mean.
             correction = correction * batch.observed.amax(1, keepdim=True)
         return initial_output(module, expected) + correction
+
+
+class _Filled(torch.autograd.Function):
+    """Conditional means, which no weight influences; under vmap, model by model.
+
+    The number of missing values of a row decides how its mean is computed, which vmap cannot do.
+    """
+
+    @staticmethod
+    def forward(x: Tensor, observed: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
+        return ConditionalGaussian.of(mean, covariance).fill(x, observed)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.mark_non_differentiable(output)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return None, None, None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Sequence[int | None], *arguments: Tensor) -> tuple[Tensor, int]:
+        each = [
+            [
+                a if dim is None else a.select(dim, i)
+                for a, dim in zip(arguments, in_dims, strict=True)
+            ]
+            for i in range(info.batch_size)
+        ]
+        return torch.stack([_Filled.forward(*of_one) for of_one in each]), 0
 
 
 def initial_output(module: AutoencoderModule, expected: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -25,6 +26,7 @@ from skae._validation import (
     weighted_mean,
 )
 from skae.base import CALLBACK_STATE
+from skae.batched import call_together
 from skae.hyperparameters import POSITIVE_INT, hyperparameters, one_of, param
 from skae.impute import AutoencoderImputer
 from skae.multiple_imputation._predictions import PredictionMixin
@@ -257,14 +259,17 @@ class PooledEstimator(Composite, PredictionMixin, MetaEstimatorMixin, BaseEstima
         self._target_columns = TargetColumns(encoded.shape[1], missing_values)
         table = self._target_columns.append(X, encoded)
         given = check_sample_weight(to_imputer.get("sample_weight"), len(y))
-        self.imputers_: list[Any] = []
-        for _ in range(self.n_imputations if self.bootstrap else 1):
-            if self.bootstrap:
-                share = random_state.standard_exponential(len(y))
-                to_imputer = {**to_imputer, "sample_weight": given * share}
+        given_to_each = [to_imputer]
+        if self.bootstrap:
+            shares = [random_state.standard_exponential(len(y)) for _ in range(self.n_imputations)]
+            given_to_each = [{**to_imputer, "sample_weight": given * share} for share in shares]
+
+        def fitted_imputer(to_fit: dict[str, Any]) -> Any:
             imputer = self._seeded(self._imputer(), seed)
             with self._step("imputer", imputer):
-                self.imputers_.append(imputer.fit(table, **to_imputer))
+                return imputer.fit(table, **to_fit)
+
+        self.imputers_ = call_together([partial(fitted_imputer, each) for each in given_to_each])
         self.estimators_: list[Any] = []
         self._variances = []
         weight = to_estimator.get("sample_weight")

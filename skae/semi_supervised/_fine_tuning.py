@@ -21,7 +21,7 @@ from skae.exceptions import DivergenceError
 from skae.semi_supervised._heads import LinearHead, OutputLayer, Standardization
 from skae.semi_supervised._tasks import Task
 from skae.semi_supervised._teacher import Choice
-from skae.training import AutoencoderModule, TrainingPlan, run
+from skae.training import AutoencoderModule, Job, TrainingPlan, run
 
 
 class TargetDataset(RowDataset):
@@ -153,7 +153,7 @@ class FineTuning:
         rows = RowDataset.of(source, weight, conditioning, like.dtype, complete)
         dataset = TargetDataset(rows, torch.tensor(targets, dtype=like.dtype))
         try:
-            result = run(module, objective, dataset, plan, [("report", _Report(done))])
+            result = run(Job(module, objective, dataset, plan, [("report", _Report(done))]))
         except DivergenceError:
             warn(
                 "The fine-tuning of the encoder diverged, so it stays as it was; lower "

@@ -14,7 +14,7 @@ from skae.data import Batch, Conditioning, InMemoryDataset, RowDataset, concaten
 from skae.losses import LOSSES
 from skae.training._module import AutoencoderModule
 from skae.training._plan import TrainingPlan
-from skae.training._run import mean_loss_of, run
+from skae.training._run import Job, mean_loss_of, run
 
 
 def pretrain(stages: Iterable[PretrainingStage], dataset: RowDataset, plan: TrainingPlan) -> None:
@@ -53,7 +53,7 @@ def pretrain(stages: Iterable[PretrainingStage], dataset: RowDataset, plan: Trai
             order_seed=plan.order_seed + i,
             net_params=net_params,
         )
-        run(shallow, reconstruction_objective, dataset, own)
+        run(Job(shallow, reconstruction_objective, dataset, own))
         with torch.no_grad():
             codes = (shallow.encode(dataset.values(c)[0]).numpy() for c in dataset.gen_chunks())
             x = torch.from_numpy(concatenate_chunks(len(dataset), codes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,71 +16,22 @@ from torch import Tensor
 from skae.data import MAX_CHUNK_ROWS, MAX_CHUNK_SIZE, Batch, Batches, RowDataset
 from skae.training._checkpoint import Checkpoint
 from skae.training._module import AutoencoderModule
-from skae.training._optimizer import load_optimizer, state_of_optimizer, with_optimizer
+from skae.training._optimizer import load_optimizer, with_optimizer
 from skae.training._plan import TrainingPlan
+from skae.training._result import TrainingResult
 from skae.training._trainer import HoldOut, Trainer, WeightedMean
 
 Objective = Callable[[AutoencoderModule, Batch], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
-class TrainingResult:
-    """The result of a run, in addition to the trained module.
+class Job:
+    """The arguments of a run.
 
     Attributes
     ----------
-    history : list of dict
-        Losses of each epoch: ``train_loss``, ``train_<term>`` for each term of the objective if
-        there are several, ``valid_loss`` if there are validation samples.
-    term_names : list of str
-        Names of the terms of the objective; empty if there was no step.
-    n_steps : int
-        Number of gradient steps.
-    best : tuple (int, float) or None
-        Epoch whose weights were kept and its validation loss; 0 is the start. None without
-        validation samples.
-    mean_loss : float
-        Loss of the reconstruction by the mean.
-    optimizer : dict
-        State of the optimiser.
-    """
-
-    history: list[dict[str, Any]]
-    term_names: list[str]
-    n_steps: int
-    best: tuple[int, float] | None
-    mean_loss: float
-    optimizer: dict[str, Any]
-
-
-def result_of(trainer: Trainer) -> TrainingResult:
-    """Return the result of a run, or of a run that would end after the current epoch."""
-    best = trainer.best_
-    return TrainingResult(
-        history=list(trainer.history[: trainer.n_epochs_]),
-        term_names=trainer.term_names_,
-        n_steps=trainer.n_steps_,
-        best=None if best is None else (best.epoch, best.loss),
-        mean_loss=trainer.mean_loss,
-        optimizer=state_of_optimizer(trainer),
-    )
-
-
-def run(
-    module: AutoencoderModule,
-    objective: Objective,
-    dataset: RowDataset,
-    plan: TrainingPlan,
-    callbacks: Sequence[tuple[str, Callback]] = (),
-    *,
-    checkpoint: Checkpoint | None = None,
-    optimizer: dict[str, Any] | None = None,
-) -> TrainingResult:
-    """Train a module in place; afterwards it is on the CPU, in evaluation mode.
-
-    Parameters
-    ----------
     module : AutoencoderModule
+        Trained in place; afterwards it is on the CPU, in evaluation mode.
     objective : callable
         Function of module and batch that returns the terms of the loss by name, each of shape (n,).
     dataset : RowDataset
@@ -90,24 +42,45 @@ def run(
         File to save the state to, and to resume from.
     optimizer : dict, default=None
         State of a former run's optimiser.
-
-    Returns
-    -------
-    result : TrainingResult
     """
-    trainer = make_trainer(module, dataset, plan, checkpoint)
-    module.objective = objective
-    try:
-        with warnings.catch_warnings():  # torch's first optimiser adds a warnings filter
-            trainer.initialize()
-        trainer.callbacks_.extend(callbacks)
-        if optimizer is not None:
-            load_optimizer(trainer, optimizer)
-        trainer.train(dataset)
-    finally:
-        module.objective = None
-    module.cpu().eval()
-    return result_of(trainer)
+
+    module: AutoencoderModule
+    objective: Objective
+    dataset: RowDataset
+    plan: TrainingPlan
+    callbacks: Sequence[tuple[str, Callback]] = ()
+    checkpoint: Checkpoint | None = None
+    optimizer: dict[str, Any] | None = None
+
+    def run(self) -> TrainingResult:
+        """Train the module."""
+        trainer = make_trainer(self.module, self.dataset, self.plan, self.checkpoint)
+        self.module.objective = self.objective
+        try:
+            with warnings.catch_warnings():  # torch's first optimiser adds a warnings filter
+                trainer.initialize()
+            trainer.callbacks_.extend(self.callbacks)
+            if self.optimizer is not None:
+                load_optimizer(trainer, self.optimizer)
+            trainer.train(self.dataset)
+        finally:
+            self.module.objective = None
+        self.module.cpu().eval()
+        return trainer.result()
+
+
+# What runs a job, in this thread; by default, the job itself.
+RUNNER: ContextVar[Callable[[Job], TrainingResult]] = ContextVar("RUNNER", default=Job.run)
+
+
+def run(job: Job) -> TrainingResult:
+    """Run a job, or leave it to what gathers the jobs of this thread."""
+    return RUNNER.get()(job)
+
+
+def validation_batch_size(n_features: int) -> int:
+    """Return the number of validation samples that are evaluated at once."""
+    return min(MAX_CHUNK_ROWS, max(1, MAX_CHUNK_SIZE // n_features))
 
 
 def make_trainer(
@@ -129,9 +102,7 @@ def make_trainer(
         "iterator_train": Batches,
         "iterator_train__generator": torch.Generator().manual_seed(plan.order_seed),
         "iterator_valid": Batches,
-        "iterator_valid__batch_size": min(
-            MAX_CHUNK_ROWS, max(1, MAX_CHUNK_SIZE // dataset.n_features)
-        ),
+        "iterator_valid__batch_size": validation_batch_size(dataset.n_features),
         "train_split": HoldOut(plan.held_out) if len(plan.held_out) else None,
         "verbose": plan.verbose,
         "schedule": plan.schedule,

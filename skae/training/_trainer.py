@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
+from inspect import signature
 from operator import add
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from skorch import NeuralNet
-from skorch.callbacks import EpochTimer, LRScheduler, PrintLog
+from skorch.callbacks import Callback, EpochTimer, LRScheduler, PrintLog
 from torch import Tensor, nn
 
 from skae._warnings import warn
@@ -22,8 +23,9 @@ from skae.exceptions import DivergenceError
 from skae.training._best_epoch import BestEpoch
 from skae.training._checkpoint import Checkpoint
 from skae.training._interrupts import keeps_best_epoch
-from skae.training._optimizer import options_of
+from skae.training._optimizer import options_of, state_of_optimizer
 from skae.training._random import draws_by_itself, seeded
+from skae.training._result import TrainingResult
 from skae.training._schedules import SCHEDULES
 
 DIVERGED = 1e3  # of the loss of a reconstruction by the mean
@@ -155,6 +157,18 @@ class Trainer(NeuralNet):
             self.best_.restore()
         self.notify("on_train_end", X=rows)
 
+    def result(self) -> TrainingResult:
+        """Return the result of the run, or of one that would end after the current epoch."""
+        best = self.best_
+        return TrainingResult(
+            history=list(self.history[: self.n_epochs_]),
+            term_names=self.term_names_,
+            n_steps=self.n_steps_,
+            best=None if best is None else (best.epoch, best.loss),
+            mean_loss=self.mean_loss,
+            optimizer=state_of_optimizer(self),
+        )
+
     def fit_loop(
         self, X: RowDataset, y: None = None, epochs: int | None = None, **_: Any
     ) -> Trainer:
@@ -163,6 +177,11 @@ class Trainer(NeuralNet):
         batches = self.get_iterator(train, training=True).to(self.device)
         batches.random = self.random_ = Random(self.seed, batches.progress)
         self.draws_by_itself_ = draws_by_itself(self.module_)
+        self.is_heard_ = _needs_closure(self.optimizer_) or any(
+            getattr(type(callback), event) is not getattr(Callback, event)
+            for _, callback in self.callbacks_
+            for event in ("on_batch_begin", "on_batch_end", "on_grad_computed")
+        )
         epochs = self.max_epochs if epochs is None else epochs
         self.n_steps_planned_ = max(1, epochs * len(batches))
         if held_out is not None:
@@ -182,7 +201,8 @@ class Trainer(NeuralNet):
             if self.stop_ or (self.best_ is not None and self.best_.exhausted):
                 break
             self.notify("on_epoch_begin", **datasets)
-            self.run_single_epoch(batches, training=True, prefix="train", step_fn=self.train_step)
+            step_fn = self.train_step if self.is_heard_ else self._step
+            self.run_single_epoch(batches, training=True, prefix="train", step_fn=step_fn)
             if self.best_ is not None:
                 is_candidate = epoch > self.warm_up * epochs
                 losses = self._losses(validation)
@@ -210,7 +230,8 @@ class Trainer(NeuralNet):
         total: Tensor | float = 0.0
         sums: dict[str, Tensor] = {}  # of all terms but the first, which is computed from the total
         for batch in iterator:
-            self.notify("on_batch_begin", batch=batch, training=training)
+            if self.is_heard_:
+                self.notify("on_batch_begin", batch=batch, training=training)
             progress = 1.0 if self.one_pass else self.n_steps_ / self.n_steps_planned_
             iterator.progress.fill_(progress)
             if self.schedule != "constant":
@@ -224,7 +245,8 @@ class Trainer(NeuralNet):
             if self.first_loss_ is None:
                 self.first_loss_ = float(step["loss"].detach())
             self.n_steps_ += 1
-            self.notify("on_batch_end", batch=batch, training=training, **step)
+            if self.is_heard_:
+                self.notify("on_batch_end", batch=batch, training=training, **step)
         loss = float(total) / len(iterator.rows)
         self._record(f"{prefix}_loss", loss)
         if sums:
@@ -233,6 +255,13 @@ class Trainer(NeuralNet):
             means = {self.term_names_[0]: loss - sum(means.values())} | means
             for name, value in means.items():
                 self.history.record(f"{prefix}_{name}", value)
+
+    def _step(self, batch: Any) -> dict[str, Any]:
+        """Take the step of skorch's `train_step`, without callbacks."""
+        self.optimizer_.zero_grad(set_to_none=True)
+        step = self.train_step_single(batch)
+        self.optimizer_.step()
+        return step
 
     def train_step_single(self, batch: Any, **_: Any) -> dict[str, Any]:
         """Compute the loss of a batch and its gradient."""
@@ -269,12 +298,38 @@ class Trainer(NeuralNet):
 
     def _record(self, name: str, loss: float) -> None:
         self.history.record(name, loss)
-        first = cast(float, self.first_loss_)
-        start = 0.0 if self.best_ is None else float(self.best_.weight @ self.best_.start_losses)
-        usual = max(loss for loss in (self.mean_loss, first, start) if math.isfinite(loss))
-        if not loss <= DIVERGED * usual:
-            raise DivergenceError(
-                f"The fit diverged in epoch {len(self.history)}: {name} = {loss:.3g}, while the "
-                f"first step had {first:.3g} and a reconstruction by the mean has "
-                f"{self.mean_loss:.3g}; lower learning_rate (now {self.lr:g})."
-            )
+        check_convergence(
+            name,
+            loss,
+            epoch=len(self.history),
+            first=cast(float, self.first_loss_),
+            best=self.best_,
+            mean_loss=self.mean_loss,
+            learning_rate=self.lr,
+        )
+
+
+def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether an optimiser evaluates the objective itself, as LBFGS does."""
+    return signature(optimizer.step).parameters["closure"].default is not None
+
+
+def check_convergence(
+    name: str,
+    loss: float,
+    *,
+    epoch: int,
+    first: float,
+    best: BestEpoch | None,
+    mean_loss: float,
+    learning_rate: float,
+) -> None:
+    """Raise DivergenceError if a loss is far above those of the first step and of the start."""
+    start = 0.0 if best is None else float(best.weight @ best.start_losses)
+    usual = max(loss for loss in (mean_loss, first, start) if math.isfinite(loss))
+    if not loss <= DIVERGED * usual:
+        raise DivergenceError(
+            f"The fit diverged in epoch {epoch}: {name} = {loss:.3g}, while the first step had "
+            f"{first:.3g} and a reconstruction by the mean has {mean_loss:.3g}; lower "
+            f"learning_rate (now {learning_rate:g})."
+        )

@@ -5,7 +5,7 @@ import torch
 from skae import Autoencoder, FTTransformer, ViT
 from skae.architectures._images import resolve_image_shape
 from skae.architectures._tokens import Cells, sine_cosine
-from skae.architectures._transformer import Block, twice_differentiable
+from skae.architectures._transformer import Block, without_fused_kernel
 
 
 def test_patches_of_an_image_are_rectangles_of_its_pixels():
@@ -85,7 +85,7 @@ def test_a_block_is_attention_and_a_perceptron(draws):
     expected = reference(tokens, src_key_padding_mask=ignored.bool())
     bias = (ignored * -1e30)[:, None, None]
     torch.testing.assert_close(block(tokens, bias), expected)
-    with twice_differentiable(block):
+    with without_fused_kernel(block):
         torch.testing.assert_close(block(tokens, bias), expected)
 
 

@@ -54,9 +54,10 @@ def test_one_layer_after_another(sheet, monkeypatch):
     sizes = []
     original = _pretraining.run
 
-    def noting(module, objective, dataset, plan):
-        sizes.append((dataset.n_features, module.encoder[0].out_features, plan.max_epochs))
-        return original(module, objective, dataset, plan)
+    def noting(job):
+        width = job.module.encoder[0].out_features
+        sizes.append((job.dataset.n_features, width, job.plan.max_epochs))
+        return original(job)
 
     monkeypatch.setattr(_pretraining, "run", noting)
     Autoencoder(2, architecture=MLP((9, 4), pretraining_epochs=2), **SHORT).fit(sheet)

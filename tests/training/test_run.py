@@ -14,7 +14,7 @@ from skorch.callbacks import Callback
 import skae.training
 from skae import MLP
 from skae.data import Conditioning, DataSource, RowDataset
-from skae.training import TrainingPlan, build, drawing_from, run
+from skae.training import Job, TrainingPlan, build, drawing_from, run
 
 SIZES = {"n_inputs": 6, "n_code": 2, "n_components": 2, "n_outputs": 6}
 
@@ -46,7 +46,7 @@ PLAN = TrainingPlan(max_epochs=4, batch_size=32, learning_rate=1e-2, held_out=np
 
 def trained(X, plan=PLAN):
     module, rows = module_and_rows(X)
-    result = run(module, noisy, rows, plan)
+    result = run(Job(module, noisy, rows, plan))
     return module, result
 
 
@@ -87,13 +87,13 @@ def test_callbacks_are_notified_and_the_objective_is_removed_after_an_error(shee
             net.stop_ = True
 
     module, rows = module_and_rows(sheet)
-    assert len(run(module, noisy, rows, PLAN, [("stop", Stop())]).history) == 1
+    assert len(run(Job(module, noisy, rows, PLAN, [("stop", Stop())])).history) == 1
 
     def broken(module, batch):
         raise RuntimeError("broken")
 
     with pytest.raises(RuntimeError, match="broken"):
-        run(module, broken, rows, PLAN)
+        run(Job(module, broken, rows, PLAN))
     assert module.objective is None
 
 

@@ -1,0 +1,356 @@
+"""Training of models of one structure as one program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from skae.batched._adam import StackedAdamW
+from skae.batched._draws import Draw, Replay, draw_for_all
+from skae.batched._members import Datasets, Objective, Row, Tensors, Weights, split_rows
+from skae.data import Batch, Random
+from skae.exceptions import DivergenceError
+from skae.training import (
+    SCHEDULES,
+    AutoencoderModule,
+    BestEpoch,
+    Job,
+    TrainingResult,
+    check_convergence,
+    make_trainer,
+    total_of,
+    validation_batch_size,
+)
+
+Outcome = TrainingResult | Exception
+
+
+@dataclass(eq=False)
+class Member:
+    """One of the models, while it is trained.
+
+    Attributes
+    ----------
+    job : Job
+    number : int
+        Of the job in the group.
+    order, random : torch.Generator, Random
+        Of its batches and of its objective.
+    mean_weight : float
+        Of its training samples.
+    first_loss : float
+        Of its first step.
+    best : BestEpoch or None
+    history : list of dict
+    """
+
+    job: Job
+    number: int
+    order: torch.Generator
+    random: Random
+    mean_weight: float
+    first_loss: float = 0.0
+    best: BestEpoch | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    stop: bool = False
+
+    def is_done(self, epoch: int) -> bool:
+        """Whether training ends before an epoch."""
+        exhausted = self.best is not None and self.best.exhausted
+        return self.stop or exhausted or epoch > self.job.plan.max_epochs
+
+    def notify(self, event: str, net: Net) -> None:
+        """Notify the callbacks of the beginning or the end of an epoch."""
+        for _, callback in self.job.callbacks:
+            getattr(callback, event)(net)
+        self.stop = net.stop_
+
+    def record(self, name: str, loss: float) -> None:
+        """Record a loss; raise DivergenceError if it is too large."""
+        self.history[-1][name] = loss
+        check_convergence(
+            name,
+            loss,
+            epoch=len(self.history),
+            first=self.first_loss,
+            best=self.best,
+            mean_loss=self.job.plan.mean_loss,
+            learning_rate=self.job.plan.learning_rate,
+        )
+
+
+class Net:
+    """What callbacks see of one of the models."""
+
+    def __init__(self, group: Group, member: Member):
+        self.group, self.member = group, member
+        self.stop_ = member.stop
+
+    @property
+    def module_(self) -> AutoencoderModule:
+        """The module, with its weights at this time."""
+        module = self.member.job.module
+        self.group.weights.store(self._row(), module)
+        return module
+
+    def result(self) -> TrainingResult:
+        """Return the result, if training ended with this epoch."""
+        return self.group.result(self._row(), self.member)
+
+    def _row(self) -> int:
+        return self.group.members.index(self.member)
+
+
+class Group:
+    """Train models of one structure together; each as it would be alone.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        With as many samples, held out ones, and samples per batch each.
+    names : sequence of str
+        Hyperparameters that differ between them.
+    """
+
+    def __init__(self, jobs: Sequence[Job], names: Sequence[str]):
+        self.outcomes: list[Outcome | None] = [None] * len(jobs)
+        self.device = torch.device(jobs[0].plan.device)
+        for job in jobs:
+            job.module.to(self.device)
+        self.weights = Weights([job.module for job in jobs])
+        self.objective = Objective(jobs, names)
+        self.like = self.weights.rows
+        self.numbers = self.objective.numbers(self.like)
+        self.datasets = Datasets(jobs).to(self.device)
+        train, self.held_out = split_rows(jobs)
+        self.train = train
+        self.batch_size = jobs[0].plan.batch_size
+        self.steps_per_epoch = -(-train.shape[1] // self.batch_size)
+        self.draws: dict[tuple[bool, int], list[Draw]] = {}
+        self.term_names: list[str] = []
+        self.n_steps = 0
+        self.members = [
+            Member(
+                job,
+                i,
+                torch.Generator().manual_seed(job.plan.order_seed),
+                Random(job.plan.seed, self.like),
+                float(job.dataset.weight[train[i]].mean()),
+            )
+            for i, job in enumerate(jobs)
+        ]
+        first = make_trainer(jobs[0].module, jobs[0].dataset, jobs[0].plan)
+        self.options = first.initialize().options_
+        decay = [[job.plan.weight_decay] for job in jobs]
+        self.optimizer = StackedAdamW(self.weights.rows, self._tensor(decay))
+
+    def _tensor(self, values: Any) -> Tensor:
+        return torch.tensor(values, dtype=self.like.dtype, device=self.device)
+
+    # ------------------------------------------------------------------------------ training
+
+    def run(self) -> list[Outcome]:
+        """Train all models; return the result of each, or the error that ended its training."""
+        if self.held_out.shape[1]:
+            of_start = self._validation_losses()
+            for i, member in enumerate(self.members):
+                self._start(i, member, of_start[i])
+        epoch = 1
+        while self._remove([m.is_done(epoch) for m in self.members]):
+            for member in self.members:
+                member.notify("on_epoch_begin", Net(self, member))
+            losses, terms = self._train_epoch()
+            of_validation = self._validation_losses() if self.held_out.shape[1] else None
+            failed = []
+            for i, member in enumerate(self.members):
+                member.history.append({"epoch": epoch})
+                try:
+                    self._record(i, member, losses, terms, of_validation)
+                    member.notify("on_epoch_end", Net(self, member))
+                    failed.append(False)
+                except DivergenceError as error:
+                    self.outcomes[member.number] = error
+                    failed.append(True)
+            self._remove(failed)
+            epoch += 1
+        return [outcome for outcome in self.outcomes if outcome is not None]
+
+    def try_step(self) -> None:
+        """Compute the objective and its gradient for a few samples; change nothing."""
+        numbers = self._numbers(self.members)
+        index = self.train[:, : self.batch_size].to(self.device)
+        batch = self.datasets.batch(numbers, index)
+        randoms = [Random(0, self.like) for _ in self.members]
+        terms = self._terms(batch, self._progress()[0], randoms, training=True)
+        self.weights.gradient(total_of(terms).sum())
+
+    def _start(self, i: int, member: Member, losses: Tensor) -> None:
+        """Choose the start as the best epoch so far."""
+        plan = member.job.plan
+        weight = self.datasets.batch(self._numbers([member]), self.held_out[[member.number]])
+        member.best = BestEpoch(
+            Row(self.weights, i),
+            weight["weight"][0],
+            losses,
+            patience=plan.patience,
+            tol=plan.tol,
+            n_errors=plan.n_errors,
+        )
+
+    def _record(
+        self,
+        i: int,
+        member: Member,
+        losses: list[float],
+        terms: dict[str, list[float]],
+        of_validation: Tensor | None,
+    ) -> None:
+        """Record the losses of an epoch, and keep it if it is the best one."""
+        member.record("train_loss", losses[i])
+        further = {name: values[i] for name, values in terms.items()}
+        if further:
+            first = losses[i] - sum(further.values())
+            for name, value in {self.term_names[0]: first, **further}.items():
+                member.history[-1][f"train_{name}"] = value
+        if of_validation is not None and member.best is not None:
+            epoch, plan = len(member.history), member.job.plan
+            candidate = epoch > plan.warm_up * plan.max_epochs
+            loss = member.best.update(epoch, of_validation[i], is_candidate=candidate)
+            member.record("valid_loss", loss)
+            member.history[-1]["valid_loss_best"] = member.best.epoch == epoch
+
+    def _train_epoch(self) -> tuple[list[float], dict[str, list[float]]]:
+        """Take a step per batch; return the mean loss and the mean of each further term."""
+        self.objective.module.train()
+        n = self.train.shape[1]
+        numbers = self._numbers(self.members)
+        order = torch.stack([torch.randperm(n, generator=m.order) for m in self.members])
+        rows = self.train[numbers.cpu()].gather(1, order)
+        randoms = [m.random for m in self.members]
+        mean_weight = self._tensor([m.mean_weight for m in self.members])
+        total: Tensor = torch.zeros_like(mean_weight)
+        sums: Tensors = {}
+        for index in rows.split(self.batch_size, dim=1):
+            progress, rate = self._progress()
+            batch = self.datasets.batch(numbers, index.to(self.device))
+            terms = self._terms(batch, progress, randoms, training=True)
+            losses, weight = total_of(terms), batch["weight"]
+            loss = (losses * weight).sum(1) / (losses.shape[1] * mean_weight)
+            gradient = self.weights.gradient(loss.sum())
+            self.optimizer.step(gradient, rate, self.weights.used)
+            self.term_names = self.term_names or list(terms)
+            if not self.n_steps:
+                for member, value in zip(self.members, loss.tolist(), strict=True):
+                    member.first_loss = value
+            self.n_steps += 1
+            total += loss.detach() * losses.shape[1]
+            for name in self.term_names[1:]:
+                term = (terms[name].detach() * weight).sum(1)
+                sums[name] = sums[name] + term if name in sums else term
+        weight = mean_weight * n
+        means = {name: (values / weight).tolist() for name, values in sums.items()}
+        return (total / n).tolist(), means
+
+    def _progress(self) -> tuple[Tensor, Tensor]:
+        """Return the completed fraction and the learning rate of each model, (n_models, 1)."""
+        progress, rates = [], []
+        for member in self.members:
+            plan = member.job.plan
+            done = self.n_steps / max(1, plan.max_epochs * self.steps_per_epoch)
+            progress.append(done)
+            rates.append([plan.learning_rate * SCHEDULES[plan.schedule](done)])
+        return self._tensor(progress), self._tensor(rates)
+
+    @torch.no_grad()
+    def _validation_losses(self) -> Tensor:
+        """Return the objective of the validation samples, (n_models, n)."""
+        self.objective.module.eval()
+        numbers = self._numbers(self.members)
+        rows = self.held_out[numbers.cpu()]
+        progress = self._tensor([1.0] * len(self.members))
+        randoms = [Random(m.job.plan.validation_seed, self.like) for m in self.members]
+        size = validation_batch_size(self.datasets.n_features)
+        parts = []
+        for index in rows.split(size, dim=1):
+            batch = self.datasets.batch(numbers, index.to(self.device))
+            parts.append(total_of(self._terms(batch, progress, randoms, training=False)))
+        return torch.cat(parts, dim=1)
+
+    def _terms(
+        self, batch: Tensors, progress: Tensor, randoms: Sequence[Random], *, training: bool
+    ) -> Tensors:
+        """Return the terms of the objective by name, (n_models, n) each."""
+        key = training, batch["x"].shape[1]
+        if key not in self.draws:
+            one = {name: value[0] for name, value in batch.items()}
+            first = Batch(one["x"], one.get("observed"), one["weight"], progress[0])
+            self.draws[key] = self.objective.draws(first)
+        drawn = draw_for_all(randoms, self.draws[key])
+
+        def of_one(
+            leaves: Tensors,
+            buffers: Tensors,
+            numbers: Tensors,
+            batch: Tensors,
+            progress: Tensor,
+            drawn: list[Tensor],
+        ) -> Tensors:
+            replay = Replay(drawn, batch["x"])
+            given = Batch(
+                batch["x"], batch.get("observed"), batch["weight"], progress, random=replay
+            )
+            return self.objective({**leaves, **buffers}, numbers, given)
+
+        return vmap(of_one)(
+            self.weights.leaves, self.weights.buffers, self.numbers, batch, progress, drawn
+        )
+
+    # ----------------------------------------------------------------- models that are finished
+
+    def _numbers(self, members: Sequence[Member]) -> Tensor:
+        return torch.tensor([m.number for m in members], device=self.device)
+
+    def _remove(self, done: Sequence[bool]) -> bool:
+        """Store the models that are done, and go on with the others; whether there are any."""
+        if any(done):
+            for i, member in enumerate(self.members):
+                if done[i] and self.outcomes[member.number] is None:
+                    self.outcomes[member.number] = self._finished(i, member)
+            kept = [i for i, is_done in enumerate(done) if not is_done]
+            self.members = [self.members[i] for i in kept]
+            index = torch.tensor(kept, dtype=torch.int64, device=self.device)
+            self.weights.take(index)
+            self.numbers = {name: values[index] for name, values in self.numbers.items()}
+            self.optimizer.take(index, self.weights.rows)
+            for i, member in enumerate(self.members):
+                if member.best is not None:
+                    member.best.module = Row(self.weights, i)
+        return bool(self.members)
+
+    def _finished(self, i: int, member: Member) -> TrainingResult:
+        """Return the result of a model, and copy its weights to its module."""
+        job, best = member.job, member.best
+        if best is not None:
+            best.restore()
+        self.weights.store(i, job.module)
+        job.module.cpu().eval()
+        return self.result(i, member)
+
+    def result(self, i: int, member: Member) -> TrainingResult:
+        """Return the result of a model, if its training ended now."""
+        best, slices = member.best, self.weights.slices
+        used = {n: s for n, s in slices.items() if self.weights.used[0, s[0]].any()}
+        moments = self.optimizer.moments(i, used)
+        return TrainingResult(
+            history=list(member.history),
+            term_names=list(self.term_names),
+            n_steps=len(member.history) * self.steps_per_epoch,
+            best=None if best is None else (best.epoch, best.loss),
+            mean_loss=member.job.plan.mean_loss,
+            optimizer={"options": self.options, "moments": moments},
+        )
