@@ -30,7 +30,7 @@ class CallbackBridge(EpochCallback):
         self.data = data
 
     @property
-    def is_heard(self) -> bool:
+    def has_callbacks(self) -> bool:
         """Whether the estimator has callbacks."""
         return bool(getattr(self.estimator, "_skl_callbacks", ()))
 

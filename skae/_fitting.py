@@ -118,13 +118,13 @@ def train(
     job = Job(start.module, objective, start.rows, plan, callbacks, checkpoint, optimizer)
     if several:
         new_start = partial(start_fit, estimator, source, weight, random_state)
-        starts = [new_start(weights_seed + i) for i in range(1, estimator.n_init)]
-        result, start = best_of(job, start, starts)
+        others = [new_start(weights_seed + i).module for i in range(1, estimator.n_init)]
+        result, module = best_of(job, others)
     else:
-        result = run(job)
+        result, module = run(job), start.module
     if start.starts_at_pca and result.best is not None and result.history:
         warn_if_still_pca(estimator, *result.best)
-    return attributes(result) | {"module_": start.module}, job.dataset
+    return attributes(result) | {"module_": module}, start.rows
 
 
 def checkpoint_of(
@@ -139,19 +139,21 @@ def checkpoint_of(
     return Checkpoint(path, digest())
 
 
-def best_of(job: Job, start: Start, others: Sequence[Start]) -> tuple[TrainingResult, Start]:
-    """Train from several starts, and return the best result and its start.
+def best_of(
+    job: Job, others: Sequence[AutoencoderModule]
+) -> tuple[TrainingResult, AutoencoderModule]:
+    """Train a job, and other modules in the same way; return the best result and its module.
 
     All have the same validation samples, but their own order of samples and noise.
     """
     jobs, plan = [job], job.plan
-    for i, other in enumerate(others, 1):
+    for i, module in enumerate(others, 1):
         own = replace(plan, seed=plan.seed + i, order_seed=plan.order_seed + i)
-        jobs.append(replace(job, module=other.module, plan=own, callbacks=()))
+        jobs.append(replace(job, module=module, plan=own, callbacks=()))
     outcomes = outcomes_together([partial(run, job) for job in jobs])
     results = [
-        (result, start)
-        for result, start in zip(outcomes, (start, *others), strict=True)
+        (result, job.module)
+        for result, job in zip(outcomes, jobs, strict=True)
         if isinstance(result, TrainingResult)
     ]
     if not results:

@@ -36,15 +36,17 @@ class Datasets:
         different: list[Any] = []
         which = []
         for job in jobs:
-            at = next((i for i, d in enumerate(different) if _equal(d, job.dataset)), None)
-            if at is None or at >= MAX_DATASETS:
+            first = enumerate(different[:MAX_DATASETS])
+            at = next((i for i, dataset in first if _equal(dataset, job.dataset)), None)
+            if at is None:
                 at = len(different)
                 different.append(job.dataset)
             which.append(at)
-        first = different[0]
-        self.n_rows = len(first)
+        self.n_rows = len(different[0])
         self.x = torch.cat([d.x for d in different])
-        self.observed = None if first.complete else torch.cat([d.observed for d in different])
+        self.observed = (
+            None if different[0].complete else torch.cat([d.observed for d in different])
+        )
         self.weight = torch.cat([d.weight for d in different])
         self.offset = torch.tensor(which)[:, None] * self.n_rows
 

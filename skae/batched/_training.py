@@ -47,6 +47,8 @@ class Member:
         Of its first step.
     best : BestEpoch or None
     history : list of dict
+    stop : bool
+        Whether a callback ends the training.
     """
 
     job: Job
@@ -127,10 +129,9 @@ class Group:
         self.like = self.weights.rows
         self.numbers = self.objective.numbers(self.like)
         self.datasets = Datasets(jobs).to(self.device)
-        train, self.held_out = split_rows(jobs)
-        self.train = train
+        self.train, self.held_out = split_rows(jobs)
         self.batch_size = jobs[0].plan.batch_size
-        self.steps_per_epoch = -(-train.shape[1] // self.batch_size)
+        self.steps_per_epoch = -(-self.train.shape[1] // self.batch_size)
         self.draws: dict[tuple[bool, int], list[Draw]] = {}
         self.term_names: list[str] = []
         self.n_steps = 0
@@ -140,7 +141,7 @@ class Group:
                 i,
                 torch.Generator().manual_seed(job.plan.order_seed),
                 Random(job.plan.seed, self.like),
-                float(job.dataset.weight[train[i]].mean()),
+                float(job.dataset.weight[self.train[i]].mean()),
             )
             for i, job in enumerate(jobs)
         ]

@@ -50,7 +50,6 @@ class SideBySide(ParallelBackendBase):
         """Return the result of a task, for which all that wait are run."""
         while not out.is_done:
             tasks, self.waiting = self.waiting, []
-            # Within tasks, models may be fitted in several processes again.
             results = outcomes_together([task.function for task, _ in tasks], n_jobs=self.n_jobs)
             for (task, callback), result in zip(tasks, results, strict=True):
                 task.result, task.is_done = result, True

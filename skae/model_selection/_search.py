@@ -107,24 +107,10 @@ class BatchedRandomizedSearchCV(_Batched, RandomizedSearchCV):
         Distributions or lists of values to draw each parameter from.
     n_iter : int, default=10
         Number of candidates.
-    scoring : str, callable, list, tuple or dict, default=None
-        Scores of held-out samples; None is ``estimator.score``.
-    n_jobs : int, default=None
-        Number of processes for networks that cannot be trained together with others.
-    refit : bool, str or callable, default=True
-        Whether to fit the best candidate to all samples; the score to choose it by.
-    cv : int, cross-validation generator or iterable, default=None
-        Splits; None is 5 folds.
-    verbose : int, default=0
-        Messages of scikit-learn; they come when the candidates are done.
-    pre_dispatch : int or str, default='2*n_jobs'
-        Ignored: all candidates are fitted side by side.
     random_state : int, RandomState instance or None, default=None
         Determines the candidates.
-    error_score : 'raise' or float, default=nan
-        Score of a candidate whose fit fails.
-    return_train_score : bool, default=False
-        Whether ``cv_results_`` has scores of the training samples.
+    scoring, n_jobs, refit, cv, verbose, pre_dispatch, error_score, return_train_score
+        See `BatchedGridSearchCV`.
 
     See Also
     --------

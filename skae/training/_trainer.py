@@ -177,7 +177,7 @@ class Trainer(NeuralNet):
         batches = self.get_iterator(train, training=True).to(self.device)
         batches.random = self.random_ = Random(self.seed, batches.progress)
         self.draws_by_itself_ = draws_by_itself(self.module_)
-        self.is_heard_ = _needs_closure(self.optimizer_) or any(
+        self.notifies_batches_ = _needs_closure(self.optimizer_) or any(
             getattr(type(callback), event) is not getattr(Callback, event)
             for _, callback in self.callbacks_
             for event in ("on_batch_begin", "on_batch_end", "on_grad_computed")
@@ -201,7 +201,7 @@ class Trainer(NeuralNet):
             if self.stop_ or (self.best_ is not None and self.best_.exhausted):
                 break
             self.notify("on_epoch_begin", **datasets)
-            step_fn = self.train_step if self.is_heard_ else self._step
+            step_fn = self.train_step if self.notifies_batches_ else self._step
             self.run_single_epoch(batches, training=True, prefix="train", step_fn=step_fn)
             if self.best_ is not None:
                 is_candidate = epoch > self.warm_up * epochs
@@ -230,7 +230,7 @@ class Trainer(NeuralNet):
         total: Tensor | float = 0.0
         sums: dict[str, Tensor] = {}  # of all terms but the first, which is computed from the total
         for batch in iterator:
-            if self.is_heard_:
+            if self.notifies_batches_:
                 self.notify("on_batch_begin", batch=batch, training=training)
             progress = 1.0 if self.one_pass else self.n_steps_ / self.n_steps_planned_
             iterator.progress.fill_(progress)
@@ -245,7 +245,7 @@ class Trainer(NeuralNet):
             if self.first_loss_ is None:
                 self.first_loss_ = float(step["loss"].detach())
             self.n_steps_ += 1
-            if self.is_heard_:
+            if self.notifies_batches_:
                 self.notify("on_batch_end", batch=batch, training=training, **step)
         loss = float(total) / len(iterator.rows)
         self._record(f"{prefix}_loss", loss)
