@@ -5,6 +5,7 @@ unlabelled. Every model has its default parameters except those that are named.
 
     python benchmarks/few_labels.py --seeds 3              scikit-learn's tables, 5 % labelled
     python benchmarks/few_labels.py --folder FOLDER        and .npz files with X and y of it
+    python benchmarks/few_labels.py --pretraining          the autoencoders to start from, instead
     python benchmarks/few_labels.py --data mnist           $SKAE_DATA/images/mnist.npz, 100 and
                                                            1,000 labels of 60,000 images
     python benchmarks/few_labels.py --data photographs     crops of seven colour photographs, which
@@ -39,7 +40,16 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from tables import write_json
 
-from skae import Autoencoder, AutoencoderClassifier, AutoencoderRegressor, AutoencoderWarning
+from skae import (
+    Autoencoder,
+    AutoencoderClassifier,
+    AutoencoderRegressor,
+    AutoencoderWarning,
+    DenoisingAutoencoder,
+    MaskedAutoencoder,
+    VariationalAutoencoder,
+    ViT,
+)
 from skae.base import BaseAutoencoder
 
 MAX_ROWS = 5000
@@ -187,6 +197,36 @@ def on_tables(folder: Path | None, seeds: int, share: float, quick: bool) -> Ite
                 }
 
 
+def on_autoencoders(folder: Path | None, seeds: int, share: float, quick: bool) -> Iterator[dict]:
+    """Yield a record per table, seed, autoencoder and way of learning from labels."""
+    for seed in range(seeds):
+        own = {"random_state": seed, **(QUICK if quick else {})}
+        compared = {
+            "Autoencoder(0.95)": Autoencoder(0.95, **own),
+            "DenoisingAutoencoder(0.95)": DenoisingAutoencoder(0.95, **own),
+            "VariationalAutoencoder(0.95)": VariationalAutoencoder(0.95, **own),
+        }
+        for ratio in (0.15, 0.3, 0.5, 0.75):
+            masked = MaskedAutoencoder(mask_ratio=ratio, **own)
+            compared[f"MaskedAutoencoder(mask_ratio={ratio})"] = masked
+        for name, X, y in tables(folder):
+            train, test, y_train, y_test = train_test_split(
+                X, y, test_size=0.3, stratify=y, random_state=seed
+            )
+            scaler = StandardScaler().fit(train)
+            train, test = scaler.transform(train), scaler.transform(test)
+            few = draw_labels(y_train, round(share * len(y_train)), seed)
+            for model, autoencoder in compared.items():
+                autoencoder.fit(train)
+                for fine_tune in ("head", "auto"):
+                    classifier = AutoencoderClassifier(
+                        autoencoder, fine_tune=fine_tune, prefit=True, **own
+                    )
+                    accuracy = float(classifier.fit(train, few).score(test, y_test))
+                    kind = f"{model}, {fine_tune}"
+                    yield {"data": name, "seed": seed, "model": kind, "accuracy": accuracy}
+
+
 def on_diabetes(seeds: int, n_labels: tuple[int, ...], quick: bool) -> Iterator[dict]:
     """Yield a record of R2 per number of targets, seed and model."""
     X, y = datasets.load_diabetes(return_X_y=True)
@@ -227,8 +267,6 @@ def image_autoencoder(seed: int, name: str, quick: bool) -> BaseAutoencoder:
     if name == "dense":
         own = {"max_iter": 8, "early_stopping": False} | own
         return Autoencoder(32, hidden_layer_sizes=(512, 256), **own)
-    from skae import MaskedAutoencoder, ViT
-
     architecture = ViT(image_shape=(28, 28), patch_size=4)
     return MaskedAutoencoder(architecture=architecture, **own)
 
@@ -286,8 +324,6 @@ def crops(n: int, seed: int) -> tuple[np.ndarray, ...]:
 
 def on_photographs(seeds: int, quick: bool) -> Iterator[dict]:
     """Yield a record per seed and kind of codes: accuracy of a linear model of them."""
-    from skae import MaskedAutoencoder, ViT
-
     X, y, X_test, y_test = crops(100 if quick else 1500, 0)
     architecture = ViT(image_shape=(SIDE, SIDE, 3), patch_size=4)
     own = {"max_iter": 1} if quick else {}
@@ -371,6 +407,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, nargs="*", default=[100, 1000], help="of MNIST")
     parser.add_argument("--model", choices=("masked", "dense"), default="masked", help="for MNIST")
     parser.add_argument("--share", type=float, default=0.05, help="labelled rows of a table")
+    parser.add_argument("--pretraining", action="store_true", help="compare autoencoders")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="few epochs: does it run?")
     parser.add_argument("--json", type=Path, help="write every record here")
@@ -390,6 +427,9 @@ def main() -> None:
     elif arguments.data == "photographs":
         records = list(on_photographs(seeds, quick))
         show(f"Accuracy on the right parts of photographs{note}", records, "accuracy")
+    elif arguments.pretraining:
+        records = list(on_autoencoders(arguments.folder, seeds, arguments.share, quick))
+        show(f"Accuracy, {arguments.share:.0%} labelled{note}", records, "accuracy")
     else:
         records = list(on_tables(arguments.folder, seeds, arguments.share, quick))
         show(f"Accuracy, {arguments.share:.0%} labelled{note}", records, "accuracy")

@@ -20,6 +20,7 @@ class Task(ABC):
     """A kind of targets, which are arrays of shape (n, n_outputs)."""
 
     n_readings = 1  # of spread targets
+    tuned_share = 0.5  # of fine-tuning in an average with a linear model, unless others are better
 
     @staticmethod
     @abstractmethod
@@ -85,6 +86,8 @@ class Classification(Task):
 
 class Regression(Task):
     """Targets are numbers, standardised."""
+
+    tuned_share = 0.0  # training on few targets fits their noise, which no probability bounds
 
     fit_head = staticmethod(ridge_regression)
 

@@ -63,7 +63,7 @@ class Choice:
         How spread labels are read, see `Task.read`.
     """
 
-    tuned: float = 0.5
+    tuned: float
     spread: float = 0.0
     graph: int = 0
     reading: int = 0
@@ -140,10 +140,10 @@ def choose_shares(
         Labels, spread over each graph; empty if they are not spread.
     """
     if labels is None:
-        return Choice()
+        return Choice(task.tuned_share)
     of_spread = SHARES if spread else (0.0,)
     shares = [(t, s) for s in of_spread for t in SHARES if t + s <= 1]
-    shares.sort(key=lambda share: (share[1], abs(share[0] - Choice.tuned)))
+    shares.sort(key=lambda share: (share[1], abs(share[0] - task.tuned_share)))
     candidates = [
         Choice(t, s, g, r)
         for t, s in shares
