@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from sklearn import config_context, get_config
+from threadpoolctl import ThreadpoolController
 
 from skae.batched._together import train_together
 from skae.training import RUNNER, Job, TrainingResult
@@ -36,11 +37,32 @@ class _Warnings:
             pass
 
 
+class _OpenMP:
+    """The OpenMP runtimes of GNU, each of which keeps a pool of threads for every thread.
+
+    Idle pools slow all others down: a thread that finds more threads than processors sleeps instead
+    of spinning until it is needed, and an operation of two threads takes four times as long.
+    """
+
+    HARD = 2  # omp_pause_hard of the OpenMP 5.0 specification
+
+    def __init__(self) -> None:
+        runtimes = ThreadpoolController().select(prefix="libgomp").lib_controllers
+        self._runtimes = [runtime.dynlib for runtime in runtimes]
+
+    def end_pool(self) -> None:
+        """End the pools of this thread, which get new ones when they are needed."""
+        for runtime in self._runtimes:
+            if hasattr(runtime, "omp_pause_resource_all"):
+                runtime.omp_pause_resource_all(self.HARD)
+
+
 class _Worker:
     """A function in a thread of its own, which runs only while it is resumed."""
 
-    def __init__(self, function: Callable[[], Any]):
+    def __init__(self, function: Callable[[], Any], openmp: _OpenMP):
         self.function = function
+        self.openmp = openmp
         self.job: Job | None = None
         self.outcome: Any = None
         self.result: Any = None
@@ -79,6 +101,7 @@ class _Worker:
     def _wait(self, job: Job) -> TrainingResult:
         """Pause until a job is done."""
         self.job = job
+        self.openmp.end_pool()
         self._paused.release()
         self._go.acquire()
         if isinstance(self.outcome, BaseException):
@@ -108,8 +131,9 @@ def outcomes_together(
     if RUNNER.get() is not Job.run:  # within such a function already
         return [_called(function) for function in functions]
     results: list[Any] = []
+    openmp = _OpenMP()
     for start in range(0, len(functions), MAX_THREADS):
-        workers = [_Worker(function) for function in functions[start : start + MAX_THREADS]]
+        workers = [_Worker(f, openmp) for f in functions[start : start + MAX_THREADS]]
         _run(workers, n_jobs)
         results += [w.result if w.error is None else w.error for w in workers]
     return results
