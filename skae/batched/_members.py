@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skae.architectures import without_fused_kernel
-from skae.batched._draws import Draw, Recorder
 from skae.batched._numbers import common_value
 from skae.batched._structure import method_of, numbers_of
-from skae.data import Batch
+from skae.data import Batch, Draw, Recorder
 from skae.training import AutoencoderModule, Job
 
 MAX_DATASETS = 8  # different datasets that are looked for among those of the jobs

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.func import vmap
 
 from skae.batched._adam import StackedAdamW
-from skae.batched._draws import Draw, Replay, draw_for_all
+from skae.batched._draws import draw_for_all
 from skae.batched._members import Datasets, Objective, Row, Tensors, Weights, split_rows
-from skae.data import Batch, Random
+from skae.data import Batch, Draw, Random, Replay
 from skae.exceptions import DivergenceError
 from skae.training import (
     SCHEDULES,

@@ -11,6 +11,7 @@ from skae.data._chunks import (
 )
 from skae.data._conditioning import Conditioning
 from skae.data._dataset import Batches, InMemoryDataset, LazyDataset, RowDataset
+from skae.data._draws import Draw, Recorder, Replay
 from skae.data._moments import Moments, covariance_of, statistics_of
 from skae.data._n_components import resolve_n_components
 from skae.data._principal_axes import EXACT_UP_TO, principal_axes
@@ -34,10 +35,13 @@ __all__ = [
     "Batches",
     "Conditioning",
     "DataSource",
+    "Draw",
     "InMemoryDataset",
     "LazyDataset",
     "Moments",
     "Random",
+    "Recorder",
+    "Replay",
     "RowDataset",
     "check_n_samples",
     "concatenate_chunks",

@@ -4,6 +4,7 @@ from skae.training import _budget as budget
 from skae.training._best_epoch import BestEpoch
 from skae.training._checkpoint import Checkpoint
 from skae.training._device import check_precision, device_of
+from skae.training._losses import WeightedMean, total_of
 from skae.training._module import AutoencoderModule, LayerSizes, build
 from skae.training._module_state import moments_fit, restore, state_of
 from skae.training._optimizer import options_of
@@ -24,9 +25,7 @@ from skae.training._schedules import SCHEDULES
 from skae.training._trainer import (
     HoldOut,
     Trainer,
-    WeightedMean,
     check_convergence,
-    total_of,
 )
 
 __all__ = [

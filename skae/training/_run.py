@@ -15,11 +15,12 @@ from torch import Tensor
 
 from skae.data import MAX_CHUNK_ROWS, MAX_CHUNK_SIZE, Batch, Batches, RowDataset
 from skae.training._checkpoint import Checkpoint
+from skae.training._losses import WeightedMean
 from skae.training._module import AutoencoderModule
 from skae.training._optimizer import load_optimizer, with_optimizer
 from skae.training._plan import TrainingPlan
 from skae.training._result import TrainingResult
-from skae.training._trainer import HoldOut, Trainer, WeightedMean
+from skae.training._trainer import HoldOut, Trainer
 
 Objective = Callable[[AutoencoderModule, Batch], dict[str, Tensor]]
 

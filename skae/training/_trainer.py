@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import reduce
 from inspect import signature
-from operator import add
 from typing import Any, cast
 
 import numpy as np
@@ -15,41 +13,22 @@ import torch
 from numpy.typing import NDArray
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, LRScheduler, PrintLog
-from torch import Tensor, nn
+from torch import Tensor
 
 from skae._warnings import warn
-from skae.data import Batches, Random, RowDataset
+from skae.data import Batch, Batches, Random, RowDataset
 from skae.exceptions import DivergenceError
 from skae.training._best_epoch import BestEpoch
 from skae.training._checkpoint import Checkpoint
 from skae.training._interrupts import keeps_best_epoch
+from skae.training._losses import sums_of, total_of
 from skae.training._optimizer import options_of, state_of_optimizer
 from skae.training._random import draws_by_itself, seeded
 from skae.training._result import TrainingResult
 from skae.training._schedules import SCHEDULES
+from skae.training._step import RecordedSteps
 
 DIVERGED = 1e3  # of the loss of a reconstruction by the mean
-
-
-class WeightedMean(nn.Module):
-    """The loss of a batch: sum(w * loss) / (n_samples * mean training weight)."""
-
-    def __init__(self, mean_weight: float):
-        super().__init__()
-        self.mean_weight = mean_weight
-
-    def forward(self, losses: Tensor, weight: Tensor) -> Tensor:
-        return losses @ weight / (len(weight) * self.mean_weight)
-
-
-def total_of(terms: Mapping[str, Tensor]) -> Tensor:
-    """Return the sum of the terms of an objective, (n,)."""
-    if not isinstance(terms, dict):
-        raise TypeError(
-            "_objective must return a dict of the terms of the loss by name, each of shape (n,); "
-            f"got a {type(terms).__name__}."
-        )
-    return reduce(add, terms.values())
 
 
 class HoldOut:
@@ -61,6 +40,14 @@ class HoldOut:
     def __call__(self, rows: RowDataset) -> tuple[RowDataset, RowDataset]:
         kept = np.setdiff1d(np.arange(len(rows)), self.held_out)
         return rows.take(torch.from_numpy(kept)), rows.take(torch.from_numpy(self.held_out))
+
+
+class EpochLog(PrintLog):
+    """The log of skorch, which formats a line of each epoch only if it prints it."""
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        if net.verbose:
+            super().on_epoch_end(net, **kwargs)
 
 
 class Trainer(NeuralNet):
@@ -121,7 +108,7 @@ class Trainer(NeuralNet):
 
     @property
     def _default_callbacks(self) -> list:
-        return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
+        return [("epoch_timer", EpochTimer()), ("print_log", EpochLog())]
 
     def initialize_optimizer(self, *args: Any, **kwargs: Any) -> Trainer:
         """Initialise the optimiser; store its options before schedules change them."""
@@ -175,7 +162,8 @@ class Trainer(NeuralNet):
         """Run the epochs."""
         train, held_out = self.get_split_datasets(X)
         batches = self.get_iterator(train, training=True).to(self.device)
-        batches.random = self.random_ = Random(self.seed, batches.progress)
+        self.progress_ = batches.progress
+        batches.random = self.random_ = Random(self.seed, self.progress_)
         self.draws_by_itself_ = draws_by_itself(self.module_)
         self.notifies_batches_ = _needs_closure(self.optimizer_) or any(
             getattr(type(callback), event) is not getattr(Callback, event)
@@ -184,8 +172,15 @@ class Trainer(NeuralNet):
         )
         epochs = self.max_epochs if epochs is None else epochs
         self.n_steps_planned_ = max(1, epochs * len(batches))
+        self.recorded_ = None
+        if RecordedSteps.possible(self):
+            n_last = len(train) - (len(batches) - 1) * self.batch_size
+            count = {n_last: epochs}
+            count[self.batch_size] = count.get(self.batch_size, 0) + epochs * (len(batches) - 1)
+            self.recorded_ = RecordedSteps(self, count)
         if held_out is not None:
             validation = self.get_iterator(held_out, training=False).to(self.device)
+            self.validation_ = validation
             self.best_ = BestEpoch(
                 self.module_,
                 held_out.weight.to(self.device),
@@ -197,15 +192,22 @@ class Trainer(NeuralNet):
         datasets = {"dataset_train": train, "dataset_valid": held_out}
         if self.checkpoint is not None:  # after the initial loss is computed
             self.checkpoint.resume(self, batches.generator)
+        try:
+            self._run_epochs(batches, epochs, datasets)
+        finally:
+            if self.recorded_ is not None:
+                self.recorded_.end()
+        return self
+
+    def _run_epochs(self, batches: Batches, epochs: int, datasets: dict[str, Any]) -> None:
         for epoch in range(self.n_epochs_ + 1, epochs + 1):
             if self.stop_ or (self.best_ is not None and self.best_.exhausted):
                 break
             self.notify("on_epoch_begin", **datasets)
-            step_fn = self.train_step if self.notifies_batches_ else self._step
-            self.run_single_epoch(batches, training=True, prefix="train", step_fn=step_fn)
+            self.run_single_epoch(batches, training=True, prefix="train", step_fn=self.train_step)
             if self.best_ is not None:
                 is_candidate = epoch > self.warm_up * epochs
-                losses = self._losses(validation)
+                losses = self._losses(self.validation_)
                 loss = self.best_.update(epoch, losses, is_candidate=is_candidate)
                 self._record("valid_loss", loss)
                 self.history.record("valid_loss_best", self.best_.epoch == epoch)
@@ -213,8 +215,7 @@ class Trainer(NeuralNet):
             self.n_epochs_ = epoch
             self.notify("on_epoch_end", **datasets)
             if self.checkpoint is not None:  # after callbacks, which may stop the fit
-                self.checkpoint.save(self, batches.generator)
-        return self
+                self.checkpoint.save(self, cast(torch.Generator, batches.generator))
 
     def run_single_epoch(
         self,
@@ -227,41 +228,52 @@ class Trainer(NeuralNet):
         """Take one step per batch and record the mean loss."""
         anneal = SCHEDULES[self.schedule]
         self._set_training(training)
-        total: Tensor | float = 0.0
-        sums: dict[str, Tensor] = {}  # of all terms but the first, which is computed from the total
+        totals: Tensor | float = 0.0
         for batch in iterator:
-            if self.notifies_batches_:
-                self.notify("on_batch_begin", batch=batch, training=training)
             progress = 1.0 if self.one_pass else self.n_steps_ / self.n_steps_planned_
-            iterator.progress.fill_(progress)
+            self.progress_.fill_(progress)
             if self.schedule != "constant":
                 for group, rate in zip(self.optimizer_.param_groups, self.rates_, strict=True):
                     group["lr"] = rate * anneal(progress)
-            step = step_fn(batch)
-            total = total + step["loss"].detach() * len(batch.x)
-            for name in self.term_names_[1:]:
-                term = step["terms"][name].detach() @ batch.weight
-                sums[name] = sums[name] + term if name in sums else term
+            if self.notifies_batches_:
+                self.notify("on_batch_begin", batch=batch, training=training)
+                step = step_fn(batch)
+                sums = sums_of(step["terms"], step["loss"], batch.weight)
+            elif self.recorded_ is None:
+                sums = self._step(batch)
+            else:
+                sums = self.recorded_(batch, self._step)
+            totals = totals + sums
             if self.first_loss_ is None:
-                self.first_loss_ = float(step["loss"].detach())
+                self.first_loss_ = float(sums[0]) / len(batch.x)
             self.n_steps_ += 1
             if self.notifies_batches_:
                 self.notify("on_batch_end", batch=batch, training=training, **step)
-        loss = float(total) / len(iterator.rows)
+        if self.recorded_ is not None:
+            self.recorded_.end_epoch()
+        self._record_means(cast(Tensor, totals), iterator.rows, prefix)
+
+    def _record_means(self, totals: Tensor, rows: RowDataset, prefix: str) -> None:
+        """Record the mean loss of an epoch, and of each term if there are several."""
+        total, *further = totals.tolist()
+        loss = total / len(rows)
         self._record(f"{prefix}_loss", loss)
-        if sums:
-            weight = float(iterator.rows.weight.sum())
-            means = {name: float(value) / weight for name, value in sums.items()}
+        if further:
+            weight = float(rows.weight.sum())
+            means = {
+                name: value / weight
+                for name, value in zip(self.term_names_[1:], further, strict=True)
+            }
             means = {self.term_names_[0]: loss - sum(means.values())} | means
             for name, value in means.items():
                 self.history.record(f"{prefix}_{name}", value)
 
-    def _step(self, batch: Any) -> dict[str, Any]:
-        """Take the step of skorch's `train_step`, without callbacks."""
+    def _step(self, batch: Batch) -> Tensor:
+        """Take the step of skorch's `train_step`, without callbacks; return the sums of losses."""
         self.optimizer_.zero_grad(set_to_none=True)
         step = self.train_step_single(batch)
         self.optimizer_.step()
-        return step
+        return sums_of(step["terms"], step["loss"], batch.weight)
 
     def train_step_single(self, batch: Any, **_: Any) -> dict[str, Any]:
         """Compute the loss of a batch and its gradient."""

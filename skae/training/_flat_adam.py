@@ -1,0 +1,98 @@
+"""AdamW for all weights of a network at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.optim.adamw import adamw
+
+OPTIONS = ("amsgrad", "maximize", "capturable", "differentiable")  # that are not supported
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class FlatAdamW:
+    """Steps of an optimiser that has taken one, with the weights of each group as one vector.
+
+    Weights and moments become parts of these vectors until `end`, so that a step is a few
+    operations whatever the number of layers.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.AdamW
+    """
+
+    def __init__(self, optimizer: torch.optim.AdamW):
+        self.optimizer = optimizer
+        # Weights that the objective does not depend on have no moments, and stay as they are.
+        used = [
+            (g, [w for w in g["params"] if w in optimizer.state]) for g in optimizer.param_groups
+        ]
+        self.groups = [group for group, weights in used if weights]
+        self.weights = [weights for _, weights in used if weights]
+        self.vectors = [[_joined(own) for own in self._tensors(ws)] for ws in self.weights]
+        self.counts = [torch.zeros(()) for _ in self.groups]
+        self.read_counts()
+
+    @staticmethod
+    def supports(optimizer: torch.optim.Optimizer) -> bool:
+        """Whether steps are those of the optimiser."""
+        return type(optimizer) is torch.optim.AdamW and all(
+            group["fused"] and not any(group[option] for option in OPTIONS)
+            for group in optimizer.param_groups
+        )
+
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """Take a step, given the gradient of the weights of each group as one vector."""
+        for group, vectors, count, gradient in zip(
+            self.groups, self.vectors, self.counts, gradients, strict=True
+        ):
+            weights, means, squares = vectors
+            adamw(
+                [weights],
+                [gradient],
+                [means],
+                [squares],
+                [],
+                [count],
+                fused=True,
+                amsgrad=False,
+                beta1=group["betas"][0],
+                beta2=group["betas"][1],
+                lr=group["lr"],
+                weight_decay=group["weight_decay"],
+                eps=group["eps"],
+                maximize=False,
+            )
+
+    def read_counts(self) -> None:
+        """Read the number of steps from the optimiser."""
+        for weights, count in zip(self.weights, self.counts, strict=True):
+            count.copy_(self.optimizer.state[weights[0]]["step"])
+
+    def write_counts(self) -> None:
+        """Write the number of steps into the optimiser."""
+        for weights, count in zip(self.weights, self.counts, strict=True):
+            for weight in weights:
+                self.optimizer.state[weight]["step"].copy_(count)
+
+    def end(self) -> None:
+        """Give weights and moments memory of their own."""
+        self.write_counts()
+        for weights in self.weights:
+            for tensor in (t for own in self._tensors(weights) for t in own):
+                tensor.data = tensor.data.clone()
+
+    def _tensors(self, weights: list[Tensor]) -> list[list[Tensor]]:
+        """Return the weights, and each of their moments."""
+        return [weights, *([self.optimizer.state[w][m] for w in weights] for m in MOMENTS)]
+
+
+def _joined(tensors: list[Tensor]) -> Tensor:
+    """Return a vector of all values, of which the tensors become parts."""
+    vector = torch.cat([tensor.detach().flatten() for tensor in tensors])
+    parts = vector.split([tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.data = part.view_as(tensor)
+    return vector

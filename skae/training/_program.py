@@ -1,0 +1,142 @@
+"""Functions of tensors as programs that run without Python."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+Function = Callable[..., Sequence[Tensor]]
+
+ATEN = torch.ops.aten
+UNCHANGED = (ATEN.detach.default, ATEN.alias.default)  # return their argument
+VARYING = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
+RANDOM = torch.Tag.nondeterministic_seeded
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A tensor of a recording, by its number."""
+
+    number: int
+
+
+class Recording(TorchDispatchMode):
+    """Context that records the operations of this thread on tensors, those of autograd included.
+
+    Parameters
+    ----------
+    arguments : sequence of Tensor
+        The first slots.
+    """
+
+    def __init__(self, arguments: Sequence[Tensor]):
+        super().__init__()
+        self.operations: list[tuple[Any, Any, Any]] = []
+        self._slots = {id(tensor): Slot(i) for i, tensor in enumerate(arguments)}
+        self._kept: list[Any] = [*arguments]  # so that no other tensor gets their id
+        self._transposed: dict[Slot, Slot] = {}
+        self.n_slots = len(arguments)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if any(tag in func.tags for tag in VARYING) and not _selects_by_number(func, args):
+            raise ValueError(f"{func} depends on the values of a tensor")
+        if RANDOM in func.tags:
+            raise ValueError(f"{func} draws random numbers")
+        result = func(*args, **kwargs)
+        first = self._slots.get(id(args[0])) if args else None
+        if func in UNCHANGED and first is not None:
+            self._keep(result, first)
+        elif func is ATEN.t.default and first in self._transposed:
+            self._keep(result, self._transposed[first])
+        else:
+            results = [result] if isinstance(result, Tensor) else list(result or ())
+            self.operations.append((func, *self.slots_of((args, kwargs))))
+            for value in results:
+                self._keep(value, Slot(self.n_slots))
+                self.n_slots += 1
+            if func is ATEN.t.default and first is not None:
+                self._transposed[self._slots[id(result)]] = first
+        return result
+
+    def _keep(self, value: Any, slot: Slot) -> None:
+        self._kept.append(value)
+        if isinstance(value, Tensor):
+            self._slots[id(value)] = slot
+
+    def slots_of(self, values: Any) -> Any:
+        """Return values with slots instead of the tensors that have one."""
+        return tree_map_only(Tensor, lambda tensor: self._slots.get(id(tensor), tensor), values)
+
+    def repeat(self, arguments: Sequence[Tensor]) -> list[Any]:
+        """Repeat the operations for other arguments; return the values of all slots."""
+        values: list[Any] = [*arguments]
+        for func, args, kwargs in self.operations:
+            args, kwargs = _filled((args, kwargs), values)
+            result = func(*args, **kwargs)
+            values += [result] if isinstance(result, Tensor) else list(result or ())
+        return values
+
+
+def _selects_by_number(func: Any, args: Any) -> bool:
+    """Whether an operation is indexing by integers, whose result has a known shape."""
+    if func not in (ATEN.index.Tensor, ATEN._unsafe_index.Tensor):
+        return False
+    return all(index is None or index.dtype == torch.int64 for index in args[1])
+
+
+def _filled(arguments: Any, values: Sequence[Any]) -> Any:
+    """Return arguments with values instead of their slots."""
+    return tree_map_only(Slot, lambda slot: values[slot.number], arguments)
+
+
+def record(function: Function, arguments: Sequence[Tensor]) -> Function:
+    """Return a program of the operations of a function, gradients included.
+
+    The operations are those that the function calls for these arguments; the program repeats them
+    for others of the same shapes, and has no gradients itself.
+
+    Parameters
+    ----------
+    function : callable
+        From tensors to a sequence of tensors. It may change its arguments in place.
+    arguments : sequence of Tensor
+        They are not changed.
+
+    Returns
+    -------
+    program : callable
+        From tensors to a tuple of tensors.
+
+    Raises
+    ------
+    Exception
+        If the function depends on the values of tensors in another way than by operations, or
+        draws random numbers.
+    """
+    copies = [a.detach().clone() for a in arguments]
+    with Recording(copies) as recording:
+        results = recording.slots_of(list(function(*copies)))
+
+    def repeated(*tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(_filled(results, recording.repeat(tensors)))
+
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what programs of Python functions may get wrong
+        examples = tuple(a.detach().clone() for a in arguments)
+        program = torch.jit.trace(repeated, examples, check_trace=False)
+
+    def run(*tensors: Tensor) -> tuple[Tensor, ...]:
+        with torch.inference_mode():
+            return program(*tensors)
+
+    return run
