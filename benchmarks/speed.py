@@ -36,8 +36,9 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from speed_cases import CASES, Case
 from speed_loop import WIDTHS, Graph, Turns, synchronize
-from speed_peers import CASES, LIBRARIES, Case, measure_in_process
+from speed_peers import LIBRARIES, measure_in_process
 from tables import add_data_argument, write_json
 from torch import nn
 
