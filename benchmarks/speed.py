@@ -217,6 +217,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.repeats = 1
+    try:
+        torch.empty(0, device=arguments.device)
+    except (RuntimeError, AssertionError) as error:
+        parser.error(f"--device {arguments.device}: {str(error).splitlines()[0]}")
     console, cases, records = Console(width=110), chosen_cases(arguments), []
     rate, name = matrix_rate(arguments.device), device_name(arguments.device)
     console.print(f"{name}, {torch.get_num_threads()} threads, {rate / 1e9:,.0f} GFLOP/s\n")

@@ -12,7 +12,8 @@ stopping, dropout, batch normalisation and weight decay are off. What remains di
 - PyOD AutoEncoder: fetches and collates single rows, drops the last incomplete batch, and has
   an activation on the code; ``fit`` also scores all rows once. Its standardisation of each row is
   off.
-- PyOD VAE: the same with a second output of the encoder, noise on the code, and the divergence.
+- PyOD VAE: likewise, but with a second output of the encoder, noise in place of the activation on the
+  code, and the divergence, which its default capacity of 0 clamps to 0.
 - pythae AE: given this graph. It fetches and collates single rows as dictionaries, copies the model
   whenever the loss of an epoch is the lowest, shows a progress bar, and writes the best model to a
   file at the end. Without validation rows it evaluates nothing.
@@ -22,8 +23,7 @@ stopping, dropout, batch normalisation and weight decay are off. What remains di
 - scikit-learn MLPRegressor: fitted to its own input, in numpy, with an activation on the code and a
   finite check of the weights in each epoch. It has no GPU.
 
-The other scripts call this one for one library at a time, so that each has a process of its own;
-`speed.py` is the command for all.
+`speed.py` calls this script for one library at a time, so that each has a process of its own.
 """
 
 from __future__ import annotations
