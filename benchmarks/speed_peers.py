@@ -12,16 +12,16 @@ stopping, dropout, batch normalisation and weight decay are off. What remains di
 - PyOD AutoEncoder: fetches and collates single rows, drops the last incomplete batch, and has
   an activation on the code; ``fit`` also scores all rows once. Its standardisation of each row is
   off.
-- PyOD VAE: likewise, but with a second output of the encoder, noise in place of the activation on the
-  code, and the divergence, which its default capacity of 0 clamps to 0.
+- PyOD VAE: likewise, but with a second output of the encoder, noise in place of the activation on
+  the code, and the divergence, which its default capacity of 0 clamps to 0.
 - pythae AE: given this graph. It fetches and collates single rows as dictionaries, copies the model
   whenever the loss of an epoch is the lowest, shows a progress bar, and writes the best model to a
   file at the end. Without validation rows it evaluates nothing.
 - autoencoders AE: its loader collates single rows, and it prints a line for each batch. It requires
   validation and test rows, and is given one; it writes each model that is the best on that one, and
   the last.
-- scikit-learn MLPRegressor: fitted to its own input, in numpy, with an activation on the code and a
-  finite check of the weights in each epoch. It has no GPU.
+- scikit-learn MLPRegressor: fitted to its own input, in numpy, with an activation on the code. It
+  cannot use a GPU.
 
 `speed.py` calls this script for one library at a time, so that each has a process of its own.
 """
