@@ -32,8 +32,7 @@ class FlatAdamW:
         self.groups = [group for group, weights in used if weights]
         self.weights = [weights for _, weights in used if weights]
         self.vectors = [[_joined(own) for own in self._tensors(ws)] for ws in self.weights]
-        self.counts = [torch.zeros(()) for _ in self.groups]
-        self.read_counts()
+        self.counts = [optimizer.state[own[0]]["step"].clone() for own in self.weights]
 
     @staticmethod
     def supports(optimizer: torch.optim.Optimizer) -> bool:
@@ -65,11 +64,6 @@ class FlatAdamW:
                 eps=group["eps"],
                 maximize=False,
             )
-
-    def read_counts(self) -> None:
-        """Read the number of steps from the optimiser."""
-        for weights, count in zip(self.weights, self.counts, strict=True):
-            count.copy_(self.optimizer.state[weights[0]]["step"])
 
     def write_counts(self) -> None:
         """Write the number of steps into the optimiser."""

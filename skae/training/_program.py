@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from skae.training._random import LOCK
+
+logger = logging.getLogger("skae")
+
 Function = Callable[..., Sequence[Tensor]]
+TOLERANCE = 1e-4  # of the results of a program, relative to those of its function
 
 ATEN = torch.ops.aten
 UNCHANGED = (ATEN.detach.default, ATEN.alias.default)  # return their argument
@@ -140,3 +146,67 @@ def record(function: Function, arguments: Sequence[Tensor]) -> Function:
             return program(*tensors)
 
     return run
+
+
+class Recorded:
+    """A function of tensors that becomes a program for each kind of arguments.
+
+    A program is recorded in one call of its kind, and compared with the function in the next one.
+    Where that fails, the function stays what it is, and the logger says why.
+
+    Parameters
+    ----------
+    function : callable
+        From tensors to a sequence of tensors. It may change its arguments in place.
+    name : str
+        What the function computes, for the logger.
+    """
+
+    def __init__(self, function: Function, name: str):
+        self.function, self.name = function, name
+        self._recorded: dict[Hashable, Function | None] = {}
+        self._programs: dict[Hashable, Function] = {}
+
+    def __call__(
+        self, kind: Hashable, arguments: Sequence[Tensor], *, pays: bool = True
+    ) -> Sequence[Tensor]:
+        """Return the results for arguments, whose shapes and dtypes are those of their kind.
+
+        `pays` is whether so many calls of this kind are left that a program is worth recording.
+        """
+        program = self._programs.get(kind)
+        if program is not None:
+            return program(*arguments)
+        if kind in self._recorded:
+            return self._compared(kind, arguments)
+        if pays:
+            try:
+                with LOCK:
+                    self._recorded[kind] = record(self.function, arguments)
+            except Exception as error:
+                self._give_up(kind, repr(error))
+        return self.function(*arguments)
+
+    def _compared(self, kind: Hashable, arguments: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Call the function, and use its program from now on if that has the same results."""
+        recorded = self._recorded[kind]
+        if recorded is None:
+            return self.function(*arguments)
+        copies = [a.detach().clone() for a in arguments]
+        by_program = recorded(*copies)
+        results = self.function(*arguments)
+        if all(map(_equal, [*by_program, *copies], [*results, *arguments])):
+            self._programs[kind] = recorded
+        else:
+            self._give_up(kind, "a program of its operations computes something else")
+        return results
+
+    def _give_up(self, kind: Hashable, reason: str) -> None:
+        logger.info("%s of %s is not recorded: %s.", self.name, kind, reason)
+        self._recorded[kind] = None
+
+
+def _equal(found: Tensor, expected: Tensor) -> bool:
+    """Whether two tensors are equal but for rounding."""
+    difference = (found - expected).detach().double().norm()
+    return bool(difference <= TOLERANCE * expected.detach().double().norm())

@@ -175,9 +175,9 @@ class Trainer(NeuralNet):
         self.recorded_ = None
         if RecordedSteps.possible(self):
             n_last = len(train) - (len(batches) - 1) * self.batch_size
-            count = {n_last: epochs}
-            count[self.batch_size] = count.get(self.batch_size, 0) + epochs * (len(batches) - 1)
-            self.recorded_ = RecordedSteps(self, count)
+            n_steps = {self.batch_size: epochs * (len(batches) - 1)}
+            n_steps[n_last] = n_steps.get(n_last, 0) + epochs
+            self.recorded_ = RecordedSteps(self, n_steps)
         if held_out is not None:
             validation = self.get_iterator(held_out, training=False).to(self.device)
             self.validation_ = validation
