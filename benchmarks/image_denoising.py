@@ -23,6 +23,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -149,10 +150,12 @@ def biharmonic(image: np.ndarray, axis: int | None) -> np.ndarray:
 def by_pca(task: Task) -> Iterator[tuple[str, Denoise]]:
     """Yield the size and the function of PCA of patches or of images."""
     if task.of_photographs:
-        size = patch_size(task)
-        for k in (2, 4, 8, 12, 16, 24, 32, 48):
+        forms = [("decorrelated", 12), ("joint", 8)] if task.colour else [("auto", 12)]
+        for (channels, size), k in product(forms, (2, 4, 8, 12, 16, 24, 32, 48)):
             model = PatchDenoiser(LinearAutoencoder(k), patch_size=size, augment=False)
-            yield f"{k} components", model.set_params(random_state=0).fit(task.train).reconstruct
+            model.set_params(channels=channels, random_state=0)
+            label = f"{k} components{', ' + channels if task.colour else ''}"
+            yield label, model.fit(task.train).reconstruct
         return
     X = as_rows(task.train)
     full = PCA(200, random_state=0).fit(X)
@@ -166,11 +169,6 @@ def by_pca(task: Task) -> Iterator[tuple[str, Denoise]]:
         yield f"{k} components", denoise
 
 
-def patch_size(task: Task) -> int:
-    """Return the height and width of the patches of PCA and of our own denoisers."""
-    return 8 if task.colour else 12
-
-
 def as_rows(images: Images) -> np.ndarray:
     """Return images of one size as rows."""
     return np.stack(images).reshape(len(images), -1)
@@ -178,24 +176,22 @@ def as_rows(images: Images) -> np.ndarray:
 
 def by_skae(task: Task, noise: str, level: float) -> Iterator[tuple[str, Denoise]]:
     """Yield the settings and the function of our own denoisers."""
-    rows = DenoisingAutoencoder(
-        noise=noise,
-        noise_level=level,
-        per_feature=False,
-        max_iter=task.epochs,
-        early_stopping=False,
-        random_state=0,
-    )
+    rows = DenoisingAutoencoder(noise=noise, noise_level=level, per_feature=False, random_state=0)
+    rows.set_params(max_iter=task.epochs, early_stopping=False)
     patches = PatchDenoiser(
         clone(rows).set_params(hidden_layer_sizes=512),
-        patch_size=patch_size(task),
+        patch_size=12,
         stride=2 if task.of_photographs else 1,
         center=noise != "salt_and_pepper",  # black and white pixels change the mean of a patch
         augment=task.of_photographs,  # digits have a direction
         max_patches=100_000,
         random_state=0,
     )
-    yield "patches", patches.fit(task.train).reconstruct
+    if not task.colour or patches.center:
+        yield "patches", clone(patches).fit(task.train).reconstruct
+    if task.colour:
+        joint = patches.set_params(channels="joint", patch_size=8)
+        yield "patches, joint channels", joint.fit(task.train).reconstruct
     if task.of_photographs:
         return
     for loss in ("squared_error", "absolute_error")[: 1 + (noise == "salt_and_pepper")]:
@@ -222,7 +218,7 @@ def candidates(
         yield "mean of neighbours", "", partial(filled, axis=task.axis)
         yield "biharmonic inpainting", "", partial(biharmonic, axis=task.axis)
     for settings, f in by_skae(task, noise, level):
-        yield "skae", settings, f
+        yield "skae, joint channels" if "joint" in settings else "skae", settings, f
 
 
 # ------------------------------------------------------------------------------------- measures

@@ -1,10 +1,8 @@
 import copy
 import pickle
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
@@ -14,18 +12,7 @@ from sklearn.utils import estimator_checks
 import skae
 from skae import DenoisingAutoencoder, LinearAutoencoder, PatchDenoiser
 from skae.images import _patches
-
-
-def denoiser_of(reconstruct, size=(4, 5), stride=(2, 3), n_channels=1, center=False):
-    """Return a denoiser as if it were fitted to patches, with a function for an autoencoder."""
-    made = PatchDenoiser(patch_size=size, stride=stride, center=center)
-    made.estimator_ = SimpleNamespace(reconstruct=reconstruct)
-    made.patch_size_, made.n_channels_, made.center_ = size, n_channels, center
-    return made
-
-
-def blobs(rng, shape=(80, 85)):
-    return np.where(gaussian_filter(rng.normal(size=shape), 4) > 0, 0.8, 0.2)
+from tests.images.denoisers import blobs, denoiser_of
 
 
 @pytest.fixture(scope="module")
@@ -160,14 +147,6 @@ def test_missing_pixels_are_filled(fitted, rng):
     assert np.mean((filled - clean)[missing] ** 2) < 0.7 * np.var(clean[missing])
     masked = np.ma.masked_invalid(holes)
     assert np.array_equal(fitted.reconstruct(masked), filled)
-
-
-def test_colour(rng):
-    image = np.stack([blobs(rng)] * 3, axis=2)
-    noisy = image + 0.1 * rng.normal(size=image.shape)
-    model = DenoisingAutoencoder(noise_level=0.1, per_feature=False, max_iter=3)
-    denoised = PatchDenoiser(model, patch_size=4, random_state=0).fit(image).reconstruct(noisy)
-    assert np.mean((denoised - image) ** 2) < 0.3 * np.mean((noisy - image) ** 2)
 
 
 def test_augmented_patches_are_flipped_turned_and_scaled(rng):
