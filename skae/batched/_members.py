@@ -160,7 +160,6 @@ class Weights:
             )
         buffers = [dict(module.named_buffers()) for module in modules]
         self.buffers = {name: torch.stack([own[name] for own in buffers]) for name in buffers[0]}
-        self.leaves = self._leaves()
         # 0 for weights that the objective does not depend on, which do not decay either.
         self.used = torch.ones_like(self.rows[:1])
 
@@ -168,20 +167,19 @@ class Weights:
         """Keep some of the models."""
         self.rows = self.rows[index]
         self.buffers = {name: buffer[index] for name, buffer in self.buffers.items()}
-        self.leaves = self._leaves()
 
-    def _leaves(self) -> Tensors:
-        """Return the parameters by name, (n_models, ...), which share the memory of the rows."""
+    def leaves(self, rows: Tensor) -> Tensors:
+        """Return the parameters in given rows by name, (n_models, ...), to compute gradients of."""
         return {
-            name: self.rows[:, part].view(-1, *shape).requires_grad_()
+            name: rows[:, part].view(-1, *shape).detach().requires_grad_()
             for name, (part, shape) in self.slices.items()
         }
 
-    def gradient(self, loss: Tensor) -> Tensor:
+    def gradient(self, loss: Tensor, leaves: Tensors) -> Tensor:
         """Return the gradient of a sum over the models, (n_models, n_weights)."""
-        gradients = torch.autograd.grad(loss, list(self.leaves.values()), allow_unused=True)
+        gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
         parts = []
-        for (name, leaf), gradient in zip(self.leaves.items(), gradients, strict=True):
+        for (name, leaf), gradient in zip(leaves.items(), gradients, strict=True):
             if gradient is None:
                 self.used[:, self.slices[name][0]] = 0
             parts.append((torch.zeros_like(leaf) if gradient is None else gradient).flatten(1))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -20,12 +20,15 @@ from skae.training import (
     AutoencoderModule,
     BestEpoch,
     Job,
+    Recorded,
     TrainingResult,
     check_convergence,
     make_trainer,
     total_of,
     validation_batch_size,
 )
+
+ENOUGH_CALLS = 50  # with as many models, after which there are likely to be more
 
 Outcome = TrainingResult | Exception
 
@@ -135,6 +138,8 @@ class Group:
         self.draws: dict[tuple[bool, int], list[Draw]] = {}
         self.term_names: list[str] = []
         self.n_steps = 0
+        self.n_calls: dict[Hashable, int] = {}
+        self.program = Recorded(self._losses_and_gradients, "A step of several models")
         self.members = [
             Member(
                 job,
@@ -145,6 +150,7 @@ class Group:
             )
             for i, job in enumerate(jobs)
         ]
+        self.mean_weight = self._tensor([m.mean_weight for m in self.members])
         first = make_trainer(jobs[0].module, jobs[0].dataset, jobs[0].plan)
         self.options = first.initialize().options_
         decay = [[job.plan.weight_decay] for job in jobs]
@@ -187,8 +193,7 @@ class Group:
         index = self.train[:, : self.batch_size].to(self.device)
         batch = self.datasets.batch(numbers, index)
         randoms = [Random(0, self.like) for _ in self.members]
-        terms = self._terms(batch, self._progress()[0], randoms, training=True)
-        self.weights.gradient(total_of(terms).sum())
+        self._losses_and_gradients(*self._arguments(batch, self._progress()[0], randoms, numbers))
 
     def _start(self, i: int, member: Member, losses: Tensor) -> None:
         """Choose the start as the best epoch so far."""
@@ -233,29 +238,54 @@ class Group:
         order = torch.stack([torch.randperm(n, generator=m.order) for m in self.members])
         rows = self.train[numbers.cpu()].gather(1, order)
         randoms = [m.random for m in self.members]
-        mean_weight = self._tensor([m.mean_weight for m in self.members])
-        total: Tensor = torch.zeros_like(mean_weight)
-        sums: Tensors = {}
+        mean_weight = self.mean_weight[numbers]
+        totals: Tensor | float = 0.0
         for index in rows.split(self.batch_size, dim=1):
             progress, rate = self._progress()
             batch = self.datasets.batch(numbers, index.to(self.device))
-            terms = self._terms(batch, progress, randoms, training=True)
-            losses, weight = total_of(terms), batch["weight"]
-            loss = (losses * weight).sum(1) / (losses.shape[1] * mean_weight)
-            gradient = self.weights.gradient(loss.sum())
+            kind = index.shape
+            self.n_calls[kind] = self.n_calls.get(kind, 0) + 1
+            sums, gradient = self.program(
+                kind,
+                self._arguments(batch, progress, randoms, numbers),
+                pays=self.n_calls[kind] > (ENOUGH_CALLS if self.held_out.shape[1] else 0),
+            )
             self.optimizer.step(gradient, rate, self.weights.used)
-            self.term_names = self.term_names or list(terms)
             if not self.n_steps:
-                for member, value in zip(self.members, loss.tolist(), strict=True):
-                    member.first_loss = value
+                for member, value in zip(self.members, sums[0].tolist(), strict=True):
+                    member.first_loss = value / index.shape[1]
             self.n_steps += 1
-            total += loss.detach() * losses.shape[1]
-            for name in self.term_names[1:]:
-                term = (terms[name].detach() * weight).sum(1)
-                sums[name] = sums[name] + term if name in sums else term
+            totals = totals + sums
+        losses, *further = cast(Tensor, totals)
         weight = mean_weight * n
-        means = {name: (values / weight).tolist() for name, values in sums.items()}
-        return (total / n).tolist(), means
+        names = self.term_names[1:]
+        means = {k: (v / weight).tolist() for k, v in zip(names, further, strict=True)}
+        return (losses / n).tolist(), means
+
+    def _arguments(
+        self, batch: Tensors, progress: Tensor, randoms: Sequence[Random], numbers: Tensor
+    ) -> list[Tensor]:
+        """Return the arguments of `_losses_and_gradients`."""
+        drawn = self._drawn(batch, progress, randoms, training=True)
+        self.kinds = list(batch)
+        state = [self.weights.rows, *self.weights.buffers.values(), *self.numbers.values()]
+        return [*state, self.mean_weight[numbers], progress, *batch.values(), *drawn]
+
+    def _losses_and_gradients(self, rows: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sums of the losses, (1 + n_further_terms, n_models), and the gradients."""
+        left = list(tensors)
+        buffers = {name: left.pop(0) for name in self.weights.buffers}
+        numbers = {name: left.pop(0) for name in self.numbers}
+        mean_weight, progress = left.pop(0), left.pop(0)
+        batch = {name: left.pop(0) for name in self.kinds}
+        leaves = self.weights.leaves(rows)
+        terms = self._terms(leaves, buffers, numbers, batch, progress, left)
+        self.term_names = list(terms)
+        losses, weight = total_of(terms), batch["weight"]
+        sums = [(losses * weight).sum(1) / mean_weight]
+        sums += [(terms[name].detach() * weight).sum(1) for name in self.term_names[1:]]
+        gradient = self.weights.gradient(sums[0].sum() / losses.shape[1], leaves)
+        return torch.stack(sums).detach(), gradient
 
     def _progress(self) -> tuple[Tensor, Tensor]:
         """Return the completed fraction and the learning rate of each model, (n_models, 1)."""
@@ -279,19 +309,33 @@ class Group:
         parts = []
         for index in rows.split(size, dim=1):
             batch = self.datasets.batch(numbers, index.to(self.device))
-            parts.append(total_of(self._terms(batch, progress, randoms, training=False)))
+            drawn = self._drawn(batch, progress, randoms, training=False)
+            leaves, state = self.weights.leaves(self.weights.rows), self.weights.buffers
+            terms = self._terms(leaves, state, self.numbers, batch, progress, drawn)
+            parts.append(total_of(terms))
         return torch.cat(parts, dim=1)
 
-    def _terms(
+    def _drawn(
         self, batch: Tensors, progress: Tensor, randoms: Sequence[Random], *, training: bool
-    ) -> Tensors:
-        """Return the terms of the objective by name, (n_models, n) each."""
+    ) -> list[Tensor]:
+        """Return what the objective draws for a batch, (n_models, ...) each."""
         key = training, batch["x"].shape[1]
         if key not in self.draws:
             one = {name: value[0] for name, value in batch.items()}
             first = Batch(one["x"], one.get("observed"), one["weight"], progress[0])
             self.draws[key] = self.objective.draws(first)
-        drawn = draw_for_all(randoms, self.draws[key])
+        return draw_for_all(randoms, self.draws[key])
+
+    def _terms(
+        self,
+        leaves: Tensors,
+        buffers: Tensors,
+        numbers: Tensors,
+        batch: Tensors,
+        progress: Tensor,
+        drawn: list[Tensor],
+    ) -> Tensors:
+        """Return the terms of the objective by name, (n_models, n) each."""
 
         def of_one(
             leaves: Tensors,
@@ -307,9 +351,7 @@ class Group:
             )
             return self.objective({**leaves, **buffers}, numbers, given)
 
-        return vmap(of_one)(
-            self.weights.leaves, self.weights.buffers, self.numbers, batch, progress, drawn
-        )
+        return vmap(of_one)(leaves, buffers, numbers, batch, progress, drawn)
 
     # ----------------------------------------------------------------- models that are finished
 

@@ -10,6 +10,7 @@ from skae.training._module_state import moments_fit, restore, state_of
 from skae.training._optimizer import options_of
 from skae.training._plan import TrainingPlan
 from skae.training._pretraining import pretrain
+from skae.training._program import Recorded
 from skae.training._random import drawing_from, draws_by_itself, seeded
 from skae.training._result import EpochCallback, TrainingResult
 from skae.training._run import (
@@ -38,6 +39,7 @@ __all__ = [
     "LayerSizes",
     "Objective",
     "RUNNER",
+    "Recorded",
     "SCHEDULES",
     "Trainer",
     "TrainingPlan",

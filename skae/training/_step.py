@@ -16,7 +16,7 @@ from skae.training._losses import sums_of, total_of
 from skae.training._program import Recorded
 from skae.training._result import EpochCallback
 
-MIN_STEPS = 1000  # of a batch size; recording takes as long as some hundreds of small steps
+MIN_STEPS = 300  # of a batch size; recording takes as long as about 150 small steps
 QUIET = (EpochTimer, PrintLog, EpochCallback)  # callbacks that change nothing of a step
 
 
