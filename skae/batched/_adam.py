@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor
-
-BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # torch's defaults
+from torch.optim.adamw import adamw
 
 
 class StackedAdamW:
@@ -16,37 +17,56 @@ class StackedAdamW:
     Parameters
     ----------
     weights : Tensor of shape (n_models, n_weights)
-        Changed in place.
-    weight_decay : Tensor of shape (n_models, 1)
+        Changed in place. Rows next to each other with the same rate and decay are updated at once.
+    weight_decay : sequence of float
+        Of each model.
     """
 
-    def __init__(self, weights: Tensor, weight_decay: Tensor):
+    def __init__(self, weights: Tensor, weight_decay: Sequence[float]):
         self.weights = weights
-        self.weight_decay = weight_decay
+        self.weight_decay = list(weight_decay)
         self.n_steps = 0
         self.mean = torch.zeros_like(weights)
         self.square = torch.zeros_like(weights)
-        self._decays = bool(weight_decay.any())
 
-    def step(self, gradient: Tensor, rate: Tensor, decaying: Tensor | float = 1.0) -> None:
-        """Update by gradients, (n_models, n_weights), at learning rates, (n_models, 1).
+    @torch.no_grad()
+    def step(self, gradient: Tensor, rates: Sequence[float], unused: Tensor | None = None) -> None:
+        """Update by gradients, (n_models, n_weights), at a learning rate of each model.
 
-        `decaying` is 1 for weights that decay, and 0 for others, (1, n_weights).
+        `unused` is a mask of weights without gradients, (n_weights,), which do not decay either.
         """
+        kept = None
+        if unused is not None and any(self.weight_decay):
+            kept = self.weights[:, unused]
+        start = 0
+        for (rate, decay), run in groupby(zip(rates, self.weight_decay, strict=True)):
+            rows = slice(start, start + len(list(run)))
+            start = rows.stop
+            adamw(
+                [self.weights[rows]],
+                [gradient[rows]],
+                [self.mean[rows]],
+                [self.square[rows]],
+                [],
+                [torch.tensor(float(self.n_steps), device=self.weights.device)],
+                fused=True,
+                amsgrad=False,
+                beta1=0.9,
+                beta2=0.999,
+                lr=rate,
+                weight_decay=decay,
+                eps=1e-8,
+                maximize=False,
+            )
         self.n_steps += 1
-        if self._decays:
-            self.weights.mul_(1 - rate * self.weight_decay * decaying)
-        self.mean.lerp_(gradient, 1 - BETA1)
-        self.square.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
-        correction = (1 - BETA2**self.n_steps) ** 0.5
-        denominator = self.square.sqrt().div_(correction).add_(EPS)
-        self.weights.sub_(self.mean.div(denominator).mul_(rate / (1 - BETA1**self.n_steps)))
+        if kept is not None:
+            self.weights[:, unused] = kept
 
     def take(self, index: Tensor, weights: Tensor) -> None:
         """Keep some of the models only, whose weights are given."""
         self.weights = weights
         self.mean, self.square = self.mean[index], self.square[index]
-        self.weight_decay = self.weight_decay[index]
+        self.weight_decay = [self.weight_decay[i] for i in index.tolist()]
 
     def moments(self, i: int, slices: dict[str, tuple[slice, torch.Size]]) -> dict[str, Any]:
         """Return the state of a model's optimiser as torch's AdamW has it, by name of weight."""

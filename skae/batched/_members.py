@@ -160,8 +160,7 @@ class Weights:
             )
         buffers = [dict(module.named_buffers()) for module in modules]
         self.buffers = {name: torch.stack([own[name] for own in buffers]) for name in buffers[0]}
-        # 0 for weights that the objective does not depend on, which do not decay either.
-        self.used = torch.ones_like(self.rows[:1])
+        self.unused: Tensor | None = None  # mask of weights that the objective does not depend on
 
     def take(self, index: Tensor) -> None:
         """Keep some of the models."""
@@ -181,7 +180,9 @@ class Weights:
         parts = []
         for (name, leaf), gradient in zip(leaves.items(), gradients, strict=True):
             if gradient is None:
-                self.used[:, self.slices[name][0]] = 0
+                if self.unused is None:
+                    self.unused = torch.zeros_like(self.rows[0], dtype=torch.bool)
+                self.unused[self.slices[name][0]] = True
             parts.append((torch.zeros_like(leaf) if gradient is None else gradient).flatten(1))
         return torch.cat(parts, dim=1)
 

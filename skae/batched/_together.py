@@ -89,7 +89,14 @@ def _by_structure(jobs: Sequence[Job]) -> Iterator[list[int]]:
         if reason is not None:
             logger.info("A model is trained by itself, not in a batch: %s.", reason)
         found[("alone", i) if reason is not None else structure_of(job)].append(i)
-    yield from found.values()
+    for indices in found.values():  # those that the optimiser updates at once, next to each other
+        yield sorted(indices, key=lambda i: _update_of(jobs[i]))
+
+
+def _update_of(job: Job) -> tuple[float, str, int, float]:
+    """Return what determines the rates of a job at each step, and its decay."""
+    plan = job.plan
+    return plan.learning_rate, plan.schedule, plan.max_epochs, plan.weight_decay
 
 
 def _that_fit_into_memory(jobs: Sequence[Job], indices: list[int]) -> Iterator[list[int]]:

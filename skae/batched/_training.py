@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -12,103 +11,25 @@ from torch.func import vmap
 
 from skae.batched._adam import StackedAdamW
 from skae.batched._draws import draw_for_all
+from skae.batched._member import Member, Net
 from skae.batched._members import Datasets, Objective, Row, Tensors, Weights, split_rows
 from skae.data import Batch, Draw, Random, Replay
 from skae.exceptions import DivergenceError
 from skae.training import (
     SCHEDULES,
-    AutoencoderModule,
     BestEpoch,
     Job,
     Recorded,
     TrainingResult,
-    check_convergence,
     make_trainer,
     total_of,
     validation_batch_size,
 )
 
-ENOUGH_CALLS = 50  # with as many models, after which there are likely to be more
+ENOUGH_CALLS = 100  # with as many models, after which there are likely to be more
+KEPT = 0.5  # of the models; if no more are left, the finished ones leave the batch
 
 Outcome = TrainingResult | Exception
-
-
-@dataclass(eq=False)
-class Member:
-    """One of the models, while it is trained.
-
-    Attributes
-    ----------
-    job : Job
-    number : int
-        Of the job in the group.
-    order, random : torch.Generator, Random
-        Of its batches and of its objective.
-    mean_weight : float
-        Of its training samples.
-    first_loss : float
-        Of its first step.
-    best : BestEpoch or None
-    history : list of dict
-    stop : bool
-        Whether a callback ends the training.
-    """
-
-    job: Job
-    number: int
-    order: torch.Generator
-    random: Random
-    mean_weight: float
-    first_loss: float = 0.0
-    best: BestEpoch | None = None
-    history: list[dict[str, Any]] = field(default_factory=list)
-    stop: bool = False
-
-    def is_done(self, epoch: int) -> bool:
-        """Whether training ends before an epoch."""
-        exhausted = self.best is not None and self.best.exhausted
-        return self.stop or exhausted or epoch > self.job.plan.max_epochs
-
-    def notify(self, event: str, net: Net) -> None:
-        """Notify the callbacks of the beginning or the end of an epoch."""
-        for _, callback in self.job.callbacks:
-            getattr(callback, event)(net)
-        self.stop = net.stop_
-
-    def record(self, name: str, loss: float) -> None:
-        """Record a loss; raise DivergenceError if it is too large."""
-        self.history[-1][name] = loss
-        check_convergence(
-            name,
-            loss,
-            epoch=len(self.history),
-            first=self.first_loss,
-            best=self.best,
-            mean_loss=self.job.plan.mean_loss,
-            learning_rate=self.job.plan.learning_rate,
-        )
-
-
-class Net:
-    """What callbacks see of one of the models."""
-
-    def __init__(self, group: Group, member: Member):
-        self.group, self.member = group, member
-        self.stop_ = member.stop
-
-    @property
-    def module_(self) -> AutoencoderModule:
-        """The module, with its weights at this time."""
-        module = self.member.job.module
-        self.group.weights.store(self._row(), module)
-        return module
-
-    def result(self) -> TrainingResult:
-        """Return the result, if training ended with this epoch."""
-        return self.group.result(self._row(), self.member)
-
-    def _row(self) -> int:
-        return self.group.members.index(self.member)
 
 
 class Group:
@@ -153,8 +74,8 @@ class Group:
         self.mean_weight = self._tensor([m.mean_weight for m in self.members])
         first = make_trainer(jobs[0].module, jobs[0].dataset, jobs[0].plan)
         self.options = first.initialize().options_
-        decay = [[job.plan.weight_decay] for job in jobs]
-        self.optimizer = StackedAdamW(self.weights.rows, self._tensor(decay))
+        decay = [job.plan.weight_decay for job in jobs]
+        self.optimizer = StackedAdamW(self.weights.rows, decay)
 
     def _tensor(self, values: Any) -> Tensor:
         return torch.tensor(values, dtype=self.like.dtype, device=self.device)
@@ -168,22 +89,18 @@ class Group:
             for i, member in enumerate(self.members):
                 self._start(i, member, of_start[i])
         epoch = 1
-        while self._remove([m.is_done(epoch) for m in self.members]):
-            for member in self.members:
+        while self._finish(epoch):
+            for _, member in self._active():
                 member.notify("on_epoch_begin", Net(self, member))
             losses, terms = self._train_epoch()
             of_validation = self._validation_losses() if self.held_out.shape[1] else None
-            failed = []
-            for i, member in enumerate(self.members):
+            for i, member in self._active():
                 member.history.append({"epoch": epoch})
                 try:
                     self._record(i, member, losses, terms, of_validation)
                     member.notify("on_epoch_end", Net(self, member))
-                    failed.append(False)
                 except DivergenceError as error:
                     self.outcomes[member.number] = error
-                    failed.append(True)
-            self._remove(failed)
             epoch += 1
         return [outcome for outcome in self.outcomes if outcome is not None]
 
@@ -241,7 +158,7 @@ class Group:
         mean_weight = self.mean_weight[numbers]
         totals: Tensor | float = 0.0
         for index in rows.split(self.batch_size, dim=1):
-            progress, rate = self._progress()
+            progress, rates = self._progress()
             batch = self.datasets.batch(numbers, index.to(self.device))
             kind = index.shape
             self.n_calls[kind] = self.n_calls.get(kind, 0) + 1
@@ -250,7 +167,7 @@ class Group:
                 self._arguments(batch, progress, randoms, numbers),
                 pays=self.n_calls[kind] > (ENOUGH_CALLS if self.held_out.shape[1] else 0),
             )
-            self.optimizer.step(gradient, rate, self.weights.used)
+            self.optimizer.step(gradient, rates, self.weights.unused)
             if not self.n_steps:
                 for member, value in zip(self.members, sums[0].tolist(), strict=True):
                     member.first_loss = value / index.shape[1]
@@ -287,15 +204,14 @@ class Group:
         gradient = self.weights.gradient(sums[0].sum() / losses.shape[1], leaves)
         return torch.stack(sums).detach(), gradient
 
-    def _progress(self) -> tuple[Tensor, Tensor]:
-        """Return the completed fraction and the learning rate of each model, (n_models, 1)."""
-        progress, rates = [], []
-        for member in self.members:
-            plan = member.job.plan
-            done = self.n_steps / max(1, plan.max_epochs * self.steps_per_epoch)
-            progress.append(done)
-            rates.append([plan.learning_rate * SCHEDULES[plan.schedule](done)])
-        return self._tensor(progress), self._tensor(rates)
+    def _progress(self) -> tuple[Tensor, list[float]]:
+        """Return the completed fraction and the learning rate of each model."""
+        plans = [member.job.plan for member in self.members]
+        done = [self.n_steps / max(1, p.max_epochs * self.steps_per_epoch) for p in plans]
+        rates = [
+            p.learning_rate * SCHEDULES[p.schedule](d) for p, d in zip(plans, done, strict=True)
+        ]
+        return self._tensor(done), rates
 
     @torch.no_grad()
     def _validation_losses(self) -> Tensor:
@@ -358,22 +274,30 @@ class Group:
     def _numbers(self, members: Sequence[Member]) -> Tensor:
         return torch.tensor([m.number for m in members], device=self.device)
 
-    def _remove(self, done: Sequence[bool]) -> bool:
-        """Store the models that are done, and go on with the others; whether there are any."""
-        if any(done):
-            for i, member in enumerate(self.members):
-                if done[i] and self.outcomes[member.number] is None:
-                    self.outcomes[member.number] = self._finished(i, member)
-            kept = [i for i, is_done in enumerate(done) if not is_done]
-            self.members = [self.members[i] for i in kept]
-            index = torch.tensor(kept, dtype=torch.int64, device=self.device)
-            self.weights.take(index)
-            self.numbers = {name: values[index] for name, values in self.numbers.items()}
-            self.optimizer.take(index, self.weights.rows)
-            for i, member in enumerate(self.members):
-                if member.best is not None:
-                    member.best.module = Row(self.weights, i)
-        return bool(self.members)
+    def _active(self) -> list[tuple[int, Member]]:
+        """Return the models that are not finished, with their rows."""
+        return [(i, m) for i, m in enumerate(self.members) if self.outcomes[m.number] is None]
+
+    def _finish(self, epoch: int) -> bool:
+        """Finish the models that are done before an epoch; whether there are others."""
+        for i, member in self._active():
+            if member.is_done(epoch):
+                self.outcomes[member.number] = self._finished(i, member)
+        active = self._active()
+        if len(active) <= KEPT * len(self.members):
+            self._keep([i for i, _ in active])
+        return bool(active)
+
+    def _keep(self, rows: Sequence[int]) -> None:
+        """Go on with some of the models only."""
+        self.members = [self.members[i] for i in rows]
+        index = torch.tensor(rows, dtype=torch.int64, device=self.device)
+        self.weights.take(index)
+        self.numbers = {name: values[index] for name, values in self.numbers.items()}
+        self.optimizer.take(index, self.weights.rows)
+        for i, member in enumerate(self.members):
+            if member.best is not None:
+                member.best.module = Row(self.weights, i)
 
     def _finished(self, i: int, member: Member) -> TrainingResult:
         """Return the result of a model, and copy its weights to its module."""
@@ -387,7 +311,8 @@ class Group:
     def result(self, i: int, member: Member) -> TrainingResult:
         """Return the result of a model, if its training ended now."""
         best, slices = member.best, self.weights.slices
-        used = {n: s for n, s in slices.items() if self.weights.used[0, s[0]].any()}
+        unused = self.weights.unused
+        used = {n: s for n, s in slices.items() if unused is None or not unused[s[0]].all()}
         moments = self.optimizer.moments(i, used)
         return TrainingResult(
             history=list(member.history),

@@ -373,12 +373,12 @@ def test_numbers_compute_as_tensors_and_compare_as_numbers():
 def test_the_optimizer_is_torchs(rng):
     n_models, n = 3, 7
     start = torch.from_numpy(rng.normal(size=(n_models, n)))
-    rates, decay = torch.tensor([[1e-3], [1e-2], [0.1]]).double(), [0.0, 0.1, 0.5]
+    rates, decay = [1e-3, 1e-3, 0.1], [0.1, 0.1, 0.5]
     rows = start.clone()
-    own = StackedAdamW(rows, torch.tensor(decay)[:, None].double())
+    own = StackedAdamW(rows, decay)
     params = [start[i].clone().requires_grad_() for i in range(n_models)]
     theirs = [
-        torch.optim.AdamW([p], lr=float(rates[i]), weight_decay=decay[i], fused=True)
+        torch.optim.AdamW([p], lr=rates[i], weight_decay=decay[i], fused=True)
         for i, p in enumerate(params)
     ]
     for _ in range(5):
