@@ -106,6 +106,7 @@ class Taker(Recorder):
         self.taken.append((copy.deepcopy(fitted_estimator), again, skae.load(self.path)))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", [Autoencoder, LinearAutoencoder])
 def test_what_callbacks_are_shown_is_fitted_in_every_way(sheet, tmp_path, kind):
     gaps = np.where(np.random.default_rng(0).random(sheet.shape) < 0.1, np.nan, sheet)

@@ -100,6 +100,7 @@ np.save(folder + "/codes.npy", model.transform(np.load(folder + "/X.npy")))
 """
 
 
+@pytest.mark.full
 def test_it_is_loaded_in_another_process_if_it_is_trusted(outside, sheet, tmp_path):
     """The module is not imported there before."""
     model = models(outside)["all"].fit(sheet)

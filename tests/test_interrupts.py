@@ -226,6 +226,7 @@ raise SystemExit(os.waitstatus_to_exitcode(status))
 """
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_child_that_is_forked_after_a_fit_of_several_threads_can_fit():
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}

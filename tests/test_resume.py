@@ -30,6 +30,7 @@ def test_first_chunk_fixes_the_conditioning(sheet):
     assert model.scale_ == scale
 
 
+@pytest.mark.full
 def test_a_stream_of_chunks_ends_where_one_fit_of_them_does(rng):
     X = curve(rng, n=1000)
     stream = Autoencoder(2, batch_size=50, **PLAIN)

@@ -46,6 +46,7 @@ class RecordedSteps:
         return (
             torch.device(net.device).type == "cpu"
             and net.precision == "full"
+            and net.checkpoint is None  # a fit that resumes would repeat other bits
             and not (net.compile or net.draws_by_itself_ or net.notifies_batches_)
             and all(isinstance(callback, QUIET) for _, callback in net.callbacks_)
             and FlatAdamW.supports(net.optimizer_)

@@ -173,6 +173,7 @@ def test_reconstruct_with_a_mask(fitted, X):
     )
 
 
+@pytest.mark.full
 def test_masked_cells_are_predicted_better_than_by_the_mean(X):
     model = MaskedAutoencoder(
         architecture=FTTransformer(width=16, n_layers=1), max_iter=80, random_state=0

@@ -114,6 +114,7 @@ def test_tables_of_low_rank_are_completed_exactly_from_fewer_rows_than_columns(r
     assert error.square().mean().sqrt() < 2e-3 * table.std()
 
 
+@pytest.mark.full
 def test_the_ridge_is_chosen_by_validation_rows(rng):
     def chosen(table, n_folds):
         table = (table - table.mean(0)) / table.std(0)

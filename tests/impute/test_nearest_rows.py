@@ -54,6 +54,7 @@ def test_the_metric_finds_the_columns_that_matter(rng):
     assert m[1] > 5 * m[2:].max()
 
 
+@pytest.mark.full
 def test_distances_are_measured_in_the_most_correlated_columns(rng):
     rows = rng.normal(size=(300, 60))
     rows[:, 0] = rows[:, 7] + rows[:, 50] + 0.1 * rng.normal(size=300)

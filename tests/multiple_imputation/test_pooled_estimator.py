@@ -351,6 +351,7 @@ def test_intervals_have_their_nominal_coverage(imputer):
     assert complete.mean() > 0.95
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("imputer", IMPUTERS)
 def test_coverage_needs_the_target_and_the_bootstrap(imputer):
     # Without the target, slopes of features with missing values are biased.

@@ -225,6 +225,7 @@ def test_threads_take_turns_and_get_the_same_bits(sheet):
         assert np.array_equal(model.transform(sheet), fit(seed).transform(sheet))
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_child_forked_while_another_thread_fits_can_fit():
     """In a process of its own, since a fork of many threads makes Python warn."""
