@@ -145,6 +145,7 @@ def test_cross_validation_is_stopped(sheet):
         cross_val_score(pressing(), sheet, cv=2)
 
 
+@pytest.mark.full
 def test_at_any_moment_a_composite_is_whole_or_as_it_was(sheet):
     X_missing = np.where(np.arange(sheet.size).reshape(sheet.shape) % 7 == 3, np.nan, sheet)
     target = sheet[:, 0].copy()
@@ -190,6 +191,7 @@ def test_at_any_moment_a_composite_is_whole_or_as_it_was(sheet):
     signal.signal(signal.SIGINT, former)
 
 
+@pytest.mark.full
 def test_sigterm_ends_the_process(tmp_path):
     code = """
 import os, signal, threading

@@ -132,6 +132,7 @@ def test_a_large_constant_column_does_not_hide_small_ones():
     assert one == pytest.approx(1 - (1e12 * 0.25) / 1, rel=1e-6)
 
 
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning")
 def test_grid_search_chooses_between_pca_and_autoencoder(sheet):
     pipeline = make_pipeline(StandardScaler(), PCA(2))

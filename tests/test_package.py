@@ -25,6 +25,7 @@ def pages():
     return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+@pytest.mark.full
 def test_in_a_new_process_submodules_are_lazy_and_the_first_fit_leaves_warning_filters():
     """Torch's first optimiser imports what adds a filter."""
     script = """

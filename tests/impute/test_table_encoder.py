@@ -296,6 +296,7 @@ def test_drawn_categories_are_as_frequent_as_they_are(rng):
         assert abs(drawn["tall"][drawn["group"] == name].mean() - truth) < 4 * error
 
 
+@pytest.mark.full
 def test_a_variational_autoencoder_draws_categories_by_its_probabilities():
     frame = mixed(300)
     X_missing = with_missing(frame)

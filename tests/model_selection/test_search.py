@@ -89,6 +89,7 @@ def test_randomized_search():
     assert_same_results(*searches)
 
 
+@pytest.mark.full
 def test_rows_of_imputers_are_filled_as_they_would_be_alone(rng):
     X_missing = np.where(rng.uniform(size=X.shape) < 0.2, np.nan, X)
     model = make_pipeline(AutoencoderImputer(max_iter=2, random_state=0), LogisticRegression())
