@@ -171,15 +171,18 @@ def tables(folder: Path | None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         yield name, X, y
 
 
+def standardized_split(X: np.ndarray, y: np.ndarray, seed: int) -> tuple[np.ndarray, ...]:
+    """Return training and test rows, standardised, and their classes."""
+    train, test, *classes = train_test_split(X, y, test_size=0.3, stratify=y, random_state=seed)
+    scaler = StandardScaler().fit(train)
+    return scaler.transform(train), scaler.transform(test), *classes
+
+
 def on_tables(folder: Path | None, seeds: int, share: float, quick: bool) -> Iterator[dict]:
     """Yield a record per table, seed and model."""
     for seed in range(seeds):
         for name, X, y in tables(folder):
-            train, test, y_train, y_test = train_test_split(
-                X, y, test_size=0.3, stratify=y, random_state=seed
-            )
-            scaler = StandardScaler().fit(train)
-            train, test = scaler.transform(train), scaler.transform(test)
+            train, test, y_train, y_test = standardized_split(X, y, seed)
             few = draw_labels(y_train, round(share * len(y_train)), seed)
             autoencoder = default_autoencoder(seed, quick).fit(train)
             k = min(16, train.shape[1])
@@ -210,11 +213,7 @@ def on_autoencoders(folder: Path | None, seeds: int, share: float, quick: bool) 
             masked = MaskedAutoencoder(mask_ratio=ratio, **own)
             compared[f"MaskedAutoencoder(mask_ratio={ratio})"] = masked
         for name, X, y in tables(folder):
-            train, test, y_train, y_test = train_test_split(
-                X, y, test_size=0.3, stratify=y, random_state=seed
-            )
-            scaler = StandardScaler().fit(train)
-            train, test = scaler.transform(train), scaler.transform(test)
+            train, test, y_train, y_test = standardized_split(X, y, seed)
             few = draw_labels(y_train, round(share * len(y_train)), seed)
             for model, autoencoder in compared.items():
                 autoencoder.fit(train)

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.adamw import adamw
+
+from skae.training import update_adamw
 
 
 class StackedAdamW:
@@ -42,21 +43,10 @@ class StackedAdamW:
         for (rate, decay), run in groupby(zip(rates, self.weight_decay, strict=True)):
             rows = slice(start, start + len(list(run)))
             start = rows.stop
-            adamw(
-                [self.weights[rows]],
-                [gradient[rows]],
-                [self.mean[rows]],
-                [self.square[rows]],
-                [],
-                [torch.tensor(float(self.n_steps), device=self.weights.device)],
-                fused=True,
-                amsgrad=False,
-                beta1=0.9,
-                beta2=0.999,
-                lr=rate,
-                weight_decay=decay,
-                eps=1e-8,
-                maximize=False,
+            count = torch.tensor(float(self.n_steps), device=self.weights.device)
+            moments = self.mean[rows], self.square[rows]
+            update_adamw(
+                self.weights[rows], *moments, count, gradient[rows], lr=rate, weight_decay=decay
             )
         self.n_steps += 1
         if kept is not None:

@@ -22,8 +22,6 @@ class Member:
         Of the job in the group.
     order, random : torch.Generator, Random
         Of its batches and of its objective.
-    mean_weight : float
-        Of its training samples.
     first_loss : float
         Of its first step.
     best : BestEpoch or None
@@ -36,7 +34,6 @@ class Member:
     number: int
     order: torch.Generator
     random: Random
-    mean_weight: float
     first_loss: float = 0.0
     best: BestEpoch | None = None
     history: list[dict[str, Any]] = field(default_factory=list)

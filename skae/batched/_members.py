@@ -60,6 +60,11 @@ class Datasets:
     def n_features(self) -> int:
         return self.x.shape[1]
 
+    @property
+    def names(self) -> list[str]:
+        """What batches consist of."""
+        return ["x", "weight", *(["observed"] if self.observed is not None else [])]
+
     def batch(self, members: Tensor, rows: Tensor) -> Tensors:
         """Return x, observed and weight of some rows of each model, (n_models, n, ...)."""
         index = (self.offset[members] + rows).flatten()

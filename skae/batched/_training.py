@@ -67,11 +67,11 @@ class Group:
                 i,
                 torch.Generator().manual_seed(job.plan.order_seed),
                 Random(job.plan.seed, self.like),
-                float(job.dataset.weight[self.train[i]].mean()),
             )
             for i, job in enumerate(jobs)
         ]
-        self.mean_weight = self._tensor([m.mean_weight for m in self.members])
+        weights = zip(jobs, self.train, strict=True)
+        self.mean_weight = self._tensor([float(j.dataset.weight[i].mean()) for j, i in weights])
         first = make_trainer(jobs[0].module, jobs[0].dataset, jobs[0].plan)
         self.options = first.initialize().options_
         decay = [job.plan.weight_decay for job in jobs]
@@ -184,7 +184,6 @@ class Group:
     ) -> list[Tensor]:
         """Return the arguments of `_losses_and_gradients`."""
         drawn = self._drawn(batch, progress, randoms, training=True)
-        self.kinds = list(batch)
         state = [self.weights.rows, *self.weights.buffers.values(), *self.numbers.values()]
         return [*state, self.mean_weight[numbers], progress, *batch.values(), *drawn]
 
@@ -194,9 +193,9 @@ class Group:
         buffers = {name: left.pop(0) for name in self.weights.buffers}
         numbers = {name: left.pop(0) for name in self.numbers}
         mean_weight, progress = left.pop(0), left.pop(0)
-        batch = {name: left.pop(0) for name in self.kinds}
+        batch = {name: left.pop(0) for name in self.datasets.names}
         leaves = self.weights.leaves(rows)
-        terms = self._terms(leaves, buffers, numbers, batch, progress, left)
+        terms = vmap(self._terms_of_one)(leaves, buffers, numbers, batch, progress, left)
         self.term_names = list(terms)
         losses, weight = total_of(terms), batch["weight"]
         sums = [(losses * weight).sum(1) / mean_weight]
@@ -227,7 +226,7 @@ class Group:
             batch = self.datasets.batch(numbers, index.to(self.device))
             drawn = self._drawn(batch, progress, randoms, training=False)
             leaves, state = self.weights.leaves(self.weights.rows), self.weights.buffers
-            terms = self._terms(leaves, state, self.numbers, batch, progress, drawn)
+            terms = vmap(self._terms_of_one)(leaves, state, self.numbers, batch, progress, drawn)
             parts.append(total_of(terms))
         return torch.cat(parts, dim=1)
 
@@ -242,7 +241,7 @@ class Group:
             self.draws[key] = self.objective.draws(first)
         return draw_for_all(randoms, self.draws[key])
 
-    def _terms(
+    def _terms_of_one(
         self,
         leaves: Tensors,
         buffers: Tensors,
@@ -251,23 +250,10 @@ class Group:
         progress: Tensor,
         drawn: list[Tensor],
     ) -> Tensors:
-        """Return the terms of the objective by name, (n_models, n) each."""
-
-        def of_one(
-            leaves: Tensors,
-            buffers: Tensors,
-            numbers: Tensors,
-            batch: Tensors,
-            progress: Tensor,
-            drawn: list[Tensor],
-        ) -> Tensors:
-            replay = Replay(drawn, batch["x"])
-            given = Batch(
-                batch["x"], batch.get("observed"), batch["weight"], progress, random=replay
-            )
-            return self.objective({**leaves, **buffers}, numbers, given)
-
-        return vmap(of_one)(leaves, buffers, numbers, batch, progress, drawn)
+        """Return the terms of the objective of one model by name, (n,) each."""
+        observed, random = batch.get("observed"), Replay(drawn, batch["x"])
+        given = Batch(batch["x"], observed, batch["weight"], progress, random=random)
+        return self.objective(leaves | buffers, numbers, given)
 
     # ----------------------------------------------------------------- models that are finished
 

@@ -4,6 +4,7 @@ from skae.training import _budget as budget
 from skae.training._best_epoch import BestEpoch
 from skae.training._checkpoint import Checkpoint
 from skae.training._device import check_precision, device_of
+from skae.training._flat_adam import update as update_adamw
 from skae.training._losses import WeightedMean, total_of
 from skae.training._module import AutoencoderModule, LayerSizes, build
 from skae.training._module_state import moments_fit, restore, state_of
@@ -62,5 +63,6 @@ __all__ = [
     "seeded",
     "state_of",
     "total_of",
+    "update_adamw",
     "validation_batch_size",
 ]

@@ -10,6 +10,38 @@ from torch.optim.adamw import adamw
 
 OPTIONS = ("amsgrad", "maximize", "capturable", "differentiable")  # that are not supported
 MOMENTS = ("exp_avg", "exp_avg_sq")
+GROUP_OPTIONS = ("lr", "weight_decay", "betas", "eps")
+
+
+def update(
+    weights: Tensor,
+    means: Tensor,
+    squares: Tensor,
+    count: Tensor,
+    gradient: Tensor,
+    *,
+    lr: float,
+    weight_decay: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+) -> None:
+    """Take a step of torch's fused AdamW: change weights, moments and the number of steps."""
+    adamw(
+        [weights],
+        [gradient],
+        [means],
+        [squares],
+        [],
+        [count],
+        fused=True,
+        amsgrad=False,
+        beta1=betas[0],
+        beta2=betas[1],
+        lr=lr,
+        weight_decay=weight_decay,
+        eps=eps,
+        maximize=False,
+    )
 
 
 class FlatAdamW:
@@ -48,22 +80,8 @@ class FlatAdamW:
             self.groups, self.vectors, self.counts, gradients, strict=True
         ):
             weights, means, squares = vectors
-            adamw(
-                [weights],
-                [gradient],
-                [means],
-                [squares],
-                [],
-                [count],
-                fused=True,
-                amsgrad=False,
-                beta1=group["betas"][0],
-                beta2=group["betas"][1],
-                lr=group["lr"],
-                weight_decay=group["weight_decay"],
-                eps=group["eps"],
-                maximize=False,
-            )
+            options = {name: group[name] for name in GROUP_OPTIONS}
+            update(weights, means, squares, count, gradient, **options)
 
     def write_counts(self) -> None:
         """Write the number of steps into the optimiser."""

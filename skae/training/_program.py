@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from skae.training._random import LOCK
+from skae.training._random import lock
 
 logger = logging.getLogger("skae")
 
 Function = Callable[..., Sequence[Tensor]]
+N_WARM_UP_CALLS = 3  # after which TorchScript does not optimise a program any more
 TOLERANCE = 1e-4  # of the results of a program, relative to those of its function
 
 ATEN = torch.ops.aten
@@ -83,14 +84,30 @@ class Recording(TorchDispatchMode):
         """Return values with slots instead of the tensors that have one."""
         return tree_map_only(Tensor, lambda tensor: self._slots.get(id(tensor), tensor), values)
 
-    def repeat(self, arguments: Sequence[Tensor]) -> list[Any]:
-        """Repeat the operations for other arguments; return the values of all slots."""
+
+class Repetition(nn.Module):
+    """Operations of a recording, repeated for other arguments.
+
+    Parameters
+    ----------
+    operations : list of (operation, args, kwargs)
+        With slots instead of tensors.
+    results : list
+        Slots, and tensors that are constants.
+    """
+
+    def __init__(self, operations: list[tuple[Any, Any, Any]], results: list[Any]):
+        super().__init__()
+        self.operations, self.results = operations, results
+
+    def forward(self, *arguments: Tensor) -> tuple[Tensor, ...]:
+        """Return the results."""
         values: list[Any] = [*arguments]
         for func, args, kwargs in self.operations:
             args, kwargs = _filled((args, kwargs), values)
             result = func(*args, **kwargs)
             values += [result] if isinstance(result, Tensor) else list(result or ())
-        return values
+        return tuple(_filled(self.results, values))
 
 
 def _selects_by_number(func: Any, args: Any) -> bool:
@@ -133,17 +150,18 @@ def record(function: Function, arguments: Sequence[Tensor]) -> Function:
     with Recording(copies) as recording:
         results = recording.slots_of(list(function(*copies)))
 
-    def repeated(*tensors: Tensor) -> tuple[Tensor, ...]:
-        return tuple(_filled(results, recording.repeat(tensors)))
-
+    repetition = Repetition(recording.operations, results)
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what programs of Python functions may get wrong
         examples = tuple(a.detach().clone() for a in arguments)
-        program = torch.jit.trace(repeated, examples, check_trace=False)
+        # Not torch.jit.trace, which keeps each program and its intermediate results forever.
+        graph = torch.jit._get_trace_graph(repetition, examples)[0]
+        program = torch._C._create_function_from_graph("program", graph)
 
     def run(*tensors: Tensor) -> tuple[Tensor, ...]:
         with torch.inference_mode():
-            return program(*tensors)
+            values = program(*tensors)
+        return values if isinstance(values, tuple) else (values,)
 
     return run
 
@@ -181,7 +199,7 @@ class Recorded:
             return self._compared(kind, arguments)
         if pays:
             try:
-                with LOCK:
+                with lock():
                     self._recorded[kind] = record(self.function, arguments)
             except Exception as error:
                 self._give_up(kind, repr(error))
@@ -192,8 +210,13 @@ class Recorded:
         recorded = self._recorded[kind]
         if recorded is None:
             return self.function(*arguments)
-        copies = [a.detach().clone() for a in arguments]
-        by_program = recorded(*copies)
+        try:
+            for _ in range(N_WARM_UP_CALLS):
+                copies = [a.detach().clone() for a in arguments]
+                by_program = recorded(*copies)
+        except Exception as error:
+            self._give_up(kind, repr(error))
+            return self.function(*arguments)
         results = self.function(*arguments)
         if all(map(_equal, [*by_program, *copies], [*results, *arguments])):
             self._programs[kind] = recorded
@@ -208,5 +231,5 @@ class Recorded:
 
 def _equal(found: Tensor, expected: Tensor) -> bool:
     """Whether two tensors are equal but for rounding."""
-    difference = (found - expected).detach().double().norm()
-    return bool(difference <= TOLERANCE * expected.detach().double().norm())
+    found, expected = found.detach().double(), expected.detach().double()
+    return bool((found - expected).norm() <= TOLERANCE * expected.norm())

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-LOCK = RLock()  # protects torch's global generator
+LOCK = RLock()  # protects torch's global generator, and warning filters while steps are recorded
 
 
 def _renew_lock() -> None:
@@ -28,6 +28,11 @@ def _renew_lock() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
+
+
+def lock() -> RLock:
+    """Return the lock of what belongs to the process; in a forked child, a new one."""
+    return LOCK
 
 
 class drawing_from(TorchFunctionMode):  # noqa: N801  a context manager
@@ -64,7 +69,7 @@ def seeded(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
     """Context in which torch's global generators are seeded, one thread at a time."""
     device = torch.device(device)
     devices = [device] if device.type == "cuda" else []
-    with LOCK, torch.random.fork_rng(devices=devices):
+    with lock(), torch.random.fork_rng(devices=devices):
         torch.default_generator.manual_seed(seed)
         if devices:
             with torch.cuda.device(device):

@@ -41,10 +41,11 @@ class RecordedSteps:
         self.program = Recorded(self._losses_and_gradients, "A step")
 
     @staticmethod
-    def possible(net: Any) -> bool:
-        """Whether the steps of a net may be the same operations each time."""
+    def possible(net: Any, n_steps: dict[int, int]) -> bool:
+        """Whether steps may be the same operations each time, and are enough to record them."""
         return (
-            torch.device(net.device).type == "cpu"
+            max(n_steps.values()) >= MIN_STEPS
+            and torch.device(net.device).type == "cpu"
             and net.precision == "full"
             and net.checkpoint is None  # a fit that resumes would repeat other bits
             and not (net.compile or net.draws_by_itself_ or net.notifies_batches_)
@@ -87,7 +88,7 @@ class RecordedSteps:
         buffers = dict(module.named_buffers())
         sums = step(batch)  # creates the moments of the optimiser
         kept = all(buffers[name] is buffer for name, buffer in module.named_buffers())
-        if max(self.n_steps.values()) >= MIN_STEPS and kept:
+        if kept:
             self.optimizer = FlatAdamW(self.net.optimizer_)
             named = dict(module.named_parameters())
             names = {id(weight): name for name, weight in named.items()}

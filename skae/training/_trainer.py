@@ -172,19 +172,17 @@ class Trainer(NeuralNet):
         )
         epochs = self.max_epochs if epochs is None else epochs
         self.n_steps_planned_ = max(1, epochs * len(batches))
-        self.recorded_ = None
-        if RecordedSteps.possible(self):
-            n_last = len(train) - (len(batches) - 1) * self.batch_size
-            n_steps = {self.batch_size: epochs * (len(batches) - 1)}
-            n_steps[n_last] = n_steps.get(n_last, 0) + epochs
-            self.recorded_ = RecordedSteps(self, n_steps)
+        n_last = len(train) - (len(batches) - 1) * self.batch_size
+        n_steps = {self.batch_size: epochs * (len(batches) - 1)}
+        n_steps[n_last] = n_steps.get(n_last, 0) + epochs
+        possible = RecordedSteps.possible(self, n_steps)
+        self.recorded_ = RecordedSteps(self, n_steps) if possible else None
         if held_out is not None:
-            validation = self.get_iterator(held_out, training=False).to(self.device)
-            self.validation_ = validation
+            self.validation_ = self.get_iterator(held_out, training=False).to(self.device)
             self.best_ = BestEpoch(
                 self.module_,
                 held_out.weight.to(self.device),
-                self._losses(validation),
+                self._losses(self.validation_),
                 patience=self.patience,
                 tol=self.tol,
                 n_errors=self.n_errors,
@@ -200,6 +198,7 @@ class Trainer(NeuralNet):
         return self
 
     def _run_epochs(self, batches: Batches, epochs: int, datasets: dict[str, Any]) -> None:
+        """Run the epochs that are left, until training stops early."""
         for epoch in range(self.n_epochs_ + 1, epochs + 1):
             if self.stop_ or (self.best_ is not None and self.best_.exhausted):
                 break

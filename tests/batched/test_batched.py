@@ -1,6 +1,9 @@
 """Models that are trained together are what they would be alone."""
 
 import logging
+import os
+import threading
+import time
 import warnings
 
 import numpy as np
@@ -25,6 +28,7 @@ from skae import (
 )
 from skae.batched import call_together, outcomes_together
 from skae.batched._adam import StackedAdamW
+from skae.batched._gathering import _OpenMP
 from skae.batched._numbers import NotCommonError, Number
 from skae.batched._together import Group
 from skae.exceptions import DivergenceError
@@ -388,3 +392,24 @@ def test_the_optimizer_is_torchs(rng):
             p.grad = g
             optimizer.step()
     torch.testing.assert_close(rows, torch.stack([p.detach() for p in params]))
+
+
+@pytest.mark.skipif(torch.get_num_threads() < 2, reason="operations take one thread")
+@pytest.mark.skipif(not _OpenMP()._runtimes, reason="another OpenMP runtime")
+def test_threads_that_wait_have_no_pool():
+    ended, found = threading.Event(), []
+
+    def wait():
+        torch.ones(2000, 2000).add_(1)  # makes a pool
+        found.append(len(os.listdir("/proc/self/task")))
+        _OpenMP().end_pool()
+        found.append(len(os.listdir("/proc/self/task")))
+        ended.wait()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    while len(found) < 2:
+        time.sleep(0.01)
+    ended.set()
+    thread.join()
+    assert found[1] < found[0]

@@ -1,8 +1,12 @@
 """Steps by a recorded program are those of autograd and the optimiser."""
 
+import gc
 import logging
+import os
 import pickle
+import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +27,7 @@ from skae import (
 from skae.architectures import Architecture
 from skae.hyperparameters import hyperparameters
 from skae.training import _step
-from skae.training._program import record
+from skae.training._program import Recorded, record
 
 SHORT = {"max_iter": 12, "batch_size": 16, "random_state": 0, "init": "random"}
 SMALL = {"n_components": 2, "hidden_layer_sizes": (8,)}
@@ -62,7 +66,7 @@ def fitted(model, X, monkeypatch, *, recorded, **params):
     own = {k: v for k, v in SHORT.items() if k in model.get_params(deep=False)} | params
     with monkeypatch.context() as patch:
         if not recorded:
-            patch.setattr(_step.RecordedSteps, "possible", staticmethod(lambda net: False))
+            patch.setattr(_step.RecordedSteps, "possible", staticmethod(lambda *_: False))
         return clone(model).set_params(**own).fit(X)
 
 
@@ -173,7 +177,7 @@ def test_warm_start_continues_with_the_moments_of_recorded_steps(sheet, monkeypa
         first = list(model.loss_curve_)
         with monkeypatch.context() as patch:
             if not recorded:
-                patch.setattr(_step.RecordedSteps, "possible", staticmethod(lambda net: False))
+                patch.setattr(_step.RecordedSteps, "possible", staticmethod(lambda *_: False))
             return first + list(model.fit(sheet).loss_curve_)
 
     np.testing.assert_allclose(curve(True), curve(False), rtol=1e-4)
@@ -205,3 +209,32 @@ def test_a_program_changes_its_arguments_as_its_function_does():
     program(x, mean)
     assert (mean == 0.5).all()
     torch.testing.assert_close(program(x, mean)[0], torch.full((2, 3), 0.25))
+
+
+def test_arguments_may_be_boolean():
+    recorded = Recorded(lambda x, mask: (x * mask,), "A product")
+    mask = torch.tensor([True, False])
+    for scale in (1.0, 2.0, 3.0, 4.0):
+        x = torch.full((2,), scale)
+        torch.testing.assert_close(recorded(2, [x, mask])[0], torch.tensor([scale, 0.0]))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_programs_that_are_no_longer_used_leave_no_memory_behind():
+    def function(x):
+        y = x
+        for _ in range(10):  # 2 MB each
+            y = torch.tanh(y) + 1
+        return (y.sum(),)
+
+    def used_after(n):
+        for _ in range(n):
+            program = record(function, [x])
+            for _ in range(3):
+                program(x)
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    x = torch.ones(500_000)
+    before = used_after(5)
+    assert used_after(20) - before < 50e6  # torch.jit.trace leaves more than 100 MB
