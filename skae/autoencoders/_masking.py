@@ -70,10 +70,11 @@ class GivenMasks(Masks):
     def __init__(self, layout: TokenLayout, hidden: NDArray):
         super().__init__(layout, int(hidden.sum(1).min()))
         self.n_hidden = int(hidden.sum(1).max())
-        self.register_buffer("hidden", torch.from_numpy(hidden).float(), persistent=False)
+        self.register_buffer("hidden", torch.from_numpy(hidden), persistent=False)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        hidden = self.hidden[batch.random.integers(len(self.hidden), len(batch.x))]
+        which = batch.random.integers(len(self.hidden), len(batch.x))
+        hidden = self.hidden[which].to(batch.x.dtype)
         return hidden.argsort(dim=1, stable=True), hidden
 
 

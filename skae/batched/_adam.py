@@ -43,7 +43,7 @@ class StackedAdamW:
         for (rate, decay), run in groupby(zip(rates, self.weight_decay, strict=True)):
             rows = slice(start, start + len(list(run)))
             start = rows.stop
-            count = torch.tensor(float(self.n_steps), device=self.weights.device)
+            count = torch.full((), float(self.n_steps), device=self.weights.device)
             moments = self.mean[rows], self.square[rows]
             update_adamw(
                 self.weights[rows], *moments, count, gradient[rows], lr=rate, weight_decay=decay

@@ -72,6 +72,7 @@ class Group:
         ]
         weights = zip(jobs, self.train, strict=True)
         self.mean_weight = self._tensor([float(j.dataset.weight[i].mean()) for j, i in weights])
+        self.n_planned = self._tensor([self._n_planned(member) for member in self.members])
         first = make_trainer(jobs[0].module, jobs[0].dataset, jobs[0].plan)
         self.options = first.initialize().options_
         decay = [job.plan.weight_decay for job in jobs]
@@ -153,13 +154,13 @@ class Group:
         n = self.train.shape[1]
         numbers = self._numbers(self.members)
         order = torch.stack([torch.randperm(n, generator=m.order) for m in self.members])
-        rows = self.train[numbers.cpu()].gather(1, order)
+        rows = self.train[numbers.cpu()].gather(1, order).to(self.device)
         randoms = [m.random for m in self.members]
         mean_weight = self.mean_weight[numbers]
         totals: Tensor | float = 0.0
         for index in rows.split(self.batch_size, dim=1):
             progress, rates = self._progress()
-            batch = self.datasets.batch(numbers, index.to(self.device))
+            batch = self.datasets.batch(numbers, index)
             kind = index.shape
             self.n_calls[kind] = self.n_calls.get(kind, 0) + 1
             sums, gradient = self.program(
@@ -205,12 +206,15 @@ class Group:
 
     def _progress(self) -> tuple[Tensor, list[float]]:
         """Return the completed fraction and the learning rate of each model."""
-        plans = [member.job.plan for member in self.members]
-        done = [self.n_steps / max(1, p.max_epochs * self.steps_per_epoch) for p in plans]
-        rates = [
-            p.learning_rate * SCHEDULES[p.schedule](d) for p, d in zip(plans, done, strict=True)
-        ]
-        return self._tensor(done), rates
+        rates = []
+        for member in self.members:
+            plan, done = member.job.plan, self.n_steps / self._n_planned(member)
+            rates.append(plan.learning_rate * SCHEDULES[plan.schedule](done))
+        return self.n_steps / self.n_planned, rates
+
+    def _n_planned(self, member: Member) -> int:
+        """Return the number of steps of a model, if training does not end early."""
+        return max(1, member.job.plan.max_epochs * self.steps_per_epoch)
 
     @torch.no_grad()
     def _validation_losses(self) -> Tensor:
@@ -280,6 +284,7 @@ class Group:
         index = torch.tensor(rows, dtype=torch.int64, device=self.device)
         self.weights.take(index)
         self.numbers = {name: values[index] for name, values in self.numbers.items()}
+        self.n_planned = self.n_planned[index]
         self.optimizer.take(index, self.weights.rows)
         for i, member in enumerate(self.members):
             if member.best is not None:

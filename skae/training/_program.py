@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from skae.training._graph import capture
 from skae.training._random import lock
 
 logger = logging.getLogger("skae")
@@ -170,7 +171,8 @@ class Recorded:
     """A function of tensors that becomes a program for each kind of arguments.
 
     A program is recorded in one call of its kind, and compared with the function in the next one.
-    Where that fails, the function stays what it is, and the logger says why.
+    Where that fails, the function stays what it is, and the logger says why. On a GPU, a program is
+    a CUDA graph, see `capture`; on the CPU, one of TorchScript, see `record`.
 
     Parameters
     ----------
@@ -200,7 +202,8 @@ class Recorded:
         if pays:
             try:
                 with lock():
-                    self._recorded[kind] = record(self.function, arguments)
+                    make = capture if arguments[0].is_cuda else record
+                    self._recorded[kind] = make(self.function, arguments)
             except Exception as error:
                 self._give_up(kind, repr(error))
         return self.function(*arguments)

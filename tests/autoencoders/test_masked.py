@@ -128,6 +128,19 @@ def test_masks_hide_what_they_should(kind):
         assert (which.mean(0) > 0.4).all()
 
 
+@pytest.mark.parametrize("masking", ["random", "block", np.eye(6, dtype=bool)])
+def test_masks_are_those_of_float64_too(masking, X):
+    options = {"masking": masking, "mask_ratio": 0.5, "max_iter": 2, "random_state": 0}
+    model = MaskedAutoencoder(architecture=FTTransformer(**SMALL), **options)
+    torch.set_default_dtype(torch.float64)
+    try:
+        curve = model.fit(X).loss_curve_
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert np.isfinite(curve).all()
+    assert curve[1] < 1.5
+
+
 def test_given_masks_may_hide_different_numbers():
     layout = FTTransformer().layout(3)
     masks = resolve_masks(np.array([[1, 1, 0], [0, 1, 0]], dtype=bool), 0.5, layout, auto=False)

@@ -59,7 +59,7 @@ MODELS = {
 
 @pytest.fixture(autouse=True)
 def _recorded_at_once(monkeypatch):
-    monkeypatch.setattr(_step, "MIN_STEPS", 3)
+    monkeypatch.setattr(_step, "MIN_STEPS", {"cpu": 3, "cuda": 3})
 
 
 def fitted(model, X, monkeypatch, *, recorded, **params):
