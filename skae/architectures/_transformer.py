@@ -97,7 +97,8 @@ class Transformer(nn.Module):
         ----------
         tokens : Tensor of shape (n, t, width)
         ignored : Tensor of shape (n, m), default=None
-            1 for attended tokens that are ignored, else 0. If None, there are none.
+            1 for attended tokens that are ignored, else 0; where all are, none is. If None, there
+            are none.
         memory : Tensor of shape (n, m, width), default=None
             Tokens that the others attend to instead of themselves, the same in all blocks.
 
@@ -110,6 +111,7 @@ class Transformer(nn.Module):
             return torch.cat([self(*parts) for parts in zip(*arrays, strict=True)])
         bias = None
         if ignored is not None:
+            ignored = ignored * (1 - ignored.amin(1, keepdim=True))
             bias = (ignored * (torch.finfo(tokens.dtype).min / 2))[:, None, None]
         for block in self.blocks:
             tokens = block(tokens, bias, memory)

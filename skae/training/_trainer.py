@@ -64,8 +64,8 @@ class Trainer(NeuralNet):
     validation_seed : int
         Seed of the objective on validation samples, the same for each epoch.
     mean_loss : float
-        Loss of a reconstruction by the mean. Training has diverged if a loss is far above this one,
-        that of the first step and that of the validation samples at the start.
+        Loss of a reconstruction by the mean. Training has diverged if its loss is far above this
+        one, that of the first step and that of the validation samples at the start.
     one_pass : bool
         Whether the samples are a chunk of a stream: batches have the progress of a finished
         training.
@@ -335,7 +335,12 @@ def check_convergence(
     mean_loss: float,
     learning_rate: float,
 ) -> None:
-    """Raise DivergenceError if a loss is far above those of the first step and of the start."""
+    """Raise DivergenceError if a loss is not finite, or that of training far above the first ones.
+
+    Few outliers among the validation samples suffice for a large mean, although training converges.
+    """
+    if name == "valid_loss" and math.isfinite(loss):
+        return
     start = 0.0 if best is None else float(best.weight @ best.start_losses)
     usual = max(loss for loss in (mean_loss, first, start) if math.isfinite(loss))
     if not loss <= DIVERGED * usual:

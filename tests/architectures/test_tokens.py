@@ -99,6 +99,14 @@ def test_training_starts_at_pca(architecture):
     np.testing.assert_array_equal(*codes)
 
 
+def test_a_row_whose_tokens_are_all_ignored_attends_to_all(draws):
+    transformer = ViT(width=8, n_layers=1).transformer()
+    tokens, ignored = torch.randn(2, 3, 8), torch.tensor([[1.0, 1, 1], [0, 1, 1]])
+    result, expected = transformer(tokens, ignored), transformer(tokens)
+    torch.testing.assert_close(result[0], expected[0])
+    assert not torch.allclose(result[1], expected[1])
+
+
 def test_rows_are_cut_for_the_cache_in_inference_only(draws, monkeypatch):
     transformer = ViT(width=8, n_layers=1).transformer()
     tokens, ignored = torch.randn(5, 3, 8), torch.zeros(5, 3)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from itertools import pairwise
 
 import numpy as np
@@ -16,9 +17,17 @@ from torch import nn
 
 from skae import Autoencoder, AutoencoderWarning
 from skae.data import Conditioning, DataSource, RowDataset
+from skae.exceptions import DivergenceError
 from skae.hyperparameters import hyperparameters
 from skae.losses import LOSSES
-from skae.training import SCHEDULES, Trainer, WeightedMean, seeded, total_of
+from skae.training import (
+    SCHEDULES,
+    Trainer,
+    WeightedMean,
+    check_convergence,
+    seeded,
+    total_of,
+)
 
 
 def test_loss_of_a_weighted_batch_is_that_of_the_repeated_one():
@@ -92,6 +101,23 @@ def test_each_group_follows_the_schedule_from_a_learning_rate_of_its_own(sheet):
     Autoencoder(2, schedule="linear", net_params=net_params, **whole).fit(sheet)
     expected = [[0.002 * left, 0.01 * left] for left in (1, 0.75, 0.5, 0.25)]
     np.testing.assert_allclose([rates for rates, _ in seen], expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "loss", "diverged"),
+    [
+        ("train_loss", 999, False),
+        ("train_loss", 1001, True),
+        ("train_loss", np.nan, True),
+        ("valid_loss", 1e6, False),  # of few outliers
+        ("valid_loss", np.nan, True),
+        ("valid_loss", np.inf, True),
+    ],
+)
+def test_a_fit_diverges_if_its_loss_is_far_above_the_first(name, loss, diverged):
+    given = {"epoch": 3, "first": 1.0, "best": None, "mean_loss": 0.5, "learning_rate": 0.1}
+    with pytest.raises(DivergenceError, match="epoch 3") if diverged else nullcontext():
+        check_convergence(name, loss, **given)
 
 
 def test_seeded_gives_the_generator_back():
