@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,12 @@ from numpy.typing import NDArray
 from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
 from skae._validation import column_name
+from skae.data._chunks import gen_slices
 from skae.data._conditioning import Conditioning
 from skae.data._dataset import RowDataset
 from skae.data._source import DataSource
+
+BLOCK_CELLS = 2**17
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Moments:
     @classmethod
     @np.errstate(over="ignore", under="ignore", invalid="ignore")
     def of(cls, source: DataSource, weight: NDArray) -> Moments:
-        """Compute them in one pass, centred on the first chunk against cancellation."""
+        """Compute them in one pass, centred on the first block against cancellation."""
         if source.sparse:
             return cls._of_sparse(source, weight)
         n_features = source.shape[1]
@@ -36,19 +40,20 @@ class Moments:
         high = np.full(n_features, -np.inf)
         total, first, second = np.zeros((3, n_features))
         anchor, complete = None, True
-        for chunk in source.gen_chunks():
-            x = source[chunk].astype(np.float64, copy=False)
+        for x, w in _gen_blocks(source, weight):
             observed = ~np.isnan(x)
+            all_observed = bool(observed.all())
+            complete = complete and all_observed
             if anchor is None:
                 anchor = np.where(observed, x, 0).sum(0) / np.maximum(observed.sum(0), 1)
-            complete = complete and bool(observed.all())
-            low = np.minimum(low, np.where(observed, x, np.inf).min(0))
-            high = np.maximum(high, np.where(observed, x, -np.inf).max(0))
-            w = weight[chunk, None] * observed
-            centred = np.where(observed, x - anchor, 0)
-            total += w.sum(0)
-            first += (w * centred).sum(0)
-            second += (w * centred**2).sum(0)
+            low = np.fmin(low, np.fmin.reduce(x, axis=0))
+            high = np.fmax(high, np.fmax.reduce(x, axis=0))
+            centred = x - anchor
+            if not all_observed:
+                centred[~observed] = 0
+            total += w.sum() if all_observed else w @ observed
+            first += w @ centred
+            second += w @ np.square(centred, out=centred)
         seen = total > 0
         total = np.where(seen, total, 1)
         shift = first / total
@@ -116,6 +121,15 @@ class Moments:
         """Return the shift and the scale."""
         seen = ~np.isnan(self.low)
         return Conditioning(self.mean, float(np.sqrt(self.variance[seen].mean())))
+
+
+def _gen_blocks(source: DataSource, weight: NDArray) -> Iterator[tuple[NDArray, NDArray]]:
+    """Generate blocks of rows in float64 that fit into the cache of a CPU, and their weights."""
+    size = max(1, BLOCK_CELLS // source.shape[1])
+    for chunk in source.gen_chunks():
+        rows, own = source[chunk], weight[chunk]
+        for block in gen_slices(len(rows), size):
+            yield rows[block].astype(np.float64, copy=False), own[block]
 
 
 def covariance_of(rows: RowDataset) -> torch.Tensor:
