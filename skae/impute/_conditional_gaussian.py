@@ -18,6 +18,7 @@ RIDGE_SLACK = 1e-3  # relative excess of the smallest validation error that is a
 RIDGE_PATIENCE = 2  # ridges without improvement, after which no smaller one is tried
 MIN_RELATIVE_PROBABILITY = 0.01  # of a category, to its frequency
 MAX_SOLVED_CELLS = 2**18  # of the matrices that are solved at once
+MAX_WHOLE_COLUMNS = 32  # of rows whose missing values are not gathered before they are solved
 
 
 class Missing(NamedTuple):
@@ -60,9 +61,16 @@ class ConditionalGaussian(NamedTuple):
 
         .. math:: \mu_h + \Sigma_{ho} \Sigma_{oo}^{-1} (x_o - \mu_o)
                   = \mu_h - P_{hh}^{-1} P_{ho} (x_o - \mu_o).
+
+        For few columns, the operations do not depend on what is missing.
         """
         x, observed = x.double(), observed.double()
         filled, weighted = self._unsolved(x, observed)
+        if len(self.mean) <= MAX_WHOLE_COLUMNS:
+            missing = 1 - observed
+            block = missing[:, :, None] * self.precision * missing[:, None, :]
+            root = torch.linalg.cholesky(block + torch.diag_embed(observed))
+            return filled - torch.cholesky_solve((missing * weighted)[:, :, None], root)[:, :, 0]
         for part in self.solve(observed):
             part.fill(filled, weighted)
         return filled

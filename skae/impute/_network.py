@@ -16,7 +16,11 @@ from skae.base import BaseAutoencoder
 from skae.data import Batch, RowDataset, subsample_evenly
 from skae.hyperparameters import NON_NEGATIVE, POSITIVE, POSITIVE_INT, hyperparameters, param
 from skae.impute._column_groups import ColumnGroups, is_grouping
-from skae.impute._conditional_gaussian import ConditionalGaussian, probabilities
+from skae.impute._conditional_gaussian import (
+    MAX_WHOLE_COLUMNS,
+    ConditionalGaussian,
+    probabilities,
+)
 from skae.losses import CrossEntropy
 from skae.training import AutoencoderModule, LayerSizes, budget
 
@@ -221,7 +225,8 @@ class ImputationNetwork(BaseAutoencoder):
         """Return the conditional mean, (n, d), and the network's input, (n, (2 + n_bins) d)."""
         known = torch.ones_like(batch.x) if batch.observed is None else batch.observed
         gaussian = module.get_buffer("gaussian_mean"), module.get_buffer("gaussian_covariance")
-        expected = _Filled.apply(batch.x, known, *gaussian).to(batch.x)
+        few = batch.x.shape[1] <= MAX_WHOLE_COLUMNS
+        expected = (filled if few else _Filled.apply)(batch.x, known, *gaussian).to(batch.x)
         low, width = module.get_buffer("bin_low"), module.get_buffer("bin_width")
         within = ((batch.x[:, :, None] - low) / width).clamp(0, 1) * known[:, :, None]
         return expected, torch.cat([expected, known, within.flatten(1)], dim=1)
@@ -235,15 +240,20 @@ class ImputationNetwork(BaseAutoencoder):
         return initial_output(module, expected) + correction
 
 
+def filled(x: Tensor, observed: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
+    """Return rows with the conditional mean of their missing values, (n, d), in float64."""
+    return ConditionalGaussian.of(mean, covariance).fill(x, observed)
+
+
 class _Filled(torch.autograd.Function):
-    """Conditional means, which no weight influences; under vmap, model by model.
+    """Conditional means of rows of many columns; under vmap, model by model.
 
     The number of missing values of a row decides how its mean is computed, which vmap cannot do.
     """
 
     @staticmethod
     def forward(x: Tensor, observed: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
-        return ConditionalGaussian.of(mean, covariance).fill(x, observed)
+        return filled(x, observed, mean, covariance)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:

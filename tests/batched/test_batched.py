@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 from skae import (
     MLP,
     Autoencoder,
+    AutoencoderImputer,
     ContractiveAutoencoder,
     Conv,
     DenoisingAutoencoder,
@@ -32,6 +33,7 @@ from skae.batched._gathering import _OpenMP
 from skae.batched._numbers import NotCommonError, Number
 from skae.batched._together import Group
 from skae.exceptions import DivergenceError
+from skae.impute import _conditional_gaussian, _network
 
 pytestmark = pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning")
 
@@ -168,6 +170,19 @@ def test_samples_weights_and_missing_values_are_their_own(table, sizes, rng):
         np.testing.assert_allclose(
             fitted.transform(table), own.transform(table), rtol=1e-2, atol=1e-3
         )
+
+
+@pytest.mark.parametrize("max_whole_columns", [0, 32])
+def test_imputers_are_trained_together(table, sizes, rng, max_whole_columns, monkeypatch):
+    for module in (_conditional_gaussian, _network):
+        monkeypatch.setattr(module, "MAX_WHOLE_COLUMNS", max_whole_columns)
+    tables = [np.where(rng.random(table.shape) < 0.2, np.nan, table) for _ in range(3)]
+    imputers = [AutoencoderImputer(max_iter=3, random_state=i) for i in range(3)]
+    calls = [lambda m=m, X=X: clone(m).fit(X) for m, X in zip(imputers, tables, strict=True)]
+    together, alone = call_together(calls), [call() for call in calls]
+    assert sizes == [3]
+    for one, other, X in zip(together, alone, tables, strict=True):
+        np.testing.assert_allclose(one.transform(X), other.transform(X), rtol=1e-4, atol=1e-4)
 
 
 def test_a_model_that_diverges_leaves_the_others(table):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from skae.impute import _conditional_gaussian
 from skae.impute._conditional_gaussian import (
     MIN_RIDGE,
     RIDGES,
@@ -27,7 +28,11 @@ def tensors(X, missing):
     return torch.tensor(np.where(missing, 0, X)), torch.tensor(~missing)
 
 
-def test_missing_values_get_the_conditional_mean_and_covariance(gaussian, rows):
+@pytest.mark.parametrize("max_whole_columns", [0, 5])
+def test_missing_values_get_the_conditional_mean_and_covariance(
+    gaussian, rows, max_whole_columns, monkeypatch
+):
+    monkeypatch.setattr(_conditional_gaussian, "MAX_WHOLE_COLUMNS", max_whole_columns)
     X, missing = rows[:32], np.array([[bool(i >> j & 1) for j in range(5)] for i in range(32)])
     mean, covariance = gaussian.mean.numpy(), gaussian.covariance.numpy()
     x, observed = tensors(X, missing)
