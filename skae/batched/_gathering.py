@@ -77,6 +77,7 @@ class _Worker:
         """Run the function to the next job, or to its end."""
         self.outcome, self.job = outcome, None
         outer = _Warnings()
+        self.openmp.end_pool()
         self._warnings.restore()
         if not self._thread.is_alive():
             self._thread.start()
