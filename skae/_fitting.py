@@ -310,7 +310,8 @@ def make_plan(
     n_kept = len(rows) - len(held_out)
     auto = budget.batch_size(n_kept)
     batch_size = min(budget.resolve_auto(estimator.batch_size, auto), n_kept)
-    epochs = estimator._n_epochs(rows, -(-n_kept // batch_size), start.starts_at_pca)
+    n_steps = -(-n_kept // batch_size)  # per epoch
+    epochs = estimator._n_epochs(rows, n_steps, start.starts_at_pca)
     epochs = min(epochs, 1) if one_pass else epochs
     return TrainingPlan(
         max_epochs=epochs,
@@ -320,6 +321,9 @@ def make_plan(
         weight_decay=estimator.weight_decay,
         held_out=held_out,
         patience=budget.resolve_auto(estimator.n_iter_no_change, budget.patience(epochs)),
+        start_patience=budget.resolve_auto(
+            estimator.n_iter_no_change, budget.start_patience(epochs, n_steps)
+        ),
         tol=estimator.tol,
         n_errors=ERRORS_TO_LEAVE_PCA if start.starts_at_pca else 0.0,
         warm_up=estimator._warm_up(),

@@ -129,7 +129,8 @@ class TrainingParameters:
         default="auto",
         doc="""
         Number of consecutive epochs without improvement of the validation loss after which
-        training stops. 'auto' is 30 % of ``max_iter``.""",
+        training stops. 'auto' is 30 % of ``max_iter``; half of it, but at least 600 steps, while no
+        epoch is better than the start and the last one is worse.""",
     )
     tol: float = param(
         NON_NEGATIVE,

@@ -122,6 +122,7 @@ class Group:
             weight["weight"][0],
             losses,
             patience=plan.patience,
+            start_patience=plan.start_patience,
             tol=plan.tol,
             n_errors=plan.n_errors,
         )

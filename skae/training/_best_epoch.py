@@ -28,6 +28,9 @@ class BestEpoch:
         Their losses before training.
     patience : int
         Number of consecutive epochs without improvement after which training stops.
+    start_patience : int or None
+        The same while no epoch is better than the start, and the last one is worse. If None,
+        `patience`.
     tol : float
         Minimum relative decrease of the lowest loss that counts as improvement for `patience`.
     n_errors : float
@@ -41,6 +44,7 @@ class BestEpoch:
         start: Tensor,
         *,
         patience: int,
+        start_patience: int | None = None,
         tol: float,
         n_errors: float,
     ):
@@ -48,11 +52,13 @@ class BestEpoch:
         self.weight = weight.double() / weight.double().sum()
         self.start_losses = start.double()
         self.patience = patience
+        self.start_patience = patience if start_patience is None else start_patience
         self.tol = tol
         self.n_errors = n_errors
         self.epoch = 0
-        self.loss = self.lowest = float(self.weight @ self.start_losses)
+        self.loss = self.lowest = self._loss_of_start = float(self.weight @ self.start_losses)
         self.waited = 0
+        self.exhausted = False  # whether the patience has run out
         self._values = self._weights()
 
     def update(self, epoch: int, losses: Tensor, *, is_candidate: bool = True) -> float:
@@ -71,12 +77,9 @@ class BestEpoch:
         if loss < self.loss and surplus > 0:
             # In one statement, so that an interrupt cannot separate them.
             self.epoch, self.loss, self._values = epoch, loss, self._weights()
+        is_worse = self.epoch == 0 and loss > self._loss_of_start
+        self.exhausted = self.waited >= (self.start_patience if is_worse else self.patience)
         return loss
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether `patience` has run out."""
-        return self.waited >= self.patience
 
     def restore(self) -> None:
         """Load the best weights into the module."""
@@ -90,6 +93,7 @@ class BestEpoch:
             "loss": self.loss,
             "lowest": self.lowest,
             "waited": self.waited,
+            "exhausted": self.exhausted,
             "values": [value.cpu().numpy() for value in self._values],
         }
 
@@ -97,6 +101,7 @@ class BestEpoch:
         """Load a state that `state` returned."""
         self.epoch, self.loss = state["epoch"], state["loss"]
         self.lowest, self.waited = state["lowest"], state["waited"]
+        self.exhausted = state["exhausted"]
         self._values = [torch.tensor(value) for value in state["values"]]
 
     def _weights(self) -> list[Tensor]:

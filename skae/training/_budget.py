@@ -10,7 +10,8 @@ epochs              the number that makes 4,000 steps, and at least 20; fewer wi
 validation samples  ``validation_fraction`` of the samples, at least 64, but at most a quarter of
                     them
 early stopping      from 8 samples on
-patience            30 % of the epochs
+patience            30 % of the epochs; half of it, but at least 600 steps, while no epoch is
+                    better than the start and the last one is worse
 ==================  ===========================================================================
 """
 
@@ -22,6 +23,7 @@ BATCH_SIZE_RANGE = (16, 128)
 MIN_VALIDATION_SAMPLES = 64
 MIN_EARLY_STOPPING_SAMPLES = 8
 PATIENCE_FRACTION = 0.3
+MIN_START_PATIENCE_STEPS = 600
 
 
 def batch_size(n_rows: int) -> int:
@@ -43,6 +45,12 @@ def n_held_out(n_rows: int, fraction: float) -> int:
 def patience(max_iter: int) -> int:
     """Return the number of epochs without improvement after which training stops."""
     return max(1, round(PATIENCE_FRACTION * max_iter))
+
+
+def start_patience(max_iter: int, steps_per_epoch: int) -> int:
+    """Return the same while no epoch is better than the start, and the last one is worse."""
+    usual = patience(max_iter)
+    return min(usual, max(-(-usual // 2), -(-MIN_START_PATIENCE_STEPS // steps_per_epoch)))
 
 
 def resolve_auto(value: Any, auto: int) -> int:

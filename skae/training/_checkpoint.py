@@ -159,6 +159,7 @@ _state = schema.record(
             loss=schema.number,
             lowest=schema.number,
             waited=schema.integer(),
+            exhausted=schema.boolean,
             values=schema.sequence(schema.tensor, list),
         ),
     ),

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.optim.adamw import adamw
 
 OPTIONS = ("amsgrad", "maximize", "capturable", "differentiable")  # that are not supported
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -26,20 +25,20 @@ def update(
     eps: float = 1e-8,
 ) -> None:
     """Take a step of torch's fused AdamW: change weights, moments and the number of steps."""
-    adamw(
+    count += 1
+    torch._fused_adamw_(  # without the checks of torch.optim, which take longer than the step
         [weights],
         [gradient],
         [means],
         [squares],
         [],
         [count],
-        fused=True,
-        amsgrad=False,
+        lr=lr,
         beta1=betas[0],
         beta2=betas[1],
-        lr=lr,
         weight_decay=weight_decay,
         eps=eps,
+        amsgrad=False,
         maximize=False,
     )
 

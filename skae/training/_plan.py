@@ -30,7 +30,7 @@ class TrainingPlan:
         Decoupled weight decay coefficient (AdamW).
     held_out : ndarray of int
         Indices of the validation samples; empty without early stopping.
-    patience, tol, n_errors : int, float, float
+    patience, start_patience, tol, n_errors : int, int or None, float, float
         See `BestEpoch`; ignored without validation samples.
     warm_up : float
         Fraction of the training before which no epoch is a candidate for the best one.
@@ -56,6 +56,7 @@ class TrainingPlan:
     weight_decay: float = 0.0
     held_out: NDArray = field(default_factory=_no_rows)
     patience: int = 10
+    start_patience: int | None = None
     tol: float = 0.0
     n_errors: float = 0.0
     warm_up: float = 0.0

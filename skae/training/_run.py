@@ -114,6 +114,7 @@ def make_trainer(
         "warm_up": plan.warm_up,
         "one_pass": plan.one_pass,
         "patience": plan.patience,
+        "start_patience": plan.start_patience,
         "tol": plan.tol,
         "n_errors": plan.n_errors,
         "checkpoint": checkpoint,

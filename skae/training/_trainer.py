@@ -71,7 +71,7 @@ class Trainer(NeuralNet):
         training.
     warm_up : float
         Fraction of the training before which no epoch is a candidate for the best one.
-    patience, tol, n_errors
+    patience, start_patience, tol, n_errors
         See `BestEpoch`; ignored without validation samples.
     checkpoint : Checkpoint or None
         File to save the state to, and to resume from.
@@ -88,6 +88,7 @@ class Trainer(NeuralNet):
         one_pass: bool = False,
         warm_up: float = 0.0,
         patience: int = 10,
+        start_patience: int | None = None,
         tol: float = 0.0,
         n_errors: float = 3.0,
         checkpoint: Checkpoint | None = None,
@@ -102,6 +103,7 @@ class Trainer(NeuralNet):
         self.one_pass = one_pass
         self.warm_up = warm_up
         self.patience = patience
+        self.start_patience = start_patience
         self.tol = tol
         self.n_errors = n_errors
         self.checkpoint = checkpoint
@@ -184,6 +186,7 @@ class Trainer(NeuralNet):
                 held_out.weight.to(self.device),
                 self._losses(self.validation_),
                 patience=self.patience,
+                start_patience=self.start_patience,
                 tol=self.tol,
                 n_errors=self.n_errors,
             )

@@ -6,13 +6,14 @@ from skae.training import seeded
 from skae.training._best_epoch import BestEpoch
 
 
-def tracker(start, weight=None, patience=2, tol=0.0, n_errors=2.0):
+def tracker(start, weight=None, patience=2, tol=0.0, n_errors=2.0, **options):
     with seeded(0):
         module = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(module.weight)
     start = torch.tensor(start)
     weight = torch.ones(len(start)) if weight is None else torch.tensor(weight)
-    best = BestEpoch(module, weight, start, patience=patience, tol=tol, n_errors=n_errors)
+    options |= {"patience": patience, "tol": tol, "n_errors": n_errors}
+    best = BestEpoch(module, weight, start, **options)
     return module, best
 
 
@@ -50,6 +51,24 @@ def test_standard_error_is_the_one_of_the_mean():
 def test_weights_count():
     module, best = tracker([1.0] * 3, weight=[1.0, 1.0, 1e-6])
     assert run(module, best, [[0.5, 0.5, 9.0]]) == 1
+
+
+@pytest.mark.parametrize(
+    ("losses", "n_epochs"),
+    [
+        ([1.1] * 9, 2),  # worse than the start
+        ([0.98, 0.99] * 5, 5),  # better, but not by two standard errors
+        ([0.98, *[1.1] * 9], 3),
+        ([0.5, *[1.1] * 9], 5),  # an epoch has been better
+    ],
+)
+def test_patience_is_shorter_while_all_epochs_are_worse_than_the_start(losses, n_epochs):
+    _, best = tracker([1.0, 1.0], patience=4, start_patience=2)
+    for epoch, loss in enumerate(losses, 1):
+        best.update(epoch, torch.tensor([loss - 0.02, loss + 0.02]))
+        if best.exhausted:
+            break
+    assert epoch == n_epochs
 
 
 def test_patience_counts_improvements_beyond_tol():

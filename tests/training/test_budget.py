@@ -23,6 +23,14 @@ def test_the_rule(n_rows, batch_size, epochs, held_out, patience):
     assert budget.patience(epochs) == patience
 
 
+@pytest.mark.parametrize(
+    ("epochs", "steps_per_epoch", "expected"),
+    [(500, 8, 75), (500, 1, 150), (20, 11, 6), (20, 422, 3), (1, 8, 1)],
+)
+def test_patience_at_the_start_is_half_but_at_least_600_steps(epochs, steps_per_epoch, expected):
+    assert budget.start_patience(epochs, steps_per_epoch) == expected
+
+
 @pytest.mark.filterwarnings("ignore:No epoch:skae.AutoencoderWarning")
 def test_fit_follows_the_rule_and_integers_mean_epochs(sheet):
     planned = {}
