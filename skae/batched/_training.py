@@ -26,7 +26,8 @@ from skae.training import (
     validation_batch_size,
 )
 
-ENOUGH_CALLS = 100  # with as many models, after which there are likely to be more
+# With as many models, after which there are likely to be more: recording takes about as long.
+ENOUGH_CALLS = 20
 KEPT = 0.5  # of the models; if no more are left, the finished ones leave the batch
 
 Outcome = TrainingResult | Exception
