@@ -43,9 +43,14 @@ def capture(
                 copies = [a.clone() for a in given]
                 function(*copies)
         torch.cuda.current_stream().wait_stream(stream)
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may train
-            results = tuple(function(*given))
-    changed = [i for i, copy in enumerate(copies) if copy._version]
+    # Batch normalisation changes its statistics without counting it as a new version.
+    pairs = enumerate(zip(copies, given, strict=True))
+    changed = [i for i, (copy, own) in pairs if copy._version or not torch.equal(copy, own)]
+    with (
+        torch.cuda.device(device),
+        torch.cuda.graph(graph, capture_error_mode="thread_local"),  # other threads may train
+    ):
+        results = tuple(function(*given))
 
     def run(*tensors: Tensor) -> tuple[Tensor, ...]:
         _copy(given, tensors)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from skae.training._graph import capture
-from skae.training._random import lock
+from skae.training._torchscript import Operation, Slot, compiled
 
 logger = logging.getLogger("skae")
 
@@ -25,14 +23,8 @@ TOLERANCE = 1e-4  # of the results of a program, relative to those of its functi
 ATEN = torch.ops.aten
 UNCHANGED = (ATEN.detach.default, ATEN.alias.default)  # return their argument
 VARYING = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
+UNDECLARED = (ATEN.native_batch_norm.default,)  # change arguments although their schema has none
 RANDOM = torch.Tag.nondeterministic_seeded
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A tensor of a recording, by its number."""
-
-    number: int
 
 
 class Recording(TorchDispatchMode):
@@ -46,7 +38,7 @@ class Recording(TorchDispatchMode):
 
     def __init__(self, arguments: Sequence[Tensor]):
         super().__init__()
-        self.operations: list[tuple[Any, Any, Any]] = []
+        self.operations: list[Operation] = []
         self._slots = {id(tensor): Slot(i) for i, tensor in enumerate(arguments)}
         self._kept: list[Any] = [*arguments]  # so that no other tensor gets their id
         self._transposed: dict[Slot, Slot] = {}
@@ -58,7 +50,9 @@ class Recording(TorchDispatchMode):
         kwargs = kwargs or {}
         if any(tag in func.tags for tag in VARYING) and not _selects_by_number(func, args):
             raise ValueError(f"{func} depends on the values of a tensor")
-        if RANDOM in func.tags:
+        if func in UNDECLARED:
+            raise ValueError(f"{func} changes its arguments")
+        if RANDOM in func.tags and not _is_without_dropout(func, args, kwargs):
             raise ValueError(f"{func} draws random numbers")
         result = func(*args, **kwargs)
         first = self._slots.get(id(args[0])) if args else None
@@ -68,7 +62,8 @@ class Recording(TorchDispatchMode):
             self._keep(result, self._transposed[first])
         else:
             results = [result] if isinstance(result, Tensor) else list(result or ())
-            self.operations.append((func, *self.slots_of((args, kwargs))))
+            own, named = self.slots_of((args, kwargs))
+            self.operations.append(Operation(func, own, named, len(results)))
             for value in results:
                 self._keep(value, Slot(self.n_slots))
                 self.n_slots += 1
@@ -86,31 +81,6 @@ class Recording(TorchDispatchMode):
         return tree_map_only(Tensor, lambda tensor: self._slots.get(id(tensor), tensor), values)
 
 
-class Repetition(nn.Module):
-    """Operations of a recording, repeated for other arguments.
-
-    Parameters
-    ----------
-    operations : list of (operation, args, kwargs)
-        With slots instead of tensors.
-    results : list
-        Slots, and tensors that are constants.
-    """
-
-    def __init__(self, operations: list[tuple[Any, Any, Any]], results: list[Any]):
-        super().__init__()
-        self.operations, self.results = operations, results
-
-    def forward(self, *arguments: Tensor) -> tuple[Tensor, ...]:
-        """Return the results."""
-        values: list[Any] = [*arguments]
-        for func, args, kwargs in self.operations:
-            args, kwargs = _filled((args, kwargs), values)
-            result = func(*args, **kwargs)
-            values += [result] if isinstance(result, Tensor) else list(result or ())
-        return tuple(_filled(self.results, values))
-
-
 def _selects_by_number(func: Any, args: Any) -> bool:
     """Whether an operation is indexing by integers, whose result has a known shape."""
     if func not in (ATEN.index.Tensor, ATEN._unsafe_index.Tensor):
@@ -118,9 +88,11 @@ def _selects_by_number(func: Any, args: Any) -> bool:
     return all(index is None or index.dtype == torch.int64 for index in args[1])
 
 
-def _filled(arguments: Any, values: Sequence[Any]) -> Any:
-    """Return arguments with values instead of their slots."""
-    return tree_map_only(Slot, lambda slot: values[slot.number], arguments)
+def _is_without_dropout(func: Any, args: Any, kwargs: dict[str, Any]) -> bool:
+    """Whether an operation draws numbers for dropout only, of which there is none."""
+    arguments = {a.name: a.default_value for a in func._schema.arguments}
+    arguments |= dict(zip(arguments, args, strict=False)) | kwargs
+    return bool(arguments.get("dropout_p", 1) == 0)
 
 
 def record(function: Function, arguments: Sequence[Tensor]) -> Function:
@@ -150,21 +122,7 @@ def record(function: Function, arguments: Sequence[Tensor]) -> Function:
     copies = [a.detach().clone() for a in arguments]
     with Recording(copies) as recording:
         results = recording.slots_of(list(function(*copies)))
-
-    repetition = Repetition(recording.operations, results)
-    with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what programs of Python functions may get wrong
-        examples = tuple(a.detach().clone() for a in arguments)
-        # Not torch.jit.trace, which keeps each program and its intermediate results forever.
-        graph = torch.jit._get_trace_graph(repetition, examples)[0]
-        program = torch._C._create_function_from_graph("program", graph)
-
-    def run(*tensors: Tensor) -> tuple[Tensor, ...]:
-        with torch.inference_mode():
-            values = program(*tensors)
-        return values if isinstance(values, tuple) else (values,)
-
-    return run
+    return compiled(recording.operations, results, len(arguments))
 
 
 class Recorded:
@@ -201,9 +159,8 @@ class Recorded:
             return self._compared(kind, arguments)
         if pays:
             try:
-                with lock():
-                    make = capture if arguments[0].is_cuda else record
-                    self._recorded[kind] = make(self.function, arguments)
+                make = capture if arguments[0].is_cuda else record
+                self._recorded[kind] = make(self.function, arguments)
             except Exception as error:
                 self._give_up(kind, repr(error))
         return self.function(*arguments)

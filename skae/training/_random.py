@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-LOCK = RLock()  # protects torch's global generator, and warning filters while steps are recorded
+LOCK = RLock()  # protects torch's global generator
 
 
 def _renew_lock() -> None:

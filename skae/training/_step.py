@@ -63,9 +63,10 @@ class RecordedSteps:
         if self.optimizer is None:
             return self._first(batch, step)
         if n not in self.draws:
-            recorder = Recorder(batch.x)
+            recorder, module = Recorder(batch.x), self.net.module_
+            buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
             with torch.no_grad():
-                self.net.module_(batch._replace(random=recorder))
+                functional_call(module, buffers, (batch._replace(random=recorder),))
             self.draws[n] = recorder.draws
         self.complete = batch.observed is None
         given = [value for value in (batch.x, batch.weight, batch.observed) if value is not None]
