@@ -22,7 +22,7 @@ import argparse
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ from skae import (
 from skae.base import BaseAutoencoder
 
 MAX_ROWS = 5000
+SHIPPED = ("digits", "breast_cancer", "wine", "iris")
 FILES = ("cardio", "fault", "satellite", "spambase", "waveform")
 QUICK = {"max_iter": 2}
 SIDE = 32  # of a crop of a photograph
@@ -159,11 +160,16 @@ def draw_labels(y: np.ndarray, n: int, seed: int) -> np.ndarray:
     return few
 
 
-def tables(folder: Path | None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def tables(
+    folder: Path | None, names: Sequence[str]
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield name, rows and classes of each table; of at most so many rows."""
-    for name in ("digits", "breast_cancer", "wine", "iris"):
-        yield name, *getattr(datasets, f"load_{name}")(return_X_y=True)
+    for name in SHIPPED:
+        if name in names:
+            yield name, *getattr(datasets, f"load_{name}")(return_X_y=True)
     for name in FILES if folder is not None else ():
+        if name not in names:
+            continue
         with np.load(next(folder.rglob(f"{name}.npz"))) as file:
             X, y = file["X"].astype(np.float64), file["y"].astype(int)
         if len(X) > MAX_ROWS:
@@ -178,10 +184,12 @@ def standardized_split(X: np.ndarray, y: np.ndarray, seed: int) -> tuple[np.ndar
     return scaler.transform(train), scaler.transform(test), *classes
 
 
-def on_tables(folder: Path | None, seeds: int, share: float, quick: bool) -> Iterator[dict]:
+def on_tables(
+    folder: Path | None, names: Sequence[str], seeds: int, share: float, quick: bool
+) -> Iterator[dict]:
     """Yield a record per table, seed and model."""
     for seed in range(seeds):
-        for name, X, y in tables(folder):
+        for name, X, y in tables(folder, names):
             train, test, y_train, y_test = standardized_split(X, y, seed)
             few = draw_labels(y_train, round(share * len(y_train)), seed)
             autoencoder = default_autoencoder(seed, quick).fit(train)
@@ -200,7 +208,9 @@ def on_tables(folder: Path | None, seeds: int, share: float, quick: bool) -> Ite
                 }
 
 
-def on_autoencoders(folder: Path | None, seeds: int, share: float, quick: bool) -> Iterator[dict]:
+def on_autoencoders(
+    folder: Path | None, names: Sequence[str], seeds: int, share: float, quick: bool
+) -> Iterator[dict]:
     """Yield a record per table, seed, autoencoder and way of learning from labels."""
     for seed in range(seeds):
         own = {"random_state": seed, **(QUICK if quick else {})}
@@ -212,7 +222,7 @@ def on_autoencoders(folder: Path | None, seeds: int, share: float, quick: bool) 
         for ratio in (0.15, 0.3, 0.5, 0.75):
             masked = MaskedAutoencoder(mask_ratio=ratio, **own)
             compared[f"MaskedAutoencoder(mask_ratio={ratio})"] = masked
-        for name, X, y in tables(folder):
+        for name, X, y in tables(folder, names):
             train, test, y_train, y_test = standardized_split(X, y, seed)
             few = draw_labels(y_train, round(share * len(y_train)), seed)
             for model, autoencoder in compared.items():
@@ -403,6 +413,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", choices=("tables", "mnist", "photographs"), default="tables")
     parser.add_argument("--folder", type=Path, help="folder of .npz files, for tables")
+    every = (*SHIPPED, *FILES)
+    parser.add_argument("--tables", nargs="+", choices=every, default=every, help="which of them")
     parser.add_argument("--labels", type=int, nargs="*", default=[100, 1000], help="of MNIST")
     parser.add_argument("--model", choices=("masked", "dense"), default="masked", help="for MNIST")
     parser.add_argument("--share", type=float, default=0.05, help="labelled rows of a table")
@@ -427,10 +439,12 @@ def main() -> None:
         records = list(on_photographs(seeds, quick))
         show(f"Accuracy on the right parts of photographs{note}", records, "accuracy")
     elif arguments.pretraining:
-        records = list(on_autoencoders(arguments.folder, seeds, arguments.share, quick))
+        records = list(
+            on_autoencoders(arguments.folder, arguments.tables, seeds, arguments.share, quick)
+        )
         show(f"Accuracy, {arguments.share:.0%} labelled{note}", records, "accuracy")
     else:
-        records = list(on_tables(arguments.folder, seeds, arguments.share, quick))
+        records = list(on_tables(arguments.folder, arguments.tables, seeds, arguments.share, quick))
         show(f"Accuracy, {arguments.share:.0%} labelled{note}", records, "accuracy")
         show(f"Balanced accuracy, {arguments.share:.0%} labelled{note}", records, "balanced")
         regression = list(on_diabetes(seeds, (20, 60, 309), quick))
