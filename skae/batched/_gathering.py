@@ -77,7 +77,6 @@ class _Worker:
         """Run the function to the next job, or to its end."""
         self.outcome, self.job = outcome, None
         outer = _Warnings()
-        self.openmp.end_pool()
         self._warnings.restore()
         if not self._thread.is_alive():
             self._thread.start()
@@ -135,7 +134,7 @@ def outcomes_together(
     openmp = _OpenMP()
     for start in range(0, len(functions), MAX_THREADS):
         workers = [_Worker(f, openmp) for f in functions[start : start + MAX_THREADS]]
-        _run(workers, n_jobs)
+        _run(workers, openmp, n_jobs)
         results += [w.result if w.error is None else w.error for w in workers]
     return results
 
@@ -157,12 +156,13 @@ def _called(function: Callable[[], T]) -> T | BaseException:
         return error
 
 
-def _run(workers: list[_Worker], n_jobs: int | None) -> None:
+def _run(workers: list[_Worker], openmp: _OpenMP, n_jobs: int | None) -> None:
     """Run all workers to their end."""
     active = list(workers)
     outcomes: list[Any] = [None] * len(active)
     try:
         while active:
+            openmp.end_pool()  # of this thread, which waits for the workers
             for worker, outcome in zip(active, outcomes, strict=True):
                 worker.resume(outcome)
             active = [worker for worker in active if not worker.is_done]

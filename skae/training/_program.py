@@ -122,7 +122,7 @@ def record(function: Function, arguments: Sequence[Tensor]) -> Function:
     copies = [a.detach().clone() for a in arguments]
     with Recording(copies) as recording:
         results = recording.slots_of(list(function(*copies)))
-    return compiled(recording.operations, results, len(arguments))
+    return compiled(recording.operations, results, copies)
 
 
 class Recorded:

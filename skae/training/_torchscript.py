@@ -64,9 +64,11 @@ def _converted(value: Any, kind: str) -> Any:
 class _Builder:
     """A graph of TorchScript, to which operations are appended."""
 
-    def __init__(self, n_arguments: int):
+    def __init__(self, arguments: Sequence[Tensor]):
         self.graph: Any = torch._C.Graph()
-        self.values = [self.graph.addInput() for _ in range(n_arguments)]  # by slot
+        self.values = [self.graph.addInput() for _ in arguments]  # by slot
+        for value, argument in zip(self.values, arguments, strict=True):
+            value.inferTypeFrom(argument)
 
     def append(self, operation: Operation) -> None:
         """Append an operation; its results become the next values."""
@@ -112,7 +114,7 @@ class _Builder:
 
 
 def compiled(
-    operations: Sequence[Operation], results: Sequence[Any], n_arguments: int
+    operations: Sequence[Operation], results: Sequence[Any], arguments: Sequence[Tensor]
 ) -> Callable[..., tuple[Tensor, ...]]:
     """Return a program that repeats operations for other arguments, without gradients.
 
@@ -125,9 +127,10 @@ def compiled(
         The first slots are the arguments.
     results : sequence
         Slots, and tensors that are constants.
-    n_arguments : int
+    arguments : sequence of Tensor
+        Examples of them, whose shapes those of the program have.
     """
-    builder = _Builder(n_arguments)
+    builder = _Builder(arguments)
     for operation in operations:
         builder.append(operation)
     program = builder.function(results)

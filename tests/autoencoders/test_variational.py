@@ -50,7 +50,14 @@ def test_kl_and_its_gradient_are_the_closed_form(rng):
 
 
 @pytest.mark.parametrize(
-    ("k", "name"), [(1, "digits"), (20, "digits"), (5, "china"), (1, "flower"), (20, "flower")]
+    ("k", "name"),
+    [
+        (1, "digits"),
+        pytest.param(20, "digits", marks=pytest.mark.full),
+        (5, "china"),
+        pytest.param(1, "flower", marks=pytest.mark.full),
+        pytest.param(20, "flower", marks=pytest.mark.full),
+    ],
 )
 def test_it_starts_as_probabilistic_pca(name, k):
     X = REAL[name]()

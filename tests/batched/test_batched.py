@@ -172,7 +172,7 @@ def test_samples_weights_and_missing_values_are_their_own(table, sizes, rng):
         )
 
 
-@pytest.mark.parametrize("max_whole_columns", [0, 32])
+@pytest.mark.parametrize("max_whole_columns", [pytest.param(0, marks=pytest.mark.full), 32])
 def test_imputers_are_trained_together(table, sizes, rng, max_whole_columns, monkeypatch):
     for module in (_conditional_gaussian, _network):
         monkeypatch.setattr(module, "MAX_WHOLE_COLUMNS", max_whole_columns)

@@ -283,7 +283,7 @@ def normal(rng):
 
 
 @pytest.mark.as_usual
-@pytest.mark.parametrize("fraction", [0.2, 0.5])
+@pytest.mark.parametrize("fraction", [pytest.param(0.2, marks=pytest.mark.full), 0.5])
 def test_intervals_of_draws_cover(normal, fraction):
     X_missing = make_missing(normal, fraction=fraction, random_state=0)
     imputer = AutoencoderImputer(max_iter=12, random_state=0).fit(X_missing[:600])
