@@ -100,6 +100,9 @@ class _Builder:
         joined = self._node("prim::TupleConstruct", outputs, 1)[0]
         joined.setType(torch._C.TupleType([torch._C.TensorType.get()] * len(outputs)))
         self.graph.registerOutput(joined)
+        torch._C._jit_pass_dce(self.graph)
+        torch._C._jit_pass_cse(self.graph)
+        torch._C._jit_pass_constant_pooling(self.graph)  # type: ignore[attr-defined]
         return torch._C._create_function_from_graph("program", self.graph)
 
     def _list(self, values: list[Any], kind: Any) -> Any:
