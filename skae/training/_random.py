@@ -30,11 +30,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
-def lock() -> RLock:
-    """Return the lock of what belongs to the process; in a forked child, a new one."""
-    return LOCK
-
-
 class drawing_from(TorchFunctionMode):  # noqa: N801  a context manager
     """Context in which the random functions of torch on the CPU use a generator, in this thread.
 
@@ -69,7 +64,7 @@ def seeded(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
     """Context in which torch's global generators are seeded, one thread at a time."""
     device = torch.device(device)
     devices = [device] if device.type == "cuda" else []
-    with lock(), torch.random.fork_rng(devices=devices):
+    with LOCK, torch.random.fork_rng(devices=devices):
         torch.default_generator.manual_seed(seed)
         if devices:
             with torch.cuda.device(device):

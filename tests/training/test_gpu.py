@@ -10,7 +10,7 @@ import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
-from skae import Autoencoder, Conv, FTTransformer, MaskedAutoencoder, SparseAutoencoder, ViT
+from skae import Autoencoder, FTTransformer, MaskedAutoencoder, SparseAutoencoder
 from skae.data import Random
 from skae.model_selection import BatchedGridSearchCV
 from skae.training import _step
@@ -21,10 +21,8 @@ from tests.training.test_recorded_steps import MODELS, Reads, fitted, log_of
 pytestmark = pytest.mark.gpu
 
 WIDTHS = {"width": 16, "n_layers": 1, "decoder_width": 16}
-MASKINGS = {"random": "random", "block": "block", "given": np.eye(6, dtype=bool)}
+MASKINGS = {"block": "block", "given": np.eye(6, dtype=bool)}
 MODELS = MODELS | {
-    "convolutions": Autoencoder(2, architecture=Conv((8, 16))),
-    "image transformer": Autoencoder(2, architecture=ViT(image_shape=(2, 3), **WIDTHS)),
     "table transformer": Autoencoder(2, architecture=FTTransformer(**WIDTHS)),
     **{
         f"masked, {kind}": MaskedAutoencoder(architecture=FTTransformer(**WIDTHS), masking=masking)
