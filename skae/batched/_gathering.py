@@ -38,23 +38,20 @@ class _Warnings:
 
 
 class _OpenMP:
-    """The OpenMP runtimes of GNU, each of which keeps a pool of threads for every thread.
-
-    Idle pools slow all others down: a thread that finds more threads than processors sleeps instead
-    of spinning until it is needed, and an operation of two threads takes four times as long.
-    """
-
-    HARD = 2  # omp_pause_hard of the OpenMP 5.0 specification
+    """The OpenMP runtimes that are loaded, each of which has threads for every thread."""
 
     def __init__(self) -> None:
-        runtimes = ThreadpoolController().select(prefix="libgomp").lib_controllers
-        self._runtimes = [runtime.dynlib for runtime in runtimes]
+        found = ThreadpoolController().select(user_api="openmp").lib_controllers
+        self._runtimes = [runtime.dynlib for runtime in found]
 
-    def end_pool(self) -> None:
-        """End the pools of this thread, which get new ones when they are needed."""
+    def use_one_thread(self) -> None:
+        """Use no other thread than this one for what this thread calls.
+
+        To start a pool for each of many threads takes milliseconds, and pools slow each other down:
+        where there are more threads than processors, they sleep instead of waiting actively.
+        """
         for runtime in self._runtimes:
-            if hasattr(runtime, "omp_pause_resource_all"):
-                runtime.omp_pause_resource_all(self.HARD)
+            runtime.omp_set_num_threads(1)
 
 
 class _Worker:
@@ -90,6 +87,7 @@ class _Worker:
     def _main(self) -> None:
         self._go.acquire()
         RUNNER.set(self._wait)
+        self.openmp.use_one_thread()
         try:
             with config_context(**self._config):
                 self.result = self.function()
@@ -101,7 +99,6 @@ class _Worker:
     def _wait(self, job: Job) -> TrainingResult:
         """Pause until a job is done."""
         self.job = job
-        self.openmp.end_pool()
         self._paused.release()
         self._go.acquire()
         if isinstance(self.outcome, BaseException):
@@ -134,7 +131,7 @@ def outcomes_together(
     openmp = _OpenMP()
     for start in range(0, len(functions), MAX_THREADS):
         workers = [_Worker(f, openmp) for f in functions[start : start + MAX_THREADS]]
-        _run(workers, openmp, n_jobs)
+        _run(workers, n_jobs)
         results += [w.result if w.error is None else w.error for w in workers]
     return results
 
@@ -156,13 +153,12 @@ def _called(function: Callable[[], T]) -> T | BaseException:
         return error
 
 
-def _run(workers: list[_Worker], openmp: _OpenMP, n_jobs: int | None) -> None:
+def _run(workers: list[_Worker], n_jobs: int | None) -> None:
     """Run all workers to their end."""
     active = list(workers)
     outcomes: list[Any] = [None] * len(active)
     try:
         while active:
-            openmp.end_pool()  # of this thread, which waits for the workers
             for worker, outcome in zip(active, outcomes, strict=True):
                 worker.resume(outcome)
             active = [worker for worker in active if not worker.is_done]

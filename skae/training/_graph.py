@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -48,6 +50,7 @@ def capture(
     changed = [i for i, (copy, own) in pairs if copy._version or not torch.equal(copy, own)]
     with (
         torch.cuda.device(device),
+        _without_collection(),
         torch.cuda.graph(graph, capture_error_mode="thread_local"),  # other threads may train
     ):
         results = tuple(function(*given))
@@ -59,6 +62,18 @@ def capture(
         return results
 
     return run
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Collect no garbage, since a graph that is freed makes another one's capture fail."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @torch.no_grad()

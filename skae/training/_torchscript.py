@@ -46,14 +46,20 @@ class Operation:
     def arguments(self) -> list[Any]:
         """Return the value of each argument of the operator's schema, defaults included."""
         given = dict(enumerate(self.args)) | self.kwargs
+        of_numbers = not any(isinstance(value, (Slot, Tensor, list)) for value in given.values())
         return [
-            _converted(given.get(a.name, given.get(i, a.default_value)), str(a.type))
+            _converted(given.get(a.name, given.get(i, a.default_value)), str(a.type), of_numbers)
             for i, a in enumerate(self.func._schema.arguments)
         ]
 
 
-def _converted(value: Any, kind: str) -> Any:
-    """Return an argument of an operator in the type of its schema."""
+def _converted(value: Any, kind: str, of_numbers: bool) -> Any:
+    """Return an argument of an operator in the type of its schema.
+
+    TorchScript takes numbers for tensors only beside tensors, unless `of_numbers`.
+    """
+    if of_numbers and kind == "Tensor" and isinstance(value, (float, int)):
+        return torch.tensor(value)
     if isinstance(value, (torch.layout, torch.memory_format)):
         return ENUMERATIONS[value]
     if kind in ("float", "Optional[float]") and isinstance(value, int):

@@ -1,9 +1,6 @@
 """Models that are trained together are what they would be alone."""
 
 import logging
-import os
-import threading
-import time
 import warnings
 
 import numpy as np
@@ -27,7 +24,7 @@ from skae import (
     SparseAutoencoder,
     VariationalAutoencoder,
 )
-from skae.batched import call_together, outcomes_together
+from skae.batched import _training, call_together, outcomes_together
 from skae.batched._adam import StackedAdamW
 from skae.batched._gathering import _OpenMP
 from skae.batched._numbers import NotCommonError, Number
@@ -127,10 +124,15 @@ GRIDS = {
 
 
 @pytest.mark.parametrize(("model", "values", "expected"), GRIDS.values(), ids=GRIDS)
-def test_models_are_what_they_would_be_alone(table, sizes, model, values, expected):
+def test_models_are_what_they_would_be_alone(
+    table, sizes, model, values, expected, monkeypatch, caplog
+):
+    monkeypatch.setattr(_training, "ENOUGH_CALLS", 0)
+    caplog.set_level(logging.INFO, "skae")
     models = grid(model, **values)
     together = fit_together(models, table)
     assert sorted(sizes) == expected
+    assert "not recorded" not in caplog.text
     for model, fitted in zip(models, together, strict=True):
         assert_same_fit(fitted, clone(model).fit(table))
 
@@ -410,21 +412,8 @@ def test_the_optimizer_is_torchs(rng):
 
 
 @pytest.mark.skipif(torch.get_num_threads() < 2, reason="operations take one thread")
-@pytest.mark.skipif(not _OpenMP()._runtimes, reason="another OpenMP runtime")
-def test_threads_that_wait_have_no_pool():
-    ended, found = threading.Event(), []
-
-    def wait():
-        torch.ones(2000, 2000).add_(1)  # makes a pool
-        found.append(len(os.listdir("/proc/self/task")))
-        _OpenMP().end_pool()
-        found.append(len(os.listdir("/proc/self/task")))
-        ended.wait()
-
-    thread = threading.Thread(target=wait)
-    thread.start()
-    while len(found) < 2:
-        time.sleep(0.01)
-    ended.set()
-    thread.join()
-    assert found[1] < found[0]
+@pytest.mark.skipif(not _OpenMP()._runtimes, reason="no OpenMP runtime")
+def test_functions_that_wait_have_no_threads_of_their_own():
+    n_threads = torch.get_num_threads()
+    assert call_together([torch.get_num_threads] * 3) == [1] * 3
+    assert torch.get_num_threads() == n_threads
