@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import torch
 from sklearn import config_context, get_config
 from threadpoolctl import ThreadpoolController
 
@@ -38,20 +39,29 @@ class _Warnings:
 
 
 class _OpenMP:
-    """The OpenMP runtimes that are loaded, each of which has threads for every thread."""
+    """The OpenMP runtimes that are loaded, each of which has a pool of threads for every thread.
+
+    To start a pool for each of many threads takes milliseconds, and idle pools slow down others:
+    where there are more threads than processors, they sleep instead of waiting actively.
+    """
+
+    HARD = 2  # omp_pause_hard of the OpenMP 5.0 specification
 
     def __init__(self) -> None:
         found = ThreadpoolController().select(user_api="openmp").lib_controllers
         self._runtimes = [runtime.dynlib for runtime in found]
 
     def use_one_thread(self) -> None:
-        """Use no other thread than this one for what this thread calls.
-
-        To start a pool for each of many threads takes milliseconds, and pools slow each other down:
-        where there are more threads than processors, they sleep instead of waiting actively.
-        """
+        """Compute what this thread calls without a pool."""
+        torch.get_num_threads()  # sets the number of this thread at its first call
         for runtime in self._runtimes:
             runtime.omp_set_num_threads(1)
+
+    def end_pool(self) -> None:
+        """End the pool of this thread, which MKL has if `torch.set_num_threads` was called."""
+        for runtime in self._runtimes:
+            if hasattr(runtime, "omp_pause_resource_all"):
+                runtime.omp_pause_resource_all(self.HARD)
 
 
 class _Worker:
@@ -99,6 +109,7 @@ class _Worker:
     def _wait(self, job: Job) -> TrainingResult:
         """Pause until a job is done."""
         self.job = job
+        self.openmp.end_pool()
         self._paused.release()
         self._go.acquire()
         if isinstance(self.outcome, BaseException):

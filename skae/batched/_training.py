@@ -62,6 +62,7 @@ class Group:
         self.n_steps = 0
         self.n_calls: dict[Hashable, int] = {}
         self.program = Recorded(self._losses_and_gradients, "A step of several models")
+        self.validation = Recorded(self._losses, "The validation losses of several models")
         self.members = [
             Member(
                 job,
@@ -163,13 +164,9 @@ class Group:
         for index in rows.split(self.batch_size, dim=1):
             progress, rates = self._progress()
             batch = self.datasets.batch(numbers, index)
-            kind = index.shape
-            self.n_calls[kind] = self.n_calls.get(kind, 0) + 1
-            sums, gradient = self.program(
-                kind,
-                self._arguments(batch, progress, randoms, numbers),
-                pays=self.n_calls[kind] > (ENOUGH_CALLS if self.held_out.shape[1] else 0),
-            )
+            arguments = self._arguments(batch, progress, randoms, numbers)
+            enough = ENOUGH_CALLS if self.held_out.shape[1] else 0
+            sums, gradient = self._call(self.program, index.shape, arguments, enough)
             self.optimizer.step(gradient, rates, self.weights.unused)
             if not self.n_steps:
                 for member, value in zip(self.members, sums[0].tolist(), strict=True):
@@ -182,29 +179,48 @@ class Group:
         means = {k: (v / weight).tolist() for k, v in zip(names, further, strict=True)}
         return (losses / n).tolist(), means
 
+    def _call(
+        self, program: Recorded, shape: torch.Size, arguments: list[Tensor], enough: int
+    ) -> Sequence[Tensor]:
+        """Call a program for batches of a shape, which is recorded after enough calls."""
+        kind = program.name, shape
+        self.n_calls[kind] = self.n_calls.get(kind, 0) + 1
+        return program(shape, arguments, pays=self.n_calls[kind] > enough)
+
     def _arguments(
         self, batch: Tensors, progress: Tensor, randoms: Sequence[Random], numbers: Tensor
     ) -> list[Tensor]:
-        """Return the arguments of `_losses_and_gradients`."""
-        drawn = self._drawn(batch, progress, randoms, training=True)
+        """Return all that the objective of a batch depends on."""
+        drawn = self._drawn(batch, progress, randoms)
         state = [self.weights.rows, *self.weights.buffers.values(), *self.numbers.values()]
         return [*state, self.mean_weight[numbers], progress, *batch.values(), *drawn]
 
     def _losses_and_gradients(self, rows: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sums of the losses, (1 + n_further_terms, n_models), and the gradients."""
-        left = list(tensors)
-        buffers = {name: left.pop(0) for name in self.weights.buffers}
-        numbers = {name: left.pop(0) for name in self.numbers}
-        mean_weight, progress = left.pop(0), left.pop(0)
-        batch = {name: left.pop(0) for name in self.datasets.names}
         leaves = self.weights.leaves(rows)
-        terms = vmap(self._terms_of_one)(leaves, buffers, numbers, batch, progress, left)
+        terms, mean_weight, batch = self._terms(leaves, *tensors)
         self.term_names = list(terms)
         losses, weight = total_of(terms), batch["weight"]
         sums = [(losses * weight).sum(1) / mean_weight]
         sums += [(terms[name].detach() * weight).sum(1) for name in self.term_names[1:]]
         gradient = self.weights.gradient(sums[0].sum() / losses.shape[1], leaves)
         return torch.stack(sums).detach(), gradient
+
+    @torch.no_grad()
+    def _losses(self, rows: Tensor, *tensors: Tensor) -> tuple[Tensor]:
+        """Return the objective of each sample, (n_models, n)."""
+        terms, _, _ = self._terms(self.weights.leaves(rows), *tensors)
+        return (total_of(terms),)
+
+    def _terms(self, leaves: Tensors, *tensors: Tensor) -> tuple[Tensors, Tensor, Tensors]:
+        """Return the terms of the objective, the mean weight and the batch of given arguments."""
+        left = list(tensors)
+        buffers = {name: left.pop(0) for name in self.weights.buffers}
+        numbers = {name: left.pop(0) for name in self.numbers}
+        mean_weight, progress = left.pop(0), left.pop(0)
+        batch = {name: left.pop(0) for name in self.datasets.names}
+        terms = vmap(self._terms_of_one)(leaves, buffers, numbers, batch, progress, left)
+        return terms, mean_weight, batch
 
     def _progress(self) -> tuple[Tensor, list[float]]:
         """Return the completed fraction and the learning rate of each model."""
@@ -227,20 +243,17 @@ class Group:
         progress = self._tensor([1.0] * len(self.members))
         randoms = [Random(m.job.plan.validation_seed, self.like) for m in self.members]
         size = validation_batch_size(self.datasets.n_features)
-        parts = []
+        parts: list[Tensor] = []
         for index in rows.split(size, dim=1):
             batch = self.datasets.batch(numbers, index.to(self.device))
-            drawn = self._drawn(batch, progress, randoms, training=False)
-            leaves, state = self.weights.leaves(self.weights.rows), self.weights.buffers
-            terms = vmap(self._terms_of_one)(leaves, state, self.numbers, batch, progress, drawn)
-            parts.append(total_of(terms))
+            arguments = self._arguments(batch, progress, randoms, numbers)
+            (losses,) = self._call(self.validation, index.shape, arguments, ENOUGH_CALLS)
+            parts.append(losses.clone())
         return torch.cat(parts, dim=1)
 
-    def _drawn(
-        self, batch: Tensors, progress: Tensor, randoms: Sequence[Random], *, training: bool
-    ) -> list[Tensor]:
+    def _drawn(self, batch: Tensors, progress: Tensor, randoms: Sequence[Random]) -> list[Tensor]:
         """Return what the objective draws for a batch, (n_models, ...) each."""
-        key = training, batch["x"].shape[1]
+        key = self.objective.module.training, batch["x"].shape[1]
         if key not in self.draws:
             one = {name: value[0] for name, value in batch.items()}
             first = Batch(one["x"], one.get("observed"), one["weight"], progress[0])

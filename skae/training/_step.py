@@ -26,7 +26,7 @@ class RecordedSteps:
     """Steps with AdamW whose losses and gradients are computed by a program for each batch size.
 
     In a step of a small network, most of the time passes between operations: in Python, autograd
-    and the optimiser. A program has the operations only.
+    and the optimiser. A program has the operations only. Validation losses have a program, too.
 
     Parameters
     ----------
@@ -39,9 +39,11 @@ class RecordedSteps:
         self.net = net
         least = MIN_STEPS[torch.device(net.device).type]
         self.pays = {size: n >= least for size, n in n_steps.items()}
-        self.draws: dict[int, list[Draw]] = {}
+        self.pays_epochs = net.max_epochs >= least
+        self.draws: dict[tuple[bool, int], list[Draw]] = {}
         self.optimizer: FlatAdamW | None = None
         self.program = Recorded(self._losses_and_gradients, "A step")
+        self.validation = Recorded(self._losses, "The validation loss")
 
     @staticmethod
     def possible(net: Any, n_steps: dict[int, int]) -> bool:
@@ -59,23 +61,34 @@ class RecordedSteps:
 
     def __call__(self, batch: Batch, step: Callable[[Batch], Tensor]) -> Tensor:
         """Take a step, by a program or by a function; return the sums of the losses."""
-        n = len(batch.x)
         if self.optimizer is None:
             return self._first(batch, step)
-        if n not in self.draws:
-            recorder, module = Recorder(batch.x), self.net.module_
+        n = len(batch.x)
+        sums, *gradients = self.program(n, self._arguments(batch), pays=self.pays[n])
+        self.optimizer.step(gradients)
+        return sums
+
+    def losses(self, batch: Batch) -> Tensor:
+        """Return the objective of each validation sample of a batch."""
+        if self.optimizer is None:
+            return total_of(self.net.module_(batch))
+        (losses,) = self.validation(len(batch.x), self._arguments(batch), pays=self.pays_epochs)
+        return losses
+
+    def _arguments(self, batch: Batch) -> list[Tensor]:
+        """Return all tensors that the objective of a batch depends on."""
+        module = self.net.module_
+        key = module.training, len(batch.x)
+        if key not in self.draws:
+            recorder = Recorder(batch.x)
             buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
             with torch.no_grad():
                 functional_call(module, buffers, (batch._replace(random=recorder),))
-            self.draws[n] = recorder.draws
+            self.draws[key] = recorder.draws
         self.complete = batch.observed is None
         given = [value for value in (batch.x, batch.weight, batch.observed) if value is not None]
-        drawn = [batch.random._drawn(*draw) for draw in self.draws[n]]
-        sums, *gradients = self.program(
-            n, [*self.tensors.values(), *given, *drawn], pays=self.pays[n]
-        )
-        self.optimizer.step(gradients)
-        return sums
+        drawn = [batch.random._drawn(*draw) for draw in self.draws[key]]
+        return [batch.progress, *self.tensors, *given, *drawn]
 
     def end_epoch(self) -> None:
         """Bring the state of the optimiser up to date."""
@@ -99,21 +112,35 @@ class RecordedSteps:
             names = {id(weight): name for name, weight in named.items()}
             self.trained = [[names[id(w)] for w in own] for own in self.optimizer.weights]
             self.weight_names, self.buffer_names = list(named), list(buffers)
-            self.tensors = {"progress": self.net.progress_, **named, **buffers}
+            self.tensors = [*named.values(), *buffers.values()]
         return sums
 
     def _losses_and_gradients(self, progress: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Return the sums of the losses, and the gradient of each group of weights as a vector."""
+        leaves, buffers, batch = self._taken(progress, *tensors)
+        trained = [[leaves[name].requires_grad_() for name in group] for group in self.trained]
+        with self.net._autocast():
+            terms = functional_call(self.net.module_, leaves | buffers, (batch,))
+        loss = self.net.criterion_(total_of(terms), batch.weight)
+        gradients = iter(torch.autograd.grad(loss, [w for group in trained for w in group]))
+        joined = [torch.cat([next(gradients).flatten() for _ in group]) for group in trained]
+        return sums_of(terms, loss, batch.weight), *joined
+
+    @torch.no_grad()
+    def _losses(self, progress: Tensor, *tensors: Tensor) -> tuple[Tensor]:
+        """Return the objective of each sample."""
+        leaves, buffers, batch = self._taken(progress, *tensors)
+        with self.net._autocast():
+            terms = functional_call(self.net.module_, leaves | buffers, (batch,))
+        return (total_of(terms),)
+
+    def _taken(
+        self, progress: Tensor, *tensors: Tensor
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], Batch]:
+        """Return weights, buffers and batch of given arguments."""
         left = list(tensors)
         leaves = {name: left.pop(0).detach() for name in self.weight_names}
         buffers = {name: left.pop(0) for name in self.buffer_names}
-        trained = [[leaves[name].requires_grad_() for name in group] for group in self.trained]
         x, weight = left.pop(0), left.pop(0)
         observed = None if self.complete else left.pop(0)
-        batch = Batch(x, observed, weight, progress, random=Replay(left, x))
-        with self.net._autocast():
-            terms = functional_call(self.net.module_, leaves | buffers, (batch,))
-        loss = self.net.criterion_(total_of(terms), weight)
-        gradients = iter(torch.autograd.grad(loss, [w for group in trained for w in group]))
-        joined = [torch.cat([next(gradients).flatten() for _ in group]) for group in trained]
-        return sums_of(terms, loss, weight), *joined
+        return leaves, buffers, Batch(x, observed, weight, progress, random=Replay(left, x))

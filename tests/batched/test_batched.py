@@ -415,5 +415,6 @@ def test_the_optimizer_is_torchs(rng):
 @pytest.mark.skipif(not _OpenMP()._runtimes, reason="no OpenMP runtime")
 def test_functions_that_wait_have_no_threads_of_their_own():
     n_threads = torch.get_num_threads()
+    torch.set_num_threads(n_threads)  # for threads to come, too
     assert call_together([torch.get_num_threads] * 3) == [1] * 3
     assert torch.get_num_threads() == n_threads
