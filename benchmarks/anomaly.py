@@ -20,6 +20,7 @@ import io
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,10 @@ class Sklearn(Skae):
 
 def detectors() -> dict[str, Callable[[int], Any]]:
     """Return a function of the seed that makes each detector."""
-    makers: dict[str, Callable[[int], Any]] = {"skae": Skae}
+    makers: dict[str, Callable[[int], Any]] = {
+        "skae": Skae,
+        "skae, novelty=True": partial(Skae, novelty=True),
+    }
     try:
         from pyod.models.auto_encoder import AutoEncoder
         from pyod.models.ecod import ECOD

@@ -69,7 +69,7 @@ EPOCHS = 2
 CASES = {
     "detector": (
         AutoencoderOutlierDetector(INNER),
-        {("fit", "short fit", "epoch"): 1, ("fit", "fit", "epoch"): EPOCHS},
+        {("fit", "fit", "epoch"): EPOCHS},
     ),
     "detector of all rows": (
         AutoencoderOutlierDetector(INNER, trim=0),

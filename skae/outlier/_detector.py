@@ -34,8 +34,9 @@ from skae.outlier._conformal import ConformalMixin
 from skae.outlier._criteria import CRITERIA, make_criterion, resolve_method
 from skae.outlier._criterion import Criterion
 from skae.outlier._loss_criteria import NOISE_LEVELS
-from skae.outlier._scorer import Scorer, fit_scorer
-from skae.outlier._threshold import FAR_OUT, OUTSIDE, RankedScores
+from skae.outlier._scorer import fit_scorer
+from skae.outlier._threshold import OUTSIDE, RankedScores
+from skae.outlier._trimming import probable_outliers
 from skae.training import budget
 
 N_STEPS = 2000  # of the default autoencoder's training, about
@@ -116,6 +117,9 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
     Vincent, P., Larochelle, H., Lajoie, I., Bengio, Y. and Manzagol, P.-A. (2010). "Stacked
     denoising autoencoders". Journal of Machine Learning Research 11, 3371-3408.
 
+    Sugiyama, M. and Borgwardt, K. (2013). "Rapid distance-based outlier detection via sampling".
+    Advances in Neural Information Processing Systems 26.
+
     Livernoche, V., Jain, V., Hezaveh, Y. and Ravanbakhsh, S. (2024). "On diffusion modeling for
     anomaly detection". International Conference on Learning Representations.
 
@@ -160,18 +164,34 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
         highest scores. Equal scores get the same label: samples that tie with the upper quartile
         are inliers, and a fraction is met as nearly as ties allow.""",
     )
+    novelty: bool = param(
+        "boolean",
+        default=False,
+        doc="""
+        Whether all training samples are known to be normal, and only new samples may be outliers.
+        `trim` and `n_neighbors` depend on it if they are 'auto'. Scores are worse if it is True and
+        some training samples are outliers, above all if these are similar to each other.""",
+    )
     trim: str | float = param(
         one_of("auto"),
         Interval(Real, 0, 0.5, closed="left"),
         default="auto",
         doc="""
-        Fraction of the training samples to exclude because they are probably outliers: those with
-        the highest outlier scores after a first, short fit of one epoch. If 'auto', those that
-        exceed the upper quartile by more than 3 interquartile ranges, unless the other samples do
-        not vary. 0 trains on all samples, which is better if all are known to be normal.""",
+        Fraction of the training samples to exclude because they are probably outliers: those that
+        are most remote from the others. Remoteness is the distance to the nearest of four samples
+        that are drawn at random, the median of 100 draws. If 'auto', samples whose
+        remoteness exceeds the upper quartile by more than 3 interquartile ranges (of logarithms),
+        and those of the most remote fifth that have near neighbors: members of small groups, which
+        the network would learn to reconstruct. None is excluded with ``novelty=True``, or if the
+        others do not vary.""",
     )
-    n_neighbors: int = param(
-        POSITIVE_INT, default=5, doc='Number of nearest codes, for the criterion "neighbors".'
+    n_neighbors: int | str = param(
+        POSITIVE_INT,
+        one_of("auto"),
+        default="auto",
+        doc="""
+        Number of nearest codes, for the criterion "neighbors". If 'auto', 5, or 1 with
+        ``novelty=True``.""",
     )
     calibration_fraction: float = param(
         Interval(Real, 0, 1, closed="left"),
@@ -266,7 +286,7 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
         with (
             unchanged_on_error(self, but=CALLBACK_STATE),
             np.errstate(over="ignore", invalid="ignore"),
-            self._steps(2 if self.trim else 1, X=X, y=y),
+            self._steps(1, X=X, y=y),
         ):
             return self._fit(X, sample_weight, self._routed(sample_weight, params))
 
@@ -284,27 +304,22 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
         if self.random_state is not None:
             model.set_params(random_state=random_state.randint(np.iinfo(np.int32).max))
 
-        def fit(name: str, model: BaseAutoencoder, kept: NDArray) -> tuple[Scorer, NDArray]:
-            with self._step(name, model):
-                model._fit_or_start(source.X, sample_weight=weight_of_model * kept, **params)
-            criteria = [make_criterion(c, self.n_neighbors) for c in resolve_method(self.method)]
-            scorer, scores = fit_scorer(model, criteria, training, (weight * kept)[index])
-            return scorer, _check_finite_rows(scores, index)
-
         kept = used
-        if self.trim:
-            # One epoch indicates the outliers, before the network learns to reconstruct them.
-            short = clone(model).set_params(max_iter=1, early_stopping=False, checkpoint=None)
-            _, scores = fit("short fit", short, used)
+        trim = (0.0 if self.novelty else "auto") if self.trim == "auto" else self.trim
+        if trim:
             remaining = used.copy()
-            remaining[index] = scores <= self._limit(scores, weight[index], self.trim, FAR_OUT)
+            remaining[index] = ~probable_outliers(training, weight[index], trim)
             if _can_be_fitted(training, (weight_of_model * remaining)[index]):
                 kept = remaining
-        scorer, scores = fit("fit", model, kept)
+        with self._step("fit", model):
+            model._fit_or_start(source.X, sample_weight=weight_of_model * kept, **params)
+        n_neighbors = budget.resolve_auto(self.n_neighbors, 1 if self.novelty else 5)
+        criteria = [make_criterion(c, n_neighbors) for c in resolve_method(self.method)]
+        scorer, scores = fit_scorer(model, criteria, training, (weight * kept)[index])
+        scores = _check_finite_rows(scores, index)
         self.estimator_, self.support_ = scorer.model, kept
         self._criteria, self._weights, self._floor = scorer.criteria, scorer.weights, scorer.floor
-        limit = self._limit(scores, weight[index], self.contamination, OUTSIDE, MIN_OUTLIERS)
-        self.offset_ = -limit
+        self.offset_ = -self._limit(scores, weight[index])
         self.calibration_scores_ = np.sort(-self._outlier_scores(source.take(held_out)))
         return self
 
@@ -319,15 +334,13 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
             )
         return np.sort(random_state.permutation(index)[:n])
 
-    def _limit(
-        self, scores: NDArray, weight: NDArray, share: Any, whisker: float, min_share: float = 0.0
-    ) -> float:
-        """Return the score above which a share of the samples is, or Tukey's fence if 'auto'."""
+    def _limit(self, scores: NDArray, weight: NDArray) -> float:
+        """Return the score above which samples are outliers."""
         ranked = RankedScores(scores, weight)
-        if share != "auto":
-            return ranked.separating(ranked.exceeded_by(share))
-        fence = ranked.fence(whisker, logarithmic="likelihood" not in resolve_method(self.method))
-        return ranked.separating(min(fence, ranked.quantile(1 - min_share)))
+        if not isinstance(self.contamination, str):
+            return ranked.separating(ranked.exceeded_by(self.contamination))
+        fence = ranked.fence(OUTSIDE, logarithmic="likelihood" not in resolve_method(self.method))
+        return ranked.separating(min(fence, ranked.quantile(1 - MIN_OUTLIERS)))
 
     def _estimator(self, n_samples: int = 1) -> BaseAutoencoder:
         """Return the autoencoder to fit to so many samples."""

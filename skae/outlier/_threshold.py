@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-OUTSIDE, FAR_OUT = 1.5, 3.0  # interquartile ranges beyond the upper quartile (Tukey 1977)
+OUTSIDE = 1.5  # interquartile ranges beyond the upper quartile (Tukey 1977)
 TIE_TOLERANCE = 1e-5  # relative difference of scores that count as equal
 MARGIN = 1e-2  # relative, by which a threshold may exceed the limit, to keep away from scores
 SHARE_ROUNDING = 1e-9  # of shares that are sums of weights

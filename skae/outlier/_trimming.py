@@ -1,0 +1,143 @@
+"""Training samples that are probably outliers, found before a network is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skae.data import DataSource, Moments, concatenate_chunks, gen_chunks
+from skae.outlier._threshold import RankedScores
+
+SUBSAMPLE_SIZE, N_SUBSAMPLES = 4, 100
+FAR_SHARE = 0.2  # of the training data, which may belong to groups of outliers
+FAR_OUT = 3.0  # interquartile ranges above the upper quartile of the logarithms (Tukey 1977)
+N_NEIGHBORS = 5
+MAX_REFERENCES, MAX_REFERENCE_CELLS = 4096, 2**22  # samples among which neighbors are searched
+MIN_LOG_DISTANCE = np.log(1e-3)  # relative to the spread of the samples
+MIN_SAMPLES = 8
+
+
+def probable_outliers(source: DataSource, weight: NDArray, trim: float | str) -> NDArray:
+    """Return a mask of the training samples that are probably outliers.
+
+    Parameters
+    ----------
+    source : DataSource of shape (n_samples, n_features)
+    weight : ndarray of shape (n_samples,)
+        Positive.
+    trim : float or 'auto'
+        The share of the samples that are most remote from the others. If 'auto', extremely remote
+        ones, and those of the most remote fifth that have near neighbors: of the ratios of
+        remoteness and distance to the nearest samples, theirs are above the median.
+    """
+    distances = Distances(source, weight)
+    if len(source) < MIN_SAMPLES or not 0 < distances.scale < np.inf:
+        return np.zeros(len(source), dtype=bool)
+    remoteness = distances.remoteness()
+    ranked = RankedScores(remoteness, weight)
+    if not isinstance(trim, str):
+        return remoteness > ranked.separating(ranked.exceeded_by(trim))
+    is_far = remoteness > ranked.separating(ranked.exceeded_by(FAR_SHARE))
+    candidates, is_reference, nearest = distances.to_neighbors(np.flatnonzero(is_far))
+    ratio = remoteness[candidates] / nearest
+    median = RankedScores(ratio[is_reference], weight[candidates][is_reference]).quantile(0.5)
+    found = remoteness > ranked.separating(ranked.fence(FAR_OUT, logarithmic=True))
+    found[candidates] |= is_far[candidates] & (ratio > median)
+    return found
+
+
+class Distances:
+    r"""Distances of training samples from each other, of which they themselves are no part.
+
+    Distances are over the features that two samples both have, as if they differed as much in the
+    others, and relative to the spread of the samples.
+
+    Parameters
+    ----------
+    source : DataSource of shape (n_samples, n_features)
+    weight : ndarray of shape (n_samples,)
+        Samples are drawn with probabilities proportional to it. Draws are the same each time.
+    """
+
+    def __init__(self, source: DataSource, weight: NDArray):
+        self.source, self.weight = source, weight
+        self.random = np.random.RandomState(0)
+        moments = Moments.of(source, weight)
+        self.location, self.scale = moments.mean, float(np.sqrt(moments.variance.sum()))
+
+    def remoteness(self) -> NDArray:
+        r"""Return the distance of each sample from the others in small subsamples, (n_samples,).
+
+        .. math:: r(x) = \operatorname*{median}_t
+                  \min_{x' \in S_t \setminus \{x\}} \lVert x - x' \rVert
+
+        over random subsamples :math:`S_t` of four (Sugiyama and Borgwardt 2013, who draw one). Most
+        of them have no member of a group of less than 16 % of the samples, since
+        :math:`0.84^4 = 0.5`, so it does not matter how close its members are to each other.
+        """
+        n = len(self.source)
+        size, share = min(SUBSAMPLE_SIZE, n // 2), self.weight / self.weight.sum()
+        drawn = [self.random.choice(n, size, False, share) for _ in range(N_SUBSAMPLES)]
+
+        def median_of_nearest(logs: NDArray) -> NDArray:
+            nearest = logs.reshape(len(logs), N_SUBSAMPLES, size).min(2)
+            return np.partition(nearest, N_SUBSAMPLES // 2, axis=1)[:, N_SUBSAMPLES // 2]
+
+        return np.exp(self._from_logs(median_of_nearest, np.arange(n), np.concatenate(drawn)))
+
+    def to_neighbors(self, some: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+        """Return the mean distance from the nearest of at most `MAX_REFERENCES` samples, by sample.
+
+        Parameters
+        ----------
+        some : ndarray of int
+            Samples to return it for, beside the references.
+
+        Returns
+        -------
+        candidates : ndarray of int
+        is_reference : ndarray of bool
+        distance : ndarray
+        """
+        references = np.arange(len(self.source))
+        at_most = min(MAX_REFERENCES, max(MIN_SAMPLES, MAX_REFERENCE_CELLS // self.source.shape[1]))
+        if len(references) > at_most:
+            references = self.random.choice(references, at_most, replace=False)
+        candidates = np.union1d(some, references)
+        k = min(N_NEIGHBORS, len(references) - 1)
+
+        def mean_of_neighbors(logs: NDArray) -> NDArray:
+            return np.exp(np.partition(logs, k - 1, axis=1)[:, :k]).mean(1)
+
+        distance = self._from_logs(mean_of_neighbors, candidates, references)
+        return candidates, np.isin(candidates, references), distance
+
+    def _from_logs(
+        self, function: Callable[[NDArray], NDArray], queries: NDArray, references: NDArray
+    ) -> NDArray:
+        """Return a function of the log distances of each query from all references.
+
+        Those of a sample from itself are infinite.
+        """
+        y, y_observed = self._read(references)
+
+        def of_chunk(chunk: slice) -> NDArray:
+            x, x_observed = self._read(queries[chunk])
+            squares = (x**2) @ y_observed.T - 2 * (x @ y.T) + x_observed @ (y**2).T
+            n_common = x_observed @ y_observed.T
+            with np.errstate(divide="ignore", invalid="ignore"):
+                logs = 0.5 * np.log(squares * (x.shape[1] / n_common))
+            logs = np.fmax(logs, MIN_LOG_DISTANCE)
+            logs[(n_common == 0) | (queries[chunk, None] == references)] = np.inf
+            return function(logs)
+
+        chunks = gen_chunks(len(queries), len(references))
+        return concatenate_chunks(len(queries), map(of_chunk, chunks))
+
+    def _read(self, rows: NDArray) -> tuple[NDArray, NDArray]:
+        """Return conditioned samples, with 0 for missing values, and what is observed."""
+        x = (self.source[rows].astype(np.float64) - self.location) / self.scale
+        observed = ~np.isnan(x)
+        return np.where(observed, x, 0), observed.astype(np.float64)
