@@ -182,8 +182,8 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
         that are drawn at random, the median of 100 draws. If 'auto', samples whose
         remoteness exceeds the upper quartile by more than 3 interquartile ranges (of logarithms),
         and those of the most remote fifth that have near neighbors: members of small groups, which
-        the network would learn to reconstruct. None is excluded with ``novelty=True``, or if the
-        others do not vary.""",
+        the network would learn to reconstruct. None is excluded with ``novelty=True``, from fewer
+        than eight samples, or if the others do not vary.""",
     )
     n_neighbors: int | str = param(
         POSITIVE_INT,

@@ -16,7 +16,7 @@ FAR_OUT = 3.0  # interquartile ranges above the upper quartile of the logarithms
 N_NEIGHBORS = 5
 MAX_REFERENCES, MAX_REFERENCE_CELLS = 4096, 2**22  # samples among which neighbors are searched
 MIN_LOG_DISTANCE = np.log(1e-3)  # relative to the spread of the samples
-MIN_SAMPLES = 8
+MIN_SAMPLES = 8  # of which some may be a group
 
 
 def probable_outliers(source: DataSource, weight: NDArray, trim: float | str) -> NDArray:
@@ -33,7 +33,8 @@ def probable_outliers(source: DataSource, weight: NDArray, trim: float | str) ->
         remoteness and distance to the nearest samples, theirs are above the median.
     """
     distances = Distances(source, weight)
-    if len(source) < MIN_SAMPLES or not 0 < distances.scale < np.inf:
+    too_few = len(source) < (MIN_SAMPLES if trim == "auto" else 3)
+    if too_few or not 0 < distances.scale < np.inf:
         return np.zeros(len(source), dtype=bool)
     remoteness = distances.remoteness()
     ranked = RankedScores(remoteness, weight)

@@ -66,6 +66,9 @@ def test_few_normal_samples_are_taken_for_outliers(rng):
 def test_a_share_is_that_of_the_most_remote(rng):
     X = planted(rng, 40, 0.2)
     np.testing.assert_array_equal(np.flatnonzero(outliers(X, trim=0.1)), np.arange(360, 400))
+    few = np.c_[[0.0, 1.0, 2.0, 9.0]]
+    np.testing.assert_array_equal(outliers(few, trim=0.25), [False, False, False, True])
+    assert not outliers(few).any()
 
 
 def test_equal_samples_are_no_outliers(rng):
