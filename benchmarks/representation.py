@@ -293,7 +293,7 @@ def main() -> None:
     records = measure(data, name, seeds, quick, arguments.models)
     note = f" ({QUICK['max_iter']} epochs)" if quick else ""
     show(f"Codes of {name}{note}", records, list(QUALITIES))
-    show(f"Spoilt rows of {name}: error and probe; displacement of codes", records, ROBUSTNESS)
+    show(f"Corrupted rows of {name}: error and probe; displacement of codes", records, ROBUSTNESS)
     told: list[dict] = []
     if name == "digits" and arguments.models is None:
         told = two_sample(data, SIZES[name][0], seeds, quick)

@@ -43,12 +43,12 @@ def plain() -> Loop:
     return graph.parameters(), lambda x: graph(x).mean()
 
 
-def noisy(spoil: Callable[[Tensor], Tensor]) -> Loop:
+def noisy(corrupt: Callable[[Tensor], Tensor]) -> Loop:
     """Return a denoising loop."""
     graph = Graph(shortcut=False)
 
     def loss(x: Tensor) -> Tensor:
-        return mean_square(graph.decoder(graph.encoder(spoil(x))) + graph.bias, x)
+        return mean_square(graph.decoder(graph.encoder(corrupt(x))) + graph.bias, x)
 
     return graph.parameters(), loss
 
@@ -177,11 +177,11 @@ VARIANTS: dict[str, tuple[skae.base.BaseAutoencoder, Callable[[], Loop]]] = {
         lambda: k_sparse(True),
     ),
     **{
-        f"denoising, {spoil.__name__}": (
-            skae.DenoisingAutoencoder(WIDTHS[-1], noise=spoil.__name__, **PLAIN),
-            lambda spoil=spoil: noisy(spoil),
+        f"denoising, {corrupt.__name__}": (
+            skae.DenoisingAutoencoder(WIDTHS[-1], noise=corrupt.__name__, **PLAIN),
+            lambda corrupt=corrupt: noisy(corrupt),
         )
-        for spoil in (gaussian, masking, salt_and_pepper, swap)
+        for corrupt in (gaussian, masking, salt_and_pepper, swap)
     },
     "contractive": (skae.ContractiveAutoencoder(WIDTHS[-1], **PLAIN), contractive),
     "contractive / plain": (skae.ContractiveAutoencoder(WIDTHS[-1], **PLAIN), plain),
