@@ -2,7 +2,7 @@
 
 All at their defaults, but for what a line of the table names. Errors are mean squared errors of
 test rows divided by those of the training mean, so that the mean has 1. Probes, neighbours and
-retrieval learn from clean training codes; the second table spoils the test rows. On digits, a
+retrieval learn from clean training codes; the second table corrupts the test rows. On digits, a
 third asks classifiers to tell test rows from samples: of the variational autoencoder, and of
 Gaussian mixtures of PCA's codes and of its own. MNIST is read from $SKAE_DATA/images/mnist.npz.
 
@@ -82,7 +82,7 @@ class Data(NamedTuple):
     y_test: np.ndarray
 
     def corrupted(self, corruption: str, seed: int) -> np.ndarray:
-        """Return spoilt test rows: 0.5 standard deviations of noise, 30 % mean or 20 % extremes."""
+        """Return corrupted test rows: 0.5 deviations of noise, 30 % mean or 20 % extremes."""
         rng = np.random.default_rng([seed, CORRUPTIONS.index(corruption)])
         X, columns = self.test, self.train
         chance = rng.random(X.shape)
@@ -179,11 +179,11 @@ def evaluate(model, data: Data, seed: int) -> dict[str, float]:
         "seconds": seconds,
     }
     for corruption in CORRUPTIONS:
-        z_spoilt = model.transform(data.corrupted(corruption, seed))
-        figures[f"{corruption}_error"] = data.relative_error(model.inverse_transform(z_spoilt))
-        figures[f"{corruption}_probe"] = probe(z_spoilt, data.y_test)
+        z_corrupted = model.transform(data.corrupted(corruption, seed))
+        figures[f"{corruption}_error"] = data.relative_error(model.inverse_transform(z_corrupted))
+        figures[f"{corruption}_probe"] = probe(z_corrupted, data.y_test)
         if corruption == "gaussian":
-            moved = np.mean((z_spoilt - z_test) ** 2, axis=0, dtype=float).sum()
+            moved = np.mean((z_corrupted - z_test) ** 2, axis=0, dtype=float).sum()
             figures["displacement"] = float(np.sqrt(moved / z_test.var(axis=0, dtype=float).sum()))
     return figures
 

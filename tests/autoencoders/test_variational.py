@@ -109,6 +109,7 @@ def exact_score(vae, X):
     return stats.multivariate_normal(origin[0], S, allow_singular=True).logpdf(X)
 
 
+@pytest.mark.full
 def test_bounds_rise_with_the_draws_and_stay_under_the_exact_value(digits):
     """A linear decoder whose encoder is not yet good: there is a gap to close."""
     digits = digits[:600]

@@ -134,6 +134,7 @@ def test_dimension_of_pca_is_the_number_of_components(k):
     np.testing.assert_allclose(dimension, k, rtol=1e-5)
 
 
+@pytest.mark.full
 def test_dimension_of_a_surface_and_a_curve(rng):
     X = curve(rng, n=1000, noise=0.01)
     model = DenoisingAutoencoder(

@@ -64,6 +64,7 @@ def test_one_layer_after_another(sheet, monkeypatch):
     assert sizes == [(6, 9, 2), (9, 4, 2)]
 
 
+@pytest.mark.full
 def test_a_deep_saturating_network_learns_that_otherwise_does_not(sheet):
     deep = {"init": "random", "linear_shortcut": False, "max_iter": 30, "random_state": 0}
     scores = [

@@ -218,6 +218,7 @@ def test_arguments_may_be_boolean():
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.full
 def test_programs_that_are_no_longer_used_leave_no_memory_behind():
     def function(x):
         y = x
