@@ -1,7 +1,7 @@
 """Outlier detectors where the anomalies of the training data are in clusters.
 
 Normal samples are drawn from a mixture of three Gaussians with random covariances, in 5 and 30
-dimensions. 1, 3 and 10 % of the samples are anomalies around one center: a fifth, one half, or all
+dimensions. 1, 3 and 10 % of the samples are anomalies around one center: a fifth, a half, or all
 of the spread of a normal component. The center is where the density of normal samples is lower than
 that of 99.9 % of them. Every detector is fitted to all samples and scores new ones.
 

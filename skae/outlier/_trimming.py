@@ -15,7 +15,7 @@ FAR_SHARE = 0.2  # of the training data, which may belong to groups of outliers
 FAR_OUT = 3.0  # interquartile ranges above the upper quartile of the logarithms (Tukey 1977)
 N_NEIGHBORS = 5
 MAX_REFERENCES, MAX_REFERENCE_CELLS = 4096, 2**22  # samples among which neighbors are searched
-MIN_LOG_DISTANCE = np.log(1e-3)  # relative to the spread of the samples
+MIN_DISTANCE = 1e-3  # relative to the spread of the samples; below, samples are at one place
 MIN_SAMPLES = 8  # of which some may be a group
 
 
@@ -82,11 +82,11 @@ class Distances:
         size, share = min(SUBSAMPLE_SIZE, n // 2), self.weight / self.weight.sum()
         drawn = [self.random.choice(n, size, False, share) for _ in range(N_SUBSAMPLES)]
 
-        def median_of_nearest(logs: NDArray) -> NDArray:
-            nearest = logs.reshape(len(logs), N_SUBSAMPLES, size).min(2)
+        def median_of_nearest(squares: NDArray) -> NDArray:
+            nearest = squares.reshape(len(squares), N_SUBSAMPLES, size).min(2)
             return np.partition(nearest, N_SUBSAMPLES // 2, axis=1)[:, N_SUBSAMPLES // 2]
 
-        return np.exp(self._from_logs(median_of_nearest, np.arange(n), np.concatenate(drawn)))
+        return np.sqrt(self._from_squares(median_of_nearest, np.arange(n), np.concatenate(drawn)))
 
     def to_neighbors(self, some: NDArray) -> tuple[NDArray, NDArray, NDArray]:
         """Return the mean distance from the nearest of at most `MAX_REFERENCES` samples, by sample.
@@ -109,16 +109,16 @@ class Distances:
         candidates = np.union1d(some, references)
         k = min(N_NEIGHBORS, len(references) - 1)
 
-        def mean_of_neighbors(logs: NDArray) -> NDArray:
-            return np.exp(np.partition(logs, k - 1, axis=1)[:, :k]).mean(1)
+        def mean_of_neighbors(squares: NDArray) -> NDArray:
+            return np.sqrt(np.partition(squares, k - 1, axis=1)[:, :k]).mean(1)
 
-        distance = self._from_logs(mean_of_neighbors, candidates, references)
+        distance = self._from_squares(mean_of_neighbors, candidates, references)
         return candidates, np.isin(candidates, references), distance
 
-    def _from_logs(
+    def _from_squares(
         self, function: Callable[[NDArray], NDArray], queries: NDArray, references: NDArray
     ) -> NDArray:
-        """Return a function of the log distances of each query from all references.
+        """Return a function of the squared distances of each query from all references.
 
         Those of a sample from itself are infinite.
         """
@@ -128,11 +128,10 @@ class Distances:
             x, x_observed = self._read(queries[chunk])
             squares = (x**2) @ y_observed.T - 2 * (x @ y.T) + x_observed @ (y**2).T
             n_common = x_observed @ y_observed.T
-            with np.errstate(divide="ignore", invalid="ignore"):
-                logs = 0.5 * np.log(squares * (x.shape[1] / n_common))
-            logs = np.fmax(logs, MIN_LOG_DISTANCE)
-            logs[(n_common == 0) | (queries[chunk, None] == references)] = np.inf
-            return function(logs)
+            squares *= x.shape[1] / np.maximum(n_common, 1)
+            squares = np.fmax(squares, MIN_DISTANCE**2)
+            squares[(n_common == 0) | (queries[chunk, None] == references)] = np.inf
+            return function(squares)
 
         chunks = gen_chunks(len(queries), len(references))
         return concatenate_chunks(len(queries), map(of_chunk, chunks))

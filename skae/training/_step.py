@@ -68,10 +68,10 @@ class RecordedSteps:
         self.optimizer.step(gradients)
         return sums
 
-    def losses(self, batch: Batch) -> Tensor:
-        """Return the objective of each validation sample of a batch."""
+    def losses(self, batch: Batch, losses_of: Callable[[Batch], Tensor]) -> Tensor:
+        """Return the objective of each validation sample, by a program or by a function."""
         if self.optimizer is None:
-            return total_of(self.net.module_(batch))
+            return losses_of(batch)
         (losses,) = self.validation(len(batch.x), self._arguments(batch), pays=self.pays_epochs)
         return losses
 
@@ -117,10 +117,8 @@ class RecordedSteps:
 
     def _losses_and_gradients(self, progress: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Return the sums of the losses, and the gradient of each group of weights as a vector."""
-        leaves, buffers, batch = self._taken(progress, *tensors)
-        trained = [[leaves[name].requires_grad_() for name in group] for group in self.trained]
-        with self.net._autocast():
-            terms = functional_call(self.net.module_, leaves | buffers, (batch,))
+        leaves, terms, batch = self._terms(progress, *tensors)
+        trained = [[leaves[name] for name in group] for group in self.trained]
         loss = self.net.criterion_(total_of(terms), batch.weight)
         gradients = iter(torch.autograd.grad(loss, [w for group in trained for w in group]))
         joined = [torch.cat([next(gradients).flatten() for _ in group]) for group in trained]
@@ -129,18 +127,21 @@ class RecordedSteps:
     @torch.no_grad()
     def _losses(self, progress: Tensor, *tensors: Tensor) -> tuple[Tensor]:
         """Return the objective of each sample."""
-        leaves, buffers, batch = self._taken(progress, *tensors)
-        with self.net._autocast():
-            terms = functional_call(self.net.module_, leaves | buffers, (batch,))
-        return (total_of(terms),)
+        return (total_of(self._terms(progress, *tensors)[1]),)
 
-    def _taken(
+    def _terms(
         self, progress: Tensor, *tensors: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], Batch]:
-        """Return weights, buffers and batch of given arguments."""
+        """Return the weights, the terms of the objective and the batch of given arguments."""
         left = list(tensors)
         leaves = {name: left.pop(0).detach() for name in self.weight_names}
         buffers = {name: left.pop(0) for name in self.buffer_names}
+        for group in self.trained:
+            for name in group:
+                leaves[name].requires_grad_()
         x, weight = left.pop(0), left.pop(0)
         observed = None if self.complete else left.pop(0)
-        return leaves, buffers, Batch(x, observed, weight, progress, random=Replay(left, x))
+        batch = Batch(x, observed, weight, progress, random=Replay(left, x))
+        with self.net._autocast():
+            terms = functional_call(self.net.module_, leaves | buffers, (batch,))
+        return leaves, terms, batch

@@ -293,14 +293,16 @@ class Trainer(NeuralNet):
         validation.progress.fill_(1.0)
         validation.random = Random(self.validation_seed, validation.progress)
         network_draws = self._network_draws(self.validation_seed)
-        recorded = self.recorded_
-        losses_of = self._losses_of if recorded is None else recorded.losses
         with torch.no_grad(), network_draws, self._autocast():
             losses = torch.empty_like(validation.rows.weight, device=self.device)
             start = 0
             for batch in validation:
-                losses[start : start + len(batch.x)] = losses_of(batch)
-                start += len(batch.x)
+                part = slice(start, start + len(batch.x))
+                if self.recorded_ is None:
+                    losses[part] = self._losses_of(batch)
+                else:
+                    losses[part] = self.recorded_.losses(batch, self._losses_of)
+                start = part.stop
         return losses
 
     def _losses_of(self, batch: Batch) -> Tensor:

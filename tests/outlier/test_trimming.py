@@ -15,9 +15,8 @@ from skae.outlier._trimming import Distances, probable_outliers
 LINEAR = LinearAutoencoder(4, max_iter=2)
 
 
-def outliers(X, trim="auto", weight=None):
-    weight = np.ones(X.shape[0]) if weight is None else weight
-    return probable_outliers(DataSource(X), weight, trim)
+def outliers(X, trim="auto"):
+    return probable_outliers(DataSource(X), np.ones(X.shape[0]), trim)
 
 
 def planted(rng, n, spread, d=4):
@@ -27,7 +26,7 @@ def planted(rng, n, spread, d=4):
 
 
 def remoteness(X, distances):
-    """Return the remoteness by its definition, and the distances that it is made of."""
+    """Return the remoteness by its definition, given all distances."""
     random, n = np.random.RandomState(0), len(X)
     drawn = [
         random.choice(n, _trimming.SUBSAMPLE_SIZE, False, np.full(n, 1 / n))
