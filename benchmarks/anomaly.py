@@ -199,7 +199,7 @@ def ablation(data: list[tuple], seeds: int) -> list[dict[str, Any]]:
             weight, model = detector.support_.astype(float), detector.estimator_
             relative = {}
             for part in names:
-                criterion = make_criterion(part, detector.n_neighbors)
+                criterion = make_criterion(part)
                 criterion.fit(model, DataSource(train), weight)
                 in_training = criterion.score(model, DataSource(train))[detector.support_]
                 relative[part] = criterion.score(model, DataSource(test)) / in_training.mean()

@@ -48,6 +48,6 @@ def resolve_method(method: str | Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def make_criterion(name: str, n_neighbors: int) -> Criterion:
+def make_criterion(name: str, n_neighbors: int = 5) -> Criterion:
     """Return a criterion, unfitted."""
     return NeighborDistance(n_neighbors) if name == "neighbors" else CRITERIA[name]()
