@@ -23,6 +23,7 @@ LAYERS = [
     {"batched"},
     {"_training_parameters", "_hooks", "_fitting", "_fitted_state", "_callbacks", "_composite"},
     {"base", "_persistence"},
+    {"tables"},
     {"autoencoders"},
     {"outlier", "impute", "multiple_imputation", "semi_supervised", "images"},
     {"inspection", "metrics", "model_selection", "_check_autoencoder", "extension"},

@@ -13,7 +13,6 @@ from skae._schema import Check, array, instance, persistent
 from skae._sklearn_types import BaseEstimator
 from skae.autoencoders import VariationalAutoencoder
 from skae.base import BaseAutoencoder
-from skae.impute._column_groups import ColumnGroups, is_grouping
 from skae.impute._conditional_gaussian import ConditionalGaussian, probabilities
 from skae.impute._nearest_rows import NearestRows
 from skae.impute._network import ImputationNetwork
@@ -24,6 +23,7 @@ from skae.impute._residuals import (
     draw_imputations,
     masked_tensors,
 )
+from skae.tables import ColumnGroups, is_grouping
 
 N_RECONSTRUCTIONS = 5  # of the row with its previously filled values
 N_INTERVAL_DRAWS = 200

@@ -12,8 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from skae._sklearn import _check_feature_names_in
 from skae._validation import check_share, random_state_of
-from skae.impute._column_groups import ColumnGroups
 from skae.impute._residuals import random_mask
+from skae.tables import ColumnGroups
 
 
 class OverImputeMixin:

@@ -13,7 +13,6 @@ from skae._sklearn_types import clone
 from skae._validation import random_state_of
 from skae.data import subsample_evenly
 from skae.impute._budget import ImputationBudget
-from skae.impute._column_groups import ColumnGroups
 from skae.impute._completion import (
     Completion,
     GaussianCompletion,
@@ -25,6 +24,7 @@ from skae.impute._conditional_gaussian import fit_shrunk
 from skae.impute._nearest_rows import NearestRows
 from skae.impute._network import ImputationNetwork
 from skae.impute._residuals import ResidualQuantiles, masked_tensors
+from skae.tables import ColumnGroups
 from skae.training import budget as training_budget
 
 MAX_GAUSSIAN_CELLS = 2**19  # that the Gaussian is fitted to

@@ -13,7 +13,7 @@ from torch import Tensor
 from skae._schema import Check, array, persistent
 from skae._sklearn_types import BaseEstimator
 from skae.data import MAX_CHUNK_SIZE, gen_slices, subsample_evenly
-from skae.impute._column_groups import ColumnGroups, is_grouping
+from skae.tables import ColumnGroups, is_grouping
 
 N_METRIC_STEPS = 100
 METRIC_LEARNING_RATE = 0.2

@@ -15,13 +15,13 @@ from skae.architectures import Architecture, Dropout
 from skae.base import BaseAutoencoder
 from skae.data import Batch, RowDataset, subsample_evenly
 from skae.hyperparameters import NON_NEGATIVE, POSITIVE, POSITIVE_INT, hyperparameters, param
-from skae.impute._column_groups import ColumnGroups, is_grouping
 from skae.impute._conditional_gaussian import (
     MAX_WHOLE_COLUMNS,
     ConditionalGaussian,
     probabilities,
 )
 from skae.losses import CrossEntropy
+from skae.tables import ColumnGroups, is_grouping
 from skae.training import AutoencoderModule, LayerSizes, budget
 
 MIN_EPOCHS, MAX_EPOCHS = 10, 500

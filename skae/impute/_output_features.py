@@ -11,7 +11,7 @@ from sklearn.impute import MissingIndicator
 from sklearn.utils.validation import check_is_fitted
 
 from skae._sklearn import _check_feature_names_in
-from skae.impute._column_groups import ColumnGroups
+from skae.tables import ColumnGroups
 
 
 class OutputFeaturesMixin:

@@ -12,8 +12,8 @@ from scipy.special import ndtr
 
 from skae._schema import Check, array, persistent
 from skae._sklearn_types import BaseEstimator
-from skae.impute._column_groups import ColumnGroups
 from skae.impute._conditional_gaussian import ConditionalGaussian, Missing
+from skae.tables import ColumnGroups
 
 QUANTILE_LEVELS = np.linspace(0, 1, 201)
 MASKED_FRACTION = 0.1  # of the observed values

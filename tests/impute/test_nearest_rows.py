@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from skae import AutoencoderImputer, make_missing
-from skae.impute._column_groups import ColumnGroups
 from skae.impute._nearest_rows import MAX_METRIC_COLUMNS, NearestRows, shrinkage_variance
+from skae.tables import ColumnGroups
 
 pytestmark = pytest.mark.as_usual
 

@@ -27,14 +27,11 @@ from skae import (
     make_missing,
 )
 from skae.data import Batch, Random
-from skae.impute import _table_encoder
-from skae.impute._column_groups import ColumnGroups
 from skae.impute._conditional_gaussian import probabilities
 from skae.impute._network import column_errors
-from skae.impute._numeric_table import EncodedTable
 from skae.impute._residuals import draw_category, masked_tensors, random_mask
-from skae.impute._table_encoder import MixedTable, is_mixed
 from skae.losses import CrossEntropy
+from skae.tables import ColumnGroups, EncodedTable, MixedTable, _mixed_table, is_mixed
 
 BRIEF = AutoencoderImputer(max_iter=1, random_state=0)
 ALL = {
@@ -440,7 +437,7 @@ def test_columns_with_nothing_are_dropped_or_kept(few, brief):
 
 
 def test_categories_that_only_the_dtype_declares_are_known_and_rare_ones_count_little(monkeypatch):
-    monkeypatch.setattr(_table_encoder, "MAX_CATEGORIES", 2)
+    monkeypatch.setattr(_mixed_table, "MAX_CATEGORIES", 2)
     colours = ["red"] * 30 + ["blue"] * 20 + ["green"] * 2
     frame = pd.DataFrame({"x": np.arange(52.0), "colour": pd.Categorical(colours)})
     frame["colour"] = frame["colour"].cat.add_categories(["violet"])

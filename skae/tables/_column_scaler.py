@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from skae._schema import Check, array, persistent
 from skae._sklearn_types import BaseEstimator
-from skae.impute._plausible_range import plausible_range
+from skae.tables._plausible_range import plausible_range
 
 MAX_STANDARDIZED = 1e12  # standard deviations; squares of larger values overflow
 

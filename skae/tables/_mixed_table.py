@@ -1,4 +1,4 @@
-"""Tables as arrays of floats, and back: numeric arrays, and DataFrames of mixed columns."""
+"""DataFrames of mixed columns as arrays of floats, and back."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from skae._numeric_input import as_table, check_names, infinity_in
 from skae._schema import Check, array, instance, integer, persistent, sequence
 from skae._sklearn import MissingValues
 from skae._sklearn_types import BaseEstimator
-from skae.impute._column_groups import ColumnGroups
-from skae.impute._numeric_table import EncodedTable, NumericTable, positive_weights
+from skae.tables._column_groups import ColumnGroups
+from skae.tables._numeric_table import EncodedTable, NumericTable, positive_weights
 
 MAX_CATEGORIES = 50  # of a column that are encoded, the most frequent ones
 NUMBERS = ("floating", "integer")

@@ -1,4 +1,4 @@
-"""Numeric arrays as input of the imputer."""
+"""Numeric arrays, and DataFrames of numbers, as arrays of floats."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skae._sklearn import MissingValues
 from skae._sklearn_types import BaseEstimator
 from skae._validation import check_sample_weight, rescale_weights
 from skae.data import read_source
-from skae.impute._column_groups import ColumnGroups
+from skae.tables._column_groups import ColumnGroups
 
 
 class EncodedTable(NamedTuple):

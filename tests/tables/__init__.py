@@ -1,4 +1,4 @@
-"""Tables that tests share."""
+"""Tests of tables, and tables that tests share."""
 
 import numpy as np
 
