@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from skae.impute._conditional_gaussian import RIDGES
+import numpy as np
+
+from skae.impute._conditional_gaussian import MAX_EM_ITER, RIDGES
+from skae.training import budget as training_budget
+
+BATCH_SIZE = 128  # of the network
+MIN_PASSES, MAX_PASSES = 10, 500
 
 
 class ImputationBudget(NamedTuple):
@@ -13,6 +19,20 @@ class ImputationBudget(NamedTuple):
     min_network_rows: int = 32  # fewer rows are left to the Gaussian
     n_network_steps: int = 2500  # gradient steps of the network, about
     ridges: tuple[float, ...] = RIDGES  # candidates, in decreasing order
+    max_em_iter: int = MAX_EM_ITER  # for a ridge
     n_folds: int = 4  # for choosing the ridge where no rows are held out
     n_metric_steps: int = 100  # gradient steps of the metrics of the nearest rows
     max_repeats: int = 50  # times that held-out rows are masked for the residual quantiles
+
+    def limited(self, max_iter: int | str) -> ImputationBudget:
+        """Return the budget with at most so many iterations of each part."""
+        if isinstance(max_iter, str):
+            return self
+        names = ("max_em_iter", "n_metric_steps", "max_repeats")
+        return self._replace(**{name: min(getattr(self, name), max_iter) for name in names})
+
+    def n_passes(self, n_rows: int, max_iter: int | str) -> int:
+        """Return how often the network is given each row."""
+        steps = self.n_network_steps / -(-n_rows // BATCH_SIZE)
+        auto = int(np.clip(round(steps), MIN_PASSES, MAX_PASSES))
+        return training_budget.resolve_auto(max_iter, auto)

@@ -13,9 +13,10 @@ from skae._schema import Check, array, instance, persistent
 from skae._sklearn_types import BaseEstimator
 from skae.autoencoders import VariationalAutoencoder
 from skae.base import BaseAutoencoder
+from skae.data import gen_chunks
 from skae.impute._conditional_gaussian import ConditionalGaussian, probabilities
 from skae.impute._nearest_rows import NearestRows
-from skae.impute._network import ImputationNetwork
+from skae.impute._network import N_PARTS, ImputationNetwork
 from skae.impute._residuals import (
     ResidualQuantiles,
     conditional_std,
@@ -43,9 +44,9 @@ class Completion(BaseEstimator):
         """Return rows with the missing values filled, categories by their probabilities."""
         filled = Z.copy()
         incomplete = np.flatnonzero(np.isnan(Z).any(axis=1))
-        if len(incomplete):
-            rows = Z[incomplete]
-            filled[incomplete] = np.where(np.isnan(rows), self._estimate(rows), rows)
+        for chunk in gen_chunks(len(incomplete), max(1, Z.shape[1])):
+            rows = Z[incomplete[chunk]]
+            filled[incomplete[chunk]] = np.where(np.isnan(rows), self._estimate(rows), rows)
         return filled
 
     def _estimate(self, Z: NDArray) -> NDArray:
@@ -75,6 +76,14 @@ class Completion(BaseEstimator):
 
     def store_rows(self, Z: NDArray, weight: NDArray) -> None:
         """Use rows that were held out, too, from now on."""
+
+    def without_rows(self) -> Completion:
+        """Return the completion that does not look up training rows."""
+        return self
+
+    def at_random(self) -> Completion:
+        """Return the completion of values that are missing at random."""
+        return self
 
 
 @persistent
@@ -146,10 +155,11 @@ class ModelCompletion(GaussianCompletion):
     mean, covariance, group_start : ndarray
         As in `GaussianCompletion`.
     model : BaseAutoencoder
-        Fitted to standardised rows.
+        Fitted to standardised rows, or to several parts of them.
     """
 
     _fitted_schema: ClassVar[dict[str, Check]] = {"model": instance(BaseAutoencoder)}
+    n_parts: ClassVar[int] = 1  # of the rows that the model is fitted to, of as many columns each
 
     def __init__(
         self, mean: NDArray, covariance: NDArray, group_start: NDArray, model: BaseAutoencoder
@@ -160,7 +170,8 @@ class ModelCompletion(GaussianCompletion):
     @classmethod
     def _check_state(cls, state: Mapping[str, Any]) -> None:
         super()._check_state(state)
-        if getattr(state["model"], "mean_", np.empty(0)).shape != state["mean"].shape:
+        n_features = cls.n_parts * len(state["mean"])
+        if getattr(state["model"], "mean_", np.empty(0)).shape != (n_features,):
             raise ValueError("its parts are not of the shape of its columns")
 
 
@@ -170,8 +181,11 @@ class NetworkCompletion(ModelCompletion):
 
     _fitted_schema: ClassVar[dict[str, Check]] = {"model": instance(ImputationNetwork)}
 
+    n_parts = N_PARTS
+
     def _estimate(self, Z: NDArray) -> NDArray:
-        return self.model.reconstruct(Z)
+        filled = self.gaussian.fill(*masked_tensors(Z)).numpy()
+        return self.model.complete(filled, ~np.isnan(Z))
 
 
 @persistent
@@ -251,6 +265,77 @@ class NearestRowsCompletion(Completion):
 
     def store_rows(self, Z: NDArray, weight: NDArray) -> None:
         self.neighbors.store(self.complete(Z), ~np.isnan(Z), weight)
+
+    def without_rows(self) -> Completion:
+        return self.completion
+
+
+@persistent
+class SelfMaskedCompletion(Completion):
+    r"""Another completion, for values that are missing with a probability that depends on them.
+
+    Estimates are shifted by :math:`b_j v_j`, see `self_masking_slopes`.
+
+    Parameters
+    ----------
+    completion : Completion
+    slopes : ndarray of shape (d,)
+        Slopes b of the log odds of a missing value.
+    relative_variance : ndarray of shape (d,)
+        Variance of the errors of the completion, relative to the Gaussian's conditional variance.
+    """
+
+    _fitted_schema: ClassVar[dict[str, Check]] = {
+        "completion": instance(Completion),
+        "slopes": array("f", None, finite=True),
+        "relative_variance": array("f", None, finite=True),
+    }
+
+    def __init__(self, completion: Completion, slopes: NDArray, relative_variance: NDArray):
+        self.completion = completion
+        self.slopes = slopes
+        self.relative_variance = relative_variance
+
+    @classmethod
+    def _check_state(cls, state: Mapping[str, Any]) -> None:
+        """Raise ValueError where attributes in a file do not belong together."""
+        shape = np.shape(state["completion"].groups.group_start)
+        if not shape == state["slopes"].shape == state["relative_variance"].shape:
+            raise ValueError("its parts are not of the shape of its columns")
+
+    @property
+    def model(self) -> BaseAutoencoder | None:  # type: ignore[override]
+        return self.completion.model
+
+    @property
+    def gaussian(self) -> ConditionalGaussian:  # type: ignore[override]
+        return self.completion.gaussian
+
+    @property
+    def groups(self) -> ColumnGroups:  # type: ignore[override]
+        return self.completion.groups
+
+    def _estimate(self, Z: NDArray) -> NDArray:
+        return self.completion.complete(Z) + self._shift(Z)
+
+    def draw(
+        self, Z: NDArray, n: int, residuals: ResidualQuantiles, rng: np.random.RandomState
+    ) -> Iterator[NDArray]:
+        shift = self._shift(Z)
+        for drawn in self.completion.draw(Z, n, residuals, rng):
+            yield drawn + shift
+
+    def interval(self, Z: NDArray, coverage: float, residuals: ResidualQuantiles) -> NDArray:
+        return self.completion.interval(Z, coverage, residuals) + self._shift(Z)
+
+    def _shift(self, Z: NDArray) -> NDArray:
+        return np.where(np.isnan(Z), self.slopes * self.relative_variance * self.variance(Z), 0.0)
+
+    def without_rows(self) -> Completion:
+        return self.completion.without_rows()
+
+    def at_random(self) -> Completion:
+        return self.completion
 
 
 def completion_by(

@@ -5,40 +5,115 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 RIDGES = (1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4, 1e-5, 1e-6)  # relative to each column's variance
 MIN_RIDGE = RIDGES[-1]
 EM_TOLERANCE = 1e-4  # change of means and covariances, in standard deviations, at which EM ends
-MAX_EM_ITER = 50  # iterations of EM for a ridge
+MAX_EM_ITER = 15  # iterations of EM for a ridge
 N_RIDGE_MASKS = 8  # masks of each validation row that a ridge is chosen by
 MASKED_FRACTION = 0.2  # of the observed values that such a mask hides
 RIDGE_SLACK = 1e-3  # relative excess of the smallest validation error that is accepted
 RIDGE_PATIENCE = 2  # ridges without improvement, after which no smaller one is tried
 MIN_RELATIVE_PROBABILITY = 0.01  # of a category, to its frequency
 MAX_SOLVED_CELLS = 2**18  # of the matrices that are solved at once
-MAX_WHOLE_COLUMNS = 32  # of rows whose missing values are not gathered before they are solved
 
 
-class Missing(NamedTuple):
-    """Rows with similar numbers of missing values, and the solution of each."""
+class Pattern(NamedTuple):
+    """Rows whose missing values are in the same columns, for several sets of columns at once.
 
-    rows: Tensor  # (n,) which ones
-    columns: Tensor  # (n, m) that are missing, in their order, and others to fill up
-    missing: Tensor  # (n, m), 1 where a column is missing, 0 where it fills up
-    root: Tensor  # (n, m, m), Cholesky factor of the precision of the missing values
+    Each set is solved once, whatever the number of its rows. Sets have similar sizes; smaller ones
+    are filled up by other columns.
+    """
 
-    def covariance(self) -> Tensor:
-        """Return the conditional covariance of the missing values, (n, m, m)."""
+    columns: Tensor  # (p, m), in their order
+    missing: Tensor  # (p, m), 1 where a column is missing, 0 where it fills up
+    rows: Tensor  # (n,), sorted by their sets
+    which: Tensor  # (n,), the set of each of these rows
+
+    def root(self, precision: Tensor) -> Tensor:
+        """Return the Cholesky factors of the precisions of the missing values, (p, m, m)."""
+        block = precision[self.columns[:, :, None], self.columns[:, None, :]]
+        block = block * (self.missing[:, :, None] * self.missing[:, None, :])
+        return torch.linalg.cholesky(block + torch.diag_embed(1 - self.missing))
+
+    def covariance(self, root: Tensor) -> Tensor:
+        """Return the conditional covariances of the missing values, (p, m, m)."""
         both = self.missing[:, :, None] * self.missing[:, None, :]
-        return torch.cholesky_inverse(self.root) * both
+        return torch.cholesky_inverse(root) * both
 
-    def fill(self, filled: Tensor, weighted: Tensor) -> None:
+    def fill(self, filled: Tensor, weighted: Tensor, root: Tensor) -> None:
         """Put the conditional mean in place of the mean, where values are missing."""
+        if len(self.rows) > len(self.columns):
+            for part, part_root in self.each_row(root):
+                part.fill(filled, weighted, part_root)
+            return
         b = weighted[self.rows].gather(1, self.columns) * self.missing
-        shift = torch.cholesky_solve(b[:, :, None], self.root)[:, :, 0]
+        shift = torch.cholesky_solve(b[:, :, None], root)[:, :, 0]
         filled[self.rows] = filled[self.rows].scatter_add(1, self.columns, -shift)
+
+    def each_row(self, root: Tensor) -> Iterator[tuple[Self, Tensor]]:
+        """Yield parts in which each row has a set, and a root, of its own."""
+        size = max(1, MAX_SOLVED_CELLS // self.columns.shape[1] ** 2)
+        for rows, which in zip(self.rows.split(size), self.which.split(size), strict=True):
+            own = torch.arange(len(rows))
+            yield type(self)(self.columns[which], self.missing[which], rows, own), root[which]
+
+
+def patterns_of(observed: Tensor, max_cells: int = MAX_SOLVED_CELLS) -> list[Pattern]:
+    """Return the rows with missing values, sets with similar numbers of them together."""
+    sets, which = unique_rows(observed.numpy() > 0)
+    counts = (~sets).sum(axis=1)
+    # Sets in the order of their sizes, and rows in the order of their sets.
+    order = np.argsort(counts, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    rows = np.argsort(rank[which], kind="stable")
+    ends = np.searchsorted(rank[which][rows], np.arange(len(order) + 1))
+    start, patterns = int((counts == 0).sum()), []
+    while start < len(order):
+        stop = _end_of_similar(counts[order], start, max_cells)
+        seen = torch.from_numpy(sets[order[start:stop]])
+        columns = seen.to(torch.uint8).argsort(dim=1, stable=True)[:, : int((~seen[-1]).sum())]
+        some = rows[ends[start] : ends[stop]]
+        patterns.append(
+            Pattern(
+                columns,
+                1 - seen.gather(1, columns).double(),
+                torch.from_numpy(some),
+                torch.from_numpy(rank[which[some]] - start),
+            )
+        )
+        start = stop
+    return patterns
+
+
+def unique_rows(mask: NDArray) -> tuple[NDArray, NDArray]:
+    """Return the different rows of a mask, and the index of each row among them."""
+    packed = np.packbits(mask, axis=1)
+    n_words = max(1, -(-packed.shape[1] // 8))
+    words = np.zeros((len(mask), 8 * n_words), np.uint8)
+    words[:, : packed.shape[1]] = packed
+    keys = words.view(np.uint64 if n_words == 1 else np.dtype((np.void, 8 * n_words)))[:, 0]
+    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
+    return mask[first], which
+
+
+def _end_of_similar(counts: NDArray, start: int, max_cells: int) -> int:
+    """Return the end of a run of sets, in the order of their sizes, that are solved at once.
+
+    The last one sets the width of the matrices.
+    """
+    size = max(1, max_cells // int(counts[start]) ** 2)
+    while True:
+        stop = min(start + size, len(counts))
+        most = int(counts[stop - 1])
+        if size == 1 or (stop - start) * most**2 <= max_cells:
+            return stop
+        size = max(1, min(size - 1, max_cells // most**2))
 
 
 class ConditionalGaussian(NamedTuple):
@@ -61,21 +136,14 @@ class ConditionalGaussian(NamedTuple):
 
         .. math:: \mu_h + \Sigma_{ho} \Sigma_{oo}^{-1} (x_o - \mu_o)
                   = \mu_h - P_{hh}^{-1} P_{ho} (x_o - \mu_o).
-
-        For few columns, the operations do not depend on what is missing.
         """
         x, observed = x.double(), observed.double()
-        filled, weighted = self._unsolved(x, observed)
-        if len(self.mean) <= MAX_WHOLE_COLUMNS:
-            missing = 1 - observed
-            block = missing[:, :, None] * self.precision * missing[:, None, :]
-            root = torch.linalg.cholesky(block + torch.diag_embed(observed))
-            return filled - torch.cholesky_solve((missing * weighted)[:, :, None], root)[:, :, 0]
-        for part in self.solve(observed):
-            part.fill(filled, weighted)
+        filled, weighted = self.unsolved(x, observed)
+        for pattern in patterns_of(observed):
+            pattern.fill(filled, weighted, pattern.root(self.precision))
         return filled
 
-    def _unsolved(self, x: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+    def unsolved(self, x: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
         """Return rows with the mean in place of missing values, and P (x_o - mu_o), (n, d) each."""
         weighted = ((x - self.mean) * observed) @ self.precision
         return torch.where(observed > 0, x, self.mean), weighted
@@ -83,35 +151,12 @@ class ConditionalGaussian(NamedTuple):
     def variance(self, observed: Tensor) -> Tensor:
         """Return the conditional variance of the missing values, (n, d), 0 elsewhere."""
         result = torch.zeros(observed.shape, dtype=torch.float64)
-        for part in self.solve(observed.double()):
-            diagonal = part.covariance().diagonal(dim1=1, dim2=2)
-            result[part.rows] = result[part.rows].scatter(1, part.columns, diagonal)
+        for pattern in patterns_of(observed):
+            covariance = pattern.covariance(pattern.root(self.precision))
+            diagonal = covariance.diagonal(dim1=1, dim2=2)[pattern.which]
+            columns = pattern.columns[pattern.which]
+            result[pattern.rows] = result[pattern.rows].scatter(1, columns, diagonal)
         return result
-
-    def solve(self, observed: Tensor, max_cells: int = MAX_SOLVED_CELLS) -> Iterator[Missing]:
-        """Solve rows with missing values, those with similar numbers of them at once."""
-        counts = (observed == 0).sum(1)
-        order = counts.argsort(stable=True)
-        order = order[counts[order] > 0]
-        start = 0
-        while start < len(order):
-            most = int(counts[order[start]])
-            # The last of the rows that fit sets the width of the matrices.
-            size = max(1, max_cells // most**2)
-            while True:
-                rows = order[start : start + size]
-                most = int(counts[rows[-1]])
-                if len(rows) * most**2 <= max_cells or size == 1:
-                    break
-                size = max(1, min(size - 1, max_cells // most**2))
-            start += size
-            seen = observed[rows]
-            columns = seen.argsort(dim=1, stable=True)[:, :most]
-            missing = 1 - seen.gather(1, columns)
-            block = self.precision[columns[:, :, None], columns[:, None, :]]
-            block = block * (missing[:, :, None] * missing[:, None, :])
-            root = torch.linalg.cholesky(block + torch.diag_embed(1 - missing))
-            yield Missing(rows, columns, missing, root)
 
 
 def probabilities(filled: Tensor, mean: Tensor, group_start: Tensor) -> Tensor:
@@ -172,6 +217,7 @@ def fit_shrunk(
     generator: torch.Generator,
     *,
     ridges: Sequence[float] = RIDGES,
+    max_iter: int = MAX_EM_ITER,
     tick: Callable[[str], None] = lambda name: None,
 ) -> ConditionalGaussian:
     """Fit a Gaussian with the ridge that best predicts masked values of validation rows.
@@ -189,6 +235,8 @@ def fit_shrunk(
         Source of the masks.
     ridges : sequence of float, default=RIDGES
         Candidates, in decreasing order.
+    max_iter : int, default=MAX_EM_ITER
+        Iterations of EM for each ridge, at most.
     tick : callable
         Called after each ridge.
 
@@ -200,7 +248,7 @@ def fit_shrunk(
     found = {}
     for fold, (kept, others) in enumerate(folds):
         error_of = _validation_error(x[others], observed[others], weight[others], generator)
-        path = _path(x[kept], observed[kept], weight[kept], ridges)
+        path = _path(x[kept], observed[kept], weight[kept], ridges, max_iter)
         for i, gaussian in enumerate(path):
             errors[fold, i], found[i] = error_of(gaussian), gaussian
             tick("ridge")
@@ -212,7 +260,7 @@ def fit_shrunk(
     best = int(good[-1]) if folds else len(ridges) - 1
     if len(folds) == 1:
         return found[best]
-    return fit_gaussian(x, observed, weight, ridges[best], ridges=ridges)
+    return fit_gaussian(x, observed, weight, ridges[best], ridges=ridges, max_iter=max_iter)
 
 
 def _validation_error(
@@ -244,10 +292,11 @@ def _path(
     typical = variance.mean() if variance.any() else torch.ones_like(variance[0])
     variance = variance.clamp_min(MIN_RIDGE * typical)
     std = variance.sqrt()
-    gaussian = ConditionalGaussian.of(mean, torch.diag(variance))
+    gaussian, patterns = ConditionalGaussian.of(mean, torch.diag(variance)), patterns_of(observed)
     for ridge in ridges:
         for _ in range(max_iter):
-            before, gaussian = gaussian, _em_step(gaussian, x, observed, share, ridge * variance)
+            before = gaussian
+            gaussian = _em_step(before, x, observed, patterns, share, ridge * variance)
             moved = (gaussian.mean - before.mean).abs() / std
             turned = (gaussian.covariance - before.covariance).abs() / torch.outer(std, std)
             if max(float(moved.max()), float(turned.max())) < EM_TOLERANCE:
@@ -256,15 +305,22 @@ def _path(
 
 
 def _em_step(
-    gaussian: ConditionalGaussian, x: Tensor, observed: Tensor, share: Tensor, ridge: Tensor
+    gaussian: ConditionalGaussian,
+    x: Tensor,
+    observed: Tensor,
+    patterns: Sequence[Pattern],
+    share: Tensor,
+    ridge: Tensor,
 ) -> ConditionalGaussian:
     d = x.shape[1]
-    filled, weighted = gaussian._unsolved(x, observed)
+    filled, weighted = gaussian.unsolved(x, observed)
     second = torch.diag(ridge)
-    for part in gaussian.solve(observed):
-        part.fill(filled, weighted)
-        left = part.covariance() * share[part.rows, None, None]
-        cells = part.columns[:, :, None] * d + part.columns[:, None, :]
+    for pattern in patterns:
+        root = pattern.root(gaussian.precision)
+        pattern.fill(filled, weighted, root)
+        total = x.new_zeros(len(root)).index_add(0, pattern.which, share[pattern.rows])
+        left = pattern.covariance(root) * total[:, None, None]
+        cells = pattern.columns[:, :, None] * d + pattern.columns[:, None, :]
         second.view(-1).index_add_(0, cells.flatten(), left.flatten())
     # About the former mean, against cancellation.
     centred = filled - gaussian.mean

@@ -28,6 +28,8 @@ class OverImputeMixin:
     ) -> pd.DataFrame:
         """Mask observed values, impute them, and report the errors.
 
+        Values are masked, and imputed, at random: what ``mechanism`` corrects is not part of it.
+
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
@@ -64,8 +66,9 @@ class OverImputeMixin:
         masked = random_mask(Z, fraction, groups, np.random.RandomState(own))
         rows = np.where(masked, np.nan, Z)
         limits = self._limits(rows)
-        filled = self._in_units(self._completion.complete(rows), limits)
-        interval = self._completion.interval(rows, coverage, self._residuals)
+        completion = self._completion.at_random()
+        filled = self._in_units(completion.complete(rows), limits)
+        interval = completion.interval(rows, coverage, self._residuals)
         low, high = (self._in_units(end, limits) for end in interval)
         truth = np.where(masked, table.X[:, kept], 0)
         mean = partial(masked_mean, masked=masked)

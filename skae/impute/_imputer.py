@@ -34,8 +34,6 @@ from skae.impute._parameters import ImputerParameters
 from skae.impute._residuals import ResidualQuantiles
 from skae.tables import ColumnScaler, EncodedTable, MixedTable, NumericTable, table_encoder
 
-DETERMINED_ERROR = 0.05  # standard deviations, above which values stay in the range
-
 
 @schema.persistent
 @hyperparameters
@@ -72,6 +70,16 @@ class AutoencoderImputer(
     values of other rows (in at most 32 other columns, the most correlated ones), v is the
     Gaussian's conditional variance, and :math:`\tau` is chosen by the error of masked values in
     validation rows. Values that are determined by others are therefore left unchanged.
+
+    Values may be missing because of what they are (missing not at random): the odds of a missing
+    value may be :math:`\exp(a_j + b_j x_j)`. The slope b is learned from which values are missing
+    and from the estimates of all values, and missing values are then estimated by
+
+    .. math:: \hat x_j + b_j s_j^2, \qquad
+              \operatorname{logit} P(\text{missing} | x_o) = a_j + b_j \hat x_j + b_j^2 s_j^2 / 2,
+
+    with :math:`s_j^2` the variance of the error. It is 0 in columns where a constant probability,
+    or one that depends on other columns, explains better which values are missing.
 
     Rows that were not in the training data are completed by the same functions. Observed values
     are returned unchanged.
@@ -138,8 +146,11 @@ class AutoencoderImputer(
     of all others, excluding the largest and one more of every fifty. It is returned unchanged, but
     treated as missing in ``fit`` and when other values of its row are imputed.
 
-    Each row of a training step is solved for its own missing values, at a cost that grows as the
-    cube of their number (a category counts as one): with hundreds of columns, lower ``max_iter``.
+    A table alone cannot show whether values are missing at random: a column's missing values are
+    assumed to depend on themselves if that explains them best (Bayesian information criterion).
+
+    The parts are learned from bounded numbers of values (two million masked ones, half a million
+    for the Gaussian, 131,072 in the stored rows); ``max_iter`` bounds the iterations of each part.
 
     References
     ----------
@@ -148,6 +159,9 @@ class AutoencoderImputer(
 
     Vincent, P., Larochelle, H., Lajoie, I., Bengio, Y. and Manzagol, P.-A. (2010). "Stacked
     denoising autoencoders". Journal of Machine Learning Research 11, 3371-3408.
+
+    Kim, J. K. and Yu, C. L. (2011). "A semiparametric estimation of mean functionals with
+    nonignorable missing data". Journal of the American Statistical Association 106, 157-165.
 
     Weinberger, K. Q. and Tesauro, G. (2007). "Metric learning for kernel regression". Artificial
     Intelligence and Statistics, 612-619.
@@ -252,9 +266,9 @@ class AutoencoderImputer(
                 groups=self._groups,
                 varies=self._scaler.varies,
             )
-            n_steps = rows.n_steps(self.estimator, self._budget)
-            with self._steps(n_steps, X=X, y=y):
-                self._completion, self._residuals = learn(self, rows, self._step, self._budget)
+            budget = self._budget.limited(self.max_iter)
+            with self._steps(rows.n_steps(self.estimator, budget), X=X, y=y):
+                self._completion, self._residuals = learn(self, rows, self._step, budget)
             self.n_iter_ = 1 if self.estimator_ is None else self.estimator_.n_iter_
         return self
 
@@ -356,29 +370,6 @@ class AutoencoderImputer(
                 self._in_units(filled, limits), info.min, info.max
             ).astype(values.dtype)
         return self._table.decode(table, values, self._kept_columns)
-
-    def _in_units(self, filled: NDArray, limits: tuple[NDArray, NDArray]) -> NDArray:
-        """Return standardised columns in their units, clipped, and rounded if integers."""
-        values = self._scaler.inverse_transform(filled, *limits)
-        return np.where(self._table.is_integer[self._scaler.kept], np.rint(values), values)
-
-    def _limits(self, Z: NDArray) -> tuple[NDArray, NDArray]:
-        """Return the smallest and largest values that may be imputed, (n, d) each.
-
-        A value that is determined by the others of its row may leave the range of its column, at
-        most by its width. That excess shrinks to 0 as half the width of the interval that holds
-        90 % of the errors grows to `DETERMINED_ERROR`.
-        """
-        if not self.clip:
-            return np.full(Z.shape, -np.inf), np.full(Z.shape, np.inf)
-        kept = self._scaler.kept
-        low, high = self._scaler.data_min_[kept], self._scaler.data_max_[kept]
-        lower, upper = self._residuals.at((0.05, 0.95))
-        error = self._completion.std(Z) * (upper - lower) / 2
-        excess = np.maximum(1 - error / DETERMINED_ERROR, 0)
-        with np.errstate(over="ignore"):
-            excess = excess * high - excess * low
-            return low - excess, high + excess
 
     @property
     def estimator_(self) -> BaseAutoencoder | None:

@@ -18,12 +18,15 @@ from skae.impute._completion import (
     GaussianCompletion,
     NearestRowsCompletion,
     NetworkCompletion,
+    SelfMaskedCompletion,
     completion_by,
 )
 from skae.impute._conditional_gaussian import fit_shrunk
+from skae.impute._masked_examples import MAX_COPIES, MaskedExamples, copies
 from skae.impute._nearest_rows import NearestRows
-from skae.impute._network import ImputationNetwork
+from skae.impute._network import ImputationNetwork, NetworkStart
 from skae.impute._residuals import ResidualQuantiles, masked_tensors
+from skae.impute._self_masking import self_masking_slopes
 from skae.tables import ColumnGroups
 from skae.training import budget as training_budget
 
@@ -31,6 +34,8 @@ MAX_GAUSSIAN_CELLS = 2**19  # that the Gaussian is fitted to
 MIN_GAUSSIAN_ROWS, MAX_GAUSSIAN_ROWS = 1000, 20_000
 MAX_RIDGE_VALIDATION_ROWS = 500
 VALIDATION_FRACTION = 0.1
+MIN_EPOCHS = 8  # of which the best is chosen, each with the same masked examples
+N_VALIDATION_COPIES, MAX_VALIDATION_CELLS = 8, 2**16  # of the network's examples
 
 
 class TrainingRows(NamedTuple):
@@ -87,7 +92,9 @@ def learn(
         gaussian = fit_gaussian_completion(rows, train, validation, rng, budget, tick)
     completion: Completion = gaussian
     if enough and imputer.estimator is None:
-        by_network = fit_network(imputer, rows, gaussian, validation, seed, step, budget)
+        by_network = fit_network(
+            imputer, rows, gaussian, train, validation, rng, seed, step, budget
+        )
         with step("nearest rows", n_tasks=None) as tick:
             completion = corrected(by_network, rows, train, validation, rng, budget, tick)
     elif enough:
@@ -107,31 +114,58 @@ def learn(
             budget.max_repeats,
         )
     completion.store_rows(Z, weight)
+    if imputer.mechanism == "auto":
+        completion = self_masked(completion, residuals, Z, rng)
     return completion, residuals
+
+
+def self_masked(
+    completion: Completion, residuals: ResidualQuantiles, Z: NDArray, rng: np.random.RandomState
+) -> Completion:
+    """Return the completion, corrected where values are missing because of their size."""
+    relative = np.square(residuals.quantiles).mean(axis=1)
+    slopes = self_masking_slopes(
+        completion.without_rows().complete,
+        lambda rows: relative * completion.variance(rows),
+        Z,
+        completion.groups,
+        rng,
+    )
+    return SelfMaskedCompletion(completion, slopes, relative) if slopes.any() else completion
 
 
 def fit_network(
     imputer: Any,
     rows: TrainingRows,
     gaussian: GaussianCompletion,
+    train: NDArray,
     validation: NDArray,
+    rng: np.random.RandomState,
     seed: int,
     step: Callable[..., Any],
     budget: ImputationBudget,
 ) -> NetworkCompletion:
     """Fit the imputation network, which starts at the Gaussian."""
-    network = ImputationNetwork.starting_from(
-        gaussian.gaussian,
-        rows.groups,
-        validation,
-        max_iter=imputer.max_iter,
-        n_steps=budget.n_network_steps,
-        random_state=seed,
-    )
+    conditional = gaussian.gaussian
+
+    def masked(index: NDArray, n_copies: int) -> MaskedExamples:
+        def fill(Z: NDArray) -> NDArray:
+            return conditional.fill(*masked_tensors(Z)).numpy()
+
+        return MaskedExamples.of(
+            rows.Z[index], rows.weight[index], rows.groups, fill, n_copies, rng
+        )
+
+    d = rows.Z.shape[1]
+    n_passes = budget.n_passes(len(train), imputer.max_iter)
+    at_most = int(np.clip(n_passes // MIN_EPOCHS, 1, MAX_COPIES))
+    some, n_copies = copies(train, d, at_most)
+    held_out = masked(*copies(validation[: MAX_VALIDATION_CELLS // d + 1], d, N_VALIDATION_COPIES))
+    network = ImputationNetwork(max_iter=max(1, round(n_passes / n_copies)), random_state=seed)
+    start = NetworkStart(rows.Z, rows.groups, gaussian.mean, len(held_out.weight))
     with step("network", network):
-        network._fit_or_start(rows.Z, sample_weight=rows.weight)
-    moments = gaussian.mean, gaussian.covariance, gaussian.group_start
-    return NetworkCompletion(*moments, network.started())
+        network.fit_examples(masked(some, n_copies).followed_by(held_out), start)
+    return NetworkCompletion(gaussian.mean, gaussian.covariance, gaussian.group_start, network)
 
 
 def fit_gaussian_completion(
@@ -160,6 +194,7 @@ def fit_gaussian_completion(
         [(torch.from_numpy(a), torch.from_numpy(b)) for a, b in folds if len(a) and len(b)],
         generator,
         ridges=budget.ridges,
+        max_iter=budget.max_em_iter,
         tick=tick,
     )
     return GaussianCompletion(

@@ -17,7 +17,7 @@ from skae.tables import ColumnGroups, is_grouping
 
 N_METRIC_STEPS = 100
 METRIC_LEARNING_RATE = 0.2
-N_QUERIES = 128  # rows that are predicted in a step
+N_QUERIES = 64  # rows that are predicted in a step
 MAX_STORED_CELLS = 2**17  # an eighth of it, in a step
 MIN_STORED_ROWS, MAX_STORED_ROWS = 256, 8192
 N_REFINEMENTS = 2  # each finds the nearest rows of the previously filled ones

@@ -13,6 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from skae._sklearn import _check_feature_names_in
 from skae.tables import ColumnGroups
 
+DETERMINED_ERROR = 0.05  # standard deviations, above which values stay in the range
+
 
 class OutputFeaturesMixin:
     """What a fitted imputer returns."""
@@ -20,8 +22,11 @@ class OutputFeaturesMixin:
     n_features_in_: int
     indicator_features_: NDArray | None
     keep_empty_features: bool
+    clip: bool
     _table: Any
     _scaler: Any
+    _completion: Any
+    _residuals: Any
 
     @property
     def _groups(self) -> ColumnGroups:
@@ -69,3 +74,26 @@ class OutputFeaturesMixin:
         names = _check_feature_names_in(self, input_features)
         indicators = [f"missingindicator_{name}" for name in names[self._indicator_indices]]
         return np.concatenate([names[self._kept_columns], np.array(indicators, dtype=object)])
+
+    def _in_units(self, filled: NDArray, limits: tuple[NDArray, NDArray]) -> NDArray:
+        """Return standardised columns in their units, clipped, and rounded if integers."""
+        values = self._scaler.inverse_transform(filled, *limits)
+        return np.where(self._table.is_integer[self._scaler.kept], np.rint(values), values)
+
+    def _limits(self, Z: NDArray) -> tuple[NDArray, NDArray]:
+        """Return the smallest and largest values that may be imputed, (n, d) each.
+
+        A value that is determined by the others of its row may leave the range of its column, at
+        most by its width. That excess shrinks to 0 as half the width of the interval that holds
+        90 % of the errors grows to `DETERMINED_ERROR`.
+        """
+        if not self.clip:
+            return np.full(Z.shape, -np.inf), np.full(Z.shape, np.inf)
+        kept = self._scaler.kept
+        low, high = self._scaler.data_min_[kept], self._scaler.data_max_[kept]
+        lower, upper = self._residuals.at((0.05, 0.95))
+        error = self._completion.std(Z) * (upper - lower) / 2
+        excess = np.maximum(1 - error / DETERMINED_ERROR, 0)
+        with np.errstate(over="ignore"):
+            excess = excess * high - excess * low
+            return low - excess, high + excess

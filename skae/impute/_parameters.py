@@ -49,6 +49,14 @@ class ImputerParameters:
         Whether columns without any value in ``fit`` are kept: imputed by 0 if they are numbers,
         unchanged otherwise.""",
     )
+    mechanism: str = param(
+        one_of("auto", "mar"),
+        default="auto",
+        doc="""
+        Assumed mechanism of the missing values. 'mar' (missing at random): it does not depend on
+        them, given the observed values of the row. 'auto': it does in columns whose missing values
+        are explained best by that (see Notes); their imputed values are shifted accordingly.""",
+    )
     clip: bool = param(
         "boolean",
         default=True,
@@ -61,8 +69,10 @@ class ImputerParameters:
         one_of("auto"),
         default="auto",
         doc="""
-        Number of epochs of the network, if ``estimator`` is None. 'auto' corresponds to about
-        2,500 gradient steps of 128 rows, but at least 10 and at most 500 epochs.""",
+        How often the network is given each row, if ``estimator`` is None: at most eight epochs of
+        copies of the rows with different masks. 'auto' corresponds to about 2,500 gradient steps
+        of 128 rows, but at least 10 and at most 500 times. It also bounds the iterations of the
+        other parts.""",
     )
     random_state: Any = param(
         "random_state",

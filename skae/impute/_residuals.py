@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Self
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy.special import ndtr
 
 from skae._schema import Check, array, persistent
 from skae._sklearn_types import BaseEstimator
-from skae.impute._conditional_gaussian import ConditionalGaussian, Missing
+from skae.impute._conditional_gaussian import ConditionalGaussian, Pattern, patterns_of
 from skae.tables import ColumnGroups
 
 QUANTILE_LEVELS = np.linspace(0, 1, 201)
@@ -119,13 +119,13 @@ def draw_imputations(
     """
     observed, result = masked_tensors(Z)[1], filled.copy()
     normal = torch.from_numpy(rng.normal(size=Z.shape))
-    for part in gaussian.solve(observed):
-        rows, covariance = part.rows.numpy(), part.covariance()
+    for part, root in _rows_of(gaussian, observed):
+        rows, covariance = part.rows.numpy(), part.covariance(root)
         std = covariance.diagonal(dim1=1, dim2=2).clamp_min(MIN_VARIANCE).sqrt()
         correlation = covariance / (std[:, :, None] * std[:, None, :])
         # L^-T of normal numbers has the inverse of L L^T, the precision, as its covariance.
         z = normal[part.rows].gather(1, part.columns)[:, :, None]
-        z = torch.linalg.solve_triangular(part.root.mT, z, upper=True)[:, :, 0] / std
+        z = torch.linalg.solve_triangular(root.mT, z, upper=True)[:, :, 0] / std
         correlated, deviation = np.zeros((2, len(rows), Z.shape[1]))
         np.put_along_axis(correlated, part.columns.numpy(), (z * part.missing).numpy(), axis=1)
         np.put_along_axis(deviation, part.columns.numpy(), (std * part.missing).numpy(), axis=1)
@@ -146,7 +146,15 @@ def draw_imputations(
     return np.where(np.isnan(Z), result, Z)
 
 
-def _positions(part: Missing, columns: slice) -> tuple[NDArray, NDArray]:
+def _rows_of(
+    gaussian: ConditionalGaussian, observed: torch.Tensor
+) -> Iterator[tuple[Pattern, torch.Tensor]]:
+    """Yield parts in which each row has a set of columns and a Cholesky factor of its own."""
+    for pattern in patterns_of(observed):
+        yield from pattern.each_row(pattern.root(gaussian.precision))
+
+
+def _positions(part: Pattern, columns: slice) -> tuple[NDArray, NDArray]:
     """Return the rows that miss some columns, (n,), and the positions of these, (n, k)."""
     first = ((part.columns == columns.start) & (part.missing > 0)).int()
     index = np.flatnonzero(first.any(dim=1))

@@ -10,6 +10,8 @@ from skae.impute._conditional_gaussian import (
     _path,
     fit_gaussian,
     fit_shrunk,
+    patterns_of,
+    unique_rows,
 )
 
 
@@ -28,11 +30,7 @@ def tensors(X, missing):
     return torch.tensor(np.where(missing, 0, X)), torch.tensor(~missing)
 
 
-@pytest.mark.parametrize("max_whole_columns", [0, 5])
-def test_missing_values_get_the_conditional_mean_and_covariance(
-    gaussian, rows, max_whole_columns, monkeypatch
-):
-    monkeypatch.setattr(_conditional_gaussian, "MAX_WHOLE_COLUMNS", max_whole_columns)
+def test_missing_values_get_the_conditional_mean_and_covariance(gaussian, rows):
     X, missing = rows[:32], np.array([[bool(i >> j & 1) for j in range(5)] for i in range(32)])
     mean, covariance = gaussian.mean.numpy(), gaussian.covariance.numpy()
     x, observed = tensors(X, missing)
@@ -45,28 +43,41 @@ def test_missing_values_get_the_conditional_mean_and_covariance(
         rest = covariance[np.ix_(h, h)] - weights @ covariance[np.ix_(~h, h)]
         np.testing.assert_allclose(variance[i, h], rest.diagonal(), rtol=1e-7)
         assert not variance[i, ~h].any()
-        for part in gaussian.solve(observed[i : i + 1].double()):
-            np.testing.assert_array_equal(part.columns[0], np.flatnonzero(h))
-            np.testing.assert_allclose(part.covariance()[0], rest, rtol=1e-7, atol=1e-10)
+        for pattern in patterns_of(observed[i : i + 1]):
+            np.testing.assert_array_equal(pattern.columns[0], np.flatnonzero(h))
+            found = pattern.covariance(pattern.root(gaussian.precision))[0]
+            np.testing.assert_allclose(found, rest, rtol=1e-7, atol=1e-10)
 
 
-def test_chunks_of_rows_are_solved_as_all_at_once(gaussian, rows, rng):
+@pytest.mark.parametrize("max_cells", [60, 10**6])
+def test_each_set_of_missing_columns_is_solved_once(gaussian, rows, rng, max_cells, monkeypatch):
+    monkeypatch.setattr(_conditional_gaussian, "MAX_SOLVED_CELLS", max_cells)
     x, observed = tensors(rows[:200], rng.uniform(size=(200, 5)) < 0.5)
     filled, variance = gaussian.fill(x, observed), gaussian.variance(observed)
-    assert len(list(gaussian.solve(observed.double()))) == 1
-    parts = list(gaussian.solve(observed.double(), max_cells=60))
-    assert sorted(torch.cat([part.rows for part in parts]).tolist()) == (
+    patterns = patterns_of(observed, max_cells)
+    assert sum(len(pattern.columns) for pattern in patterns) == 31  # all but the empty one
+    assert sorted(torch.cat([pattern.rows for pattern in patterns]).tolist()) == (
         np.flatnonzero((observed == 0).any(1)).tolist()
     )
-    assert all(part.root.numel() <= 60 for part in parts)
-    for part in parts:
-        diagonal = part.covariance().diagonal(dim1=1, dim2=2)
-        expected = variance[part.rows].gather(1, part.columns)
-        torch.testing.assert_close(diagonal, expected)
-    by_part, weighted = gaussian._unsolved(x, observed.double())
-    for part in parts:
-        part.fill(by_part, weighted)
-    torch.testing.assert_close(by_part, filled)
+    for pattern in patterns:
+        root = pattern.root(gaussian.precision)
+        assert root.numel() <= max_cells
+        by_row = list(pattern.each_row(root))
+        assert sum(len(own.rows) for own, _ in by_row) == len(pattern.rows)
+        for own, own_root in by_row:
+            diagonal = own.covariance(own_root).diagonal(dim1=1, dim2=2)
+            torch.testing.assert_close(diagonal, variance[own.rows].gather(1, own.columns))
+    one_by_one = [gaussian.fill(x[i : i + 1], observed[i : i + 1])[0] for i in range(200)]
+    torch.testing.assert_close(torch.stack(one_by_one), filled)
+
+
+@pytest.mark.parametrize("n_columns", [1, 7, 64, 65, 200])
+def test_unique_rows(n_columns, rng):
+    mask = rng.uniform(size=(300, n_columns)) < 0.5
+    mask[150:] = mask[rng.integers(150, size=150)]
+    sets, which = unique_rows(mask)
+    np.testing.assert_array_equal(sets[which], mask)
+    assert len(sets) == len(np.unique(mask, axis=0))
 
 
 def test_complete_rows_give_their_weighted_moments(rows, rng):

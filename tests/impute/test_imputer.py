@@ -25,9 +25,16 @@ from skae import (
     VariationalAutoencoder,
     make_missing,
 )
-from skae.data import Batch, Random
+from skae.data import Batch
+from skae.impute._masked_examples import (
+    MAX_COPIES,
+    MAX_EXAMPLE_CELLS,
+    MaskedExamples,
+    copies,
+)
 from skae.impute._network import ImputationNetwork, quantile_bins
 from skae.impute._residuals import masked_tensors
+from skae.tables import ColumnGroups
 from skae.training import _trainer, total_of
 
 LINEAR = LinearAutoencoder(1, max_iter=5)
@@ -109,31 +116,60 @@ def test_training_without_improvement_keeps_the_gaussian(rng):
     )
 
 
-def test_the_training_loss_is_that_of_masked_values(fitted):
+def masked_examples(rng, fill=np.nan_to_num):
+    Z = np.where(rng.uniform(size=(500, 4)) < 0.2, np.nan, rng.normal(size=(500, 4)))
+    weight, groups = rng.uniform(size=500), ColumnGroups(np.array([0, 1, 1, 3]))
+    Z[:, 2] = np.where(np.isnan(Z[:, 1]), np.nan, 1)  # of one group with the column before
+    state = np.random.RandomState(0)
+    return Z, weight, MaskedExamples.of(Z, weight, groups, fill, 3, state)
+
+
+def test_examples_hide_what_the_network_predicts(rng):
+    Z, weight, examples = masked_examples(rng, lambda rows: np.where(np.isnan(rows), 9, rows))
+    np.testing.assert_array_equal(examples.weight, np.tile(weight, 3))
+    rows, seen = np.tile(Z, (3, 1)).astype(np.float32), examples.seen == 1
+    hidden = ~np.isnan(examples.target)
+    np.testing.assert_array_equal(seen | hidden, ~np.isnan(rows))
+    assert not (seen & hidden).any()
+    np.testing.assert_array_equal(examples.target[hidden], rows[hidden])
+    np.testing.assert_array_equal(examples.filled, np.where(seen, rows, 9))
+    assert 0.2 < hidden.sum() / (~np.isnan(rows)).sum() < 0.45
+    assert (hidden[:500] != hidden[500:1000]).any()
+    np.testing.assert_array_equal(hidden[:, 1], hidden[:, 2])
+
+
+def test_the_number_of_examples_is_bounded():
+    some, n_copies = copies(np.arange(100), 10)
+    assert len(some) == 100
+    assert n_copies == MAX_COPIES
+    some, n_copies = copies(np.arange(3 * MAX_EXAMPLE_CELLS), 2)
+    assert len(some) * n_copies * 2 == MAX_EXAMPLE_CELLS
+    assert copies(np.arange(100), 10, at_most=2)[1] == 2
+
+
+def test_the_training_loss_is_that_of_masked_values(fitted, rng):
     model, module = fitted.estimator_, fitted.estimator_.module_
-    x = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
-    known = (torch.rand(50, 4, generator=torch.Generator().manual_seed(1)) < 0.8).float()
-    batch = Batch(x * known, known, torch.ones(50), torch.ones(()))
-    seen = model._corrupt(module, batch._replace(random=Random(0, x)))
+    examples = masked_examples(rng)[2]
+    table = torch.from_numpy(examples.table())
+    observed = ~table.isnan()
+    x = ((table - module.shift) / module.scale).nan_to_num() * observed
+    batch = Batch(x, observed.float(), torch.ones(len(x)), torch.ones(()))
     with torch.no_grad():
         module.train()
         module.encoder.eval()  # no dropout
-        losses = total_of(model._objective(module, batch._replace(random=Random(0, x))))
+        losses = total_of(model._objective(module, batch))
         module.eval()
-    assert (seen.observed <= known).all()
-    assert (seen.x == x * seen.observed).all()
-    with torch.no_grad():
-        error = (model._reconstruct(module, seen) - x) * (known - seen.observed)
-    torch.testing.assert_close(losses, error.square().mean(1))
+    error = np.nan_to_num(model.complete(examples.filled, examples.seen) - examples.target)
+    np.testing.assert_allclose(losses, np.square(error).mean(1), rtol=1e-4, atol=1e-6)
 
 
 def test_quantile_bins():
-    rows = skae.data.InMemoryDataset(torch.arange(13.0)[:, None], None, torch.ones(13))
-    low, width = quantile_bins(rows, 4)
+    low, width = quantile_bins(np.arange(13.0)[:, None], 4)
     np.testing.assert_allclose(low, [[0, 3, 6, 9]])
     np.testing.assert_allclose(width, [[3, 3, 3, 3]])
-    same = skae.data.InMemoryDataset(torch.tensor([[1.0]] * 12 + [[2.0]]), None, torch.ones(13))
+    same = np.array([[1.0]] * 12 + [[2.0]])
     assert torch.isinf(quantile_bins(same, 4)[1]).sum() == 3
+    np.testing.assert_allclose(quantile_bins(np.array([[0.0], [np.nan], [2.0]]), 1)[1], [[2]])
 
 
 # --------------------------------------------------------------------------------------- promises
@@ -537,7 +573,8 @@ def test_a_network_that_diverges_leaves_the_gaussian(X_missing, monkeypatch):
     assert "learning_rate" not in str(caught[0].message)
     Z = (X_missing - imputer.mean_) / imputer.scale_
     expected = imputer._completion.gaussian.fill(*masked_tensors(Z))
-    np.testing.assert_allclose(imputer.estimator_.reconstruct(Z), expected, rtol=1e-4, atol=1e-5)
+    by_network = imputer.estimator_.complete(expected.numpy(), ~np.isnan(Z))
+    np.testing.assert_allclose(by_network, expected, rtol=1e-4, atol=1e-5)
     assert np.isfinite(imputer.transform(X_missing)).all()
 
 

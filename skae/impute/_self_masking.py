@@ -1,0 +1,130 @@
+"""Columns whose values are missing more often the larger, or the smaller, they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from skae.data import subsample_evenly
+from skae.tables import ColumnGroups
+
+MAX_ROWS = 2000
+MIN_CELLS = 10  # missing and observed ones, of a column that has a slope
+N_FOLDS = 10  # of the columns, which are predicted from the others
+SLOPES = np.linspace(-3, 3, 61)  # of the log odds, per standard deviation
+MAX_PREDICTORS = 32  # of the other explanation, the most correlated ones
+N_NEWTON_STEPS = 20
+MIN_CURVATURE = 1e-9
+RIDGE = 1e-3
+
+
+def self_masking_slopes(
+    complete: Callable[[NDArray], NDArray],
+    variance: Callable[[NDArray], NDArray],
+    Z: NDArray,
+    groups: ColumnGroups,
+    rng: np.random.RandomState,
+) -> NDArray:
+    r"""Return the slope of the log odds that a value is missing, in that value, (d,).
+
+    With r = 1 for a missing value and
+
+    .. math:: \operatorname{logit} P(r_j = 1 | x) = a_j + b_j x_j, \qquad
+              x_j | x_o, r_j = 0 \sim N(m_j, v_j),
+
+    Bayes' rule gives :math:`x_j | x_o, r_j = 1 \sim N(m_j + b_j v_j, v_j)` (exponential tilting,
+    Kim and Yu 2011) and
+
+    .. math:: \operatorname{logit} P(r_j = 1 | x_o) = a_j + b_j m_j + b_j^2 v_j / 2,
+
+    so that the slope b is learned from which values are missing and from the predictions m of all
+    values. It is 0 unless this explains a column's missing values better, by the Bayesian
+    information criterion, than a constant probability and than a logistic regression on the other
+    columns. Slopes are the same for all columns if that explains them better than separate ones.
+
+    Parameters
+    ----------
+    complete, variance : callable
+        Return predictions of missing values, and the variances of their errors, given rows with
+        NaN, (n, d).
+    Z : ndarray of shape (n, d)
+        Standardised rows; NaN marks a missing value.
+    groups : ColumnGroups
+        Groups of the columns; those of categories have the slope 0.
+    rng : RandomState
+        Source of the folds.
+    """
+    Z = Z[subsample_evenly(np.arange(len(Z)), MAX_ROWS)]
+    n, d = Z.shape
+    missing = np.isnan(Z)
+    n_missing, slopes = missing.sum(axis=0), np.zeros(d)
+    candidates = (np.minimum(n_missing, n - n_missing) >= MIN_CELLS) & ~groups.is_grouped
+    if not candidates.any():
+        return slopes
+    gains = np.full((d, len(SLOPES)), -np.inf)
+    of_others = np.zeros(d)
+    fold = rng.permutation(np.arange(d) % N_FOLDS)[groups.group_start]
+    for i in np.unique(fold[candidates]):
+        masked = np.where(fold == i, np.nan, Z)
+        filled, v = complete(masked), variance(masked)
+        for j in np.flatnonzero(candidates & (fold == i)):
+            r = missing[:, j].astype(np.float64)
+            gains[j] = _gains(filled[:, j], v[:, j], r)
+            of_others[j] = _gain_of_others(filled[:, groups.group_start != j], r)
+    # One further parameter, and one of several columns to choose from.
+    penalty = np.log(n) / 2 + np.log(candidates.sum())
+    own = gains.max(axis=1) - penalty
+    eligible = candidates & (own > of_others)
+    if not eligible.any():
+        return slopes
+    together = gains[eligible].sum(axis=0)
+    if together.max() - penalty > max(0.0, np.maximum(own[eligible], 0).sum()):
+        slopes[eligible] = SLOPES[together.argmax()]
+    else:
+        chosen = eligible & (own > 0)
+        slopes[chosen] = SLOPES[gains[chosen].argmax(axis=1)]
+    return slopes
+
+
+def _gains(m: NDArray, v: NDArray, r: NDArray) -> NDArray:
+    """Return the gain in log-likelihood of each slope over slope 0, (n_slopes,).
+
+    Less that of a standard normal prior of the slope.
+    """
+    offset = SLOPES[:, None] * m + SLOPES[:, None] ** 2 * v / 2
+    share = r.mean()
+    a = logit(share) - offset.mean(axis=1)
+    for _ in range(N_NEWTON_STEPS):
+        p = expit(a[:, None] + offset)
+        slope = np.maximum((p * (1 - p)).mean(axis=1), MIN_CURVATURE)
+        a = a + np.clip((share - p.mean(axis=1)) / slope, -1, 1)
+    eta = a[:, None] + offset
+    likelihood = eta @ r - np.logaddexp(0, eta).sum(axis=1)
+    return likelihood - _null(r) - SLOPES**2 / 2
+
+
+def _gain_of_others(X: NDArray, r: NDArray) -> float:
+    """Return the gain of a logistic regression on other columns, less its penalty."""
+    n = len(r)
+    X = (X - X.mean(axis=0)) / np.maximum(X.std(axis=0), MIN_CURVATURE)
+    related = np.argsort(-np.abs(r @ X), kind="stable")[:MAX_PREDICTORS]
+    A = np.column_stack([np.ones(n), X[:, related]])
+    w = np.zeros(A.shape[1])
+    w[0] = logit(r.mean())
+    for _ in range(N_NEWTON_STEPS):
+        p = expit(A @ w)
+        hessian = (A.T * (p * (1 - p))) @ A + RIDGE * np.eye(len(w))
+        step = np.linalg.solve(hessian, A.T @ (r - p) - RIDGE * w)
+        w = w + np.clip(step, -1, 1)
+    eta = A @ w
+    gain = float(r @ eta - np.logaddexp(0, eta).sum()) - _null(r)
+    return gain - len(related) * np.log(n) / 2
+
+
+def _null(r: NDArray) -> float:
+    """Return the log-likelihood of a constant probability."""
+    share = r.mean()
+    return float(len(r) * (share * np.log(share) + (1 - share) * np.log(1 - share)))
