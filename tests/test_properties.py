@@ -31,6 +31,7 @@ from skae import (
     pool_estimates,
 )
 from skae.base import BaseAutoencoder
+from skae.impute._missing_mechanisms import MECHANISMS
 from skae.inspection import intrinsic_dimension, jacobian, tangent_basis
 from skae.metrics import explained_variance, neg_reconstruction_error
 
@@ -398,7 +399,7 @@ def test_pooled_intervals_are_finite(data):
 
 
 @quiet
-@given(X=tables(), mechanism=st.sampled_from(["mcar", "mar", "mnar", "monotone"]), data=st.data())
+@given(X=tables(), mechanism=st.sampled_from(list(MECHANISMS)), data=st.data())
 def test_missing_values_leave_the_rest_of_the_table(X, mechanism, data):
     fraction = data.draw(st.sampled_from([1e-300, 0.3, 0.9, 0.999, 1.0, 0.0, np.nan, np.inf]))
     X = dense(X)

@@ -8,15 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import expit, logit
 
 from skae._dataframes import with_missing
 from skae._numeric_input import as_table, check_restorable
 from skae._validation import random_state_of
+from skae.impute._missing_mechanisms import MECHANISMS
 
-MECHANISMS = ("mcar", "mar", "mnar", "monotone")
-LOG_ODDS_PER_STD = 1.5  # of a missing value, per standard deviation of what it depends on
 MAX_FRACTION = 0.999
 
 
@@ -29,22 +26,14 @@ def make_missing(
     ----------
     X : {array-like, DataFrame} of shape (n_samples, n_features)
         The table. Values that are missing stay missing.
-    mechanism : {'mcar', 'mar', 'mnar', 'monotone'}, default='mcar'
-        What the probability of a missing value depends on:
-
-        * 'mcar' (missing completely at random): nothing;
-        * 'mar' (missing at random): columns that stay complete, a random half of them. The log
-          odds of a missing value in another column are linear in a random combination of them;
-        * 'mnar' (missing not at random): the value itself; larger values are missing more often;
-        * 'monotone': each row is missing from a random column on (drop-out); the first column
-          stays complete.
-
-        Values are replaced by their ranks: numbers, times and ordered categories by their order,
-        others in alphabetical order. In 'mar' and 'mnar', one standard deviation multiplies the
-        odds by 4.5.
+    mechanism : str, default='mcar'
+        What the probability of a missing value depends on, see Notes: 'mcar',
+        'mcar_latent_factor', 'mcar_cluster', 'mcar_panel', 'monotone'; 'mar', 'mar_neural',
+        'mar_block', 'mar_sequential', 'mar_two_phase'; 'mnar', 'mnar_self_masking',
+        'mnar_censoring', 'mnar_polarization' or 'mnar_soft_polarization'.
     fraction : float, default=0.2
-        Expected fraction of missing values; for 'mar', in the columns that do not stay
-        complete.
+        Expected fraction of missing values; for 'mar', 'mar_neural', 'mar_block' and
+        'mar_two_phase', in the columns that do not stay complete.
     random_state : int, RandomState instance or None, default=None
         Seed of the mask.
 
@@ -60,6 +49,59 @@ def make_missing(
         If the mechanism or the fraction is invalid, or impossible with that many columns, if
         there are no rows, or if integers are not exact in float64.
 
+    Notes
+    -----
+    Values are replaced by their ranks: numbers, times and ordered categories by their order,
+    others in alphabetical order. Below, z is the standardised rank of a value and q its quantile
+    in (0, 1), with equal values in random order; p is the probability that a value is missing and
+    b a constant that gives `fraction`. Names in brackets are those of MissBench [2]_, whose rules
+    these are up to b, unless another one is given.
+
+    Missing completely at random [1]_, whatever the values are:
+
+    * 'mcar' (MCAR): p = fraction;
+    * 'mcar_latent_factor' (latent factor MNAR): logit p = u_i'v_j + r_i + c_j + b, with normal
+      u, v of 1 to 4 entries, r and c; `fraction` is that of the table, not of each column;
+    * 'mcar_cluster' (cluster MNAR): logit p = r_k(i) + c_l(j) + e_ij + b, with normal r, c and e
+      for five random clusters of rows, four of columns, and cells; `fraction` as before;
+    * 'mcar_panel' (panel MNAR, staggered adoption): a row is missing from a column on that is
+      uniform in the second to the last, or complete; at most half of the values are missing;
+    * 'monotone' (drop-out): a row is missing from a column on, with the same probability to end
+      before each; the first column stays complete.
+
+    Missing at random [1]_, depending on values that are observed:
+
+    * 'mar' (column MAR): logit p = 1.5 s + b in a random half of the columns, where s is a random
+      linear combination of the others, which stay complete, standardised; in MissBench, s is the
+      same for all columns;
+    * 'mar_neural' (NN-MAR): as 'mar', but s is the output of a network with random weights; in
+      MissBench, each cell has its own, of other cells and of itself;
+    * 'mar_block' (block NN-MAR): as 'mar_neural', but for blocks of about three adjacent rows and
+      columns, which are missing together, depending on the means of complete blocks;
+    * 'mar_sequential' (sequential MAR): logit p = 1.5 s + b, where s is the mean of the observed
+      values of previous columns, standardised; in MissBench, an epsilon-greedy bandit decides;
+    * 'mar_two_phase' (two-phase MNAR): logit p = 2 s + b for all values of a row together, where s
+      is a random linear combination of two fifths of the columns, which stay complete.
+
+    Missing not at random [1]_, depending on the value itself:
+
+    * 'mnar': logit p = 1.5 z + b; larger values are missing more often;
+    * 'mnar_self_masking' (self-masking MNAR): logit p = a z + b, with a random a in
+      {-2, -1, 1, 2} for each column;
+    * 'mnar_censoring' (censoring MNAR): missing if q < fraction or, in columns chosen with
+      probability 1/2, if q > 1 - fraction;
+    * 'mnar_polarization' (polarization MNAR): missing if ``|2 q - 1| < fraction``, which is the
+      middle of the column;
+    * 'mnar_soft_polarization' (soft polarization MNAR): ``p = 1 - e - (1 - 2 e) |2 q - 1|^a``, with
+      e = min(0.05, fraction / 2, (1 - fraction) / 2) and an exponent a that gives `fraction`.
+
+    References
+    ----------
+    .. [1] Rubin, D. B. (1976). "Inference and missing data". Biometrika 63(3), 581-592.
+    .. [2] Feitelberg, J., Saha, D., Choi, K., Ahmad, Z., Agarwal, A. and Dwivedi, R. (2025).
+       "TabImpute: Accurate and fast zero-shot missing-data imputation with a pre-trained
+       transformer". arXiv:2510.02625. Definitions in https://github.com/jacobf18/tabular.
+
     Examples
     --------
     >>> import numpy as np
@@ -67,16 +109,23 @@ def make_missing(
     >>> X = make_missing(np.ones((1000, 3)), "monotone", 0.5, random_state=0)
     >>> np.isnan(X).mean(axis=0).round(1)
     array([0. , 0.6, 0.8])
+
+    Values of the middle of a column, but no others:
+
+    >>> X = np.linspace(-1, 1, 1000)[:, None]
+    >>> X_missing = make_missing(X, "mnar_polarization", 0.4, random_state=0)
+    >>> np.abs(X[np.isnan(X_missing)]).max().round(2)
+    np.float64(0.4)
     """
     if not (isinstance(mechanism, str) and mechanism in MECHANISMS):
-        raise ValueError(f"mechanism must be one of {MECHANISMS}; got {mechanism!r}.")
+        raise ValueError(f"mechanism must be one of {tuple(MECHANISMS)}; got {mechanism!r}.")
     if not (isinstance(fraction, Real) and 0 < float(fraction) <= MAX_FRACTION):
         raise ValueError(f"fraction must be above 0 and at most {MAX_FRACTION}; got {fraction!r}.")
     table = as_table(X)
     if not isinstance(table, pd.DataFrame):
         may_infer = isinstance(X, (list, tuple, np.ma.MaskedArray))
         table = _writable(np.asarray(table), may_infer)
-    least = 2 if mechanism in ("mar", "monotone") else 1
+    mask, least = MECHANISMS[mechanism]
     if table.ndim != 2 or len(table) < 1 or table.shape[1] < least:
         columns = "two columns" if least == 2 else "a column"
         raise ValueError(
@@ -84,7 +133,7 @@ def make_missing(
             f"{table.shape}."
         )
     frame = pd.DataFrame(table)
-    missing = _MAKERS[mechanism](frame, float(fraction), random_state_of(random_state))
+    missing = mask(frame, float(fraction), random_state_of(random_state))
     if isinstance(table, pd.DataFrame):
         whole = [isinstance(dtype, np.dtype) and dtype.kind in "iu" for dtype in table.dtypes]
         check_restorable(table.iloc[:, np.flatnonzero(whole & missing.any(axis=0))], np.nan)
@@ -108,82 +157,3 @@ def _writable(values: NDArray, may_infer: bool) -> NDArray:
     if values.dtype.kind in "US":
         return values.astype(object)
     return values.astype(values.dtype.newbyteorder("="))
-
-
-def _mcar(table: pd.DataFrame, fraction: float, rng: np.random.RandomState) -> NDArray:
-    return rng.uniform(size=table.shape) < fraction
-
-
-def _mar(table: pd.DataFrame, fraction: float, rng: np.random.RandomState) -> NDArray:
-    z, d = _scores(table), table.shape[1]
-    order = rng.permutation(d)
-    complete, others = order[: d // 2], order[d // 2 :]
-    mixed = z[:, complete] @ rng.normal(size=(len(complete), len(others)))
-    missing = np.zeros(table.shape, dtype=bool)
-    missing[:, others] = rng.uniform(size=mixed.shape) < _probabilities(_standard(mixed), fraction)
-    return missing
-
-
-def _mnar(table: pd.DataFrame, fraction: float, rng: np.random.RandomState) -> NDArray:
-    return rng.uniform(size=table.shape) < _probabilities(_scores(table), fraction)
-
-
-def _monotone(table: pd.DataFrame, fraction: float, rng: np.random.RandomState) -> NDArray:
-    n, d = table.shape
-    n_previous = np.arange(d)
-
-    def excess(end: float) -> float:
-        return float(np.mean(1 - (1 - end) ** n_previous)) - fraction
-
-    if fraction >= 1 - 1 / d:
-        raise ValueError(
-            f"mechanism 'monotone' keeps the first of {d} columns, so fraction must be below "
-            f"{1 - 1 / d:.3g}; got {fraction}."
-        )
-    # A smaller probability is within the error of the root.
-    first = rng.geometric(max(brentq(excess, 0, 1), np.finfo(float).eps), size=n)
-    return n_previous >= first[:, None]
-
-
-def _scores(table: pd.DataFrame) -> NDArray:
-    """Return the ranks of each column, standardised; missing values at the mean."""
-    z = np.zeros(table.shape)
-    for j in range(table.shape[1]):
-        column = table.iloc[:, j]
-        known = column.notna().to_numpy(dtype=bool)
-        if known.any():
-            ranks = _ranks(column[known].infer_objects())
-            z[known, j] = _standard(ranks[:, None])[:, 0]
-    return z
-
-
-def _ranks(column: pd.Series) -> NDArray:
-    """Return the ranks of the values of a column without missing ones."""
-    if isinstance(column.dtype, pd.CategoricalDtype) and not column.cat.ordered:
-        column = column.astype(str)
-    try:
-        ranks = column.rank()
-    except (TypeError, NotImplementedError):  # values without an order
-        ranks = column.astype(str).rank()
-    return ranks.to_numpy(dtype=np.float64)
-
-
-def _standard(values: NDArray) -> NDArray:
-    std = values.std(axis=0)
-    return (values - values.mean(axis=0)) / np.where(std > 0, std, 1)
-
-
-def _probabilities(z: NDArray, fraction: float) -> NDArray:
-    """Return probabilities that increase with z and have mean `fraction` in each column."""
-    reach = LOG_ODDS_PER_STD * np.abs(z).max() + abs(logit(fraction)) + 1
-    probabilities = np.empty_like(z)
-    for j, column in enumerate(z.T):
-
-        def excess(shift: float, column: NDArray = column) -> float:
-            return float(expit(shift + LOG_ODDS_PER_STD * column).mean()) - fraction
-
-        probabilities[:, j] = expit(brentq(excess, -reach, reach) + LOG_ODDS_PER_STD * column)
-    return probabilities
-
-
-_MAKERS = {"mcar": _mcar, "mar": _mar, "mnar": _mnar, "monotone": _monotone}

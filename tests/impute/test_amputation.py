@@ -2,9 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import rankdata, spearmanr
+from sklearn.cluster import KMeans
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import cross_val_score
+from sklearn.tree import DecisionTreeClassifier
 
 from skae.impute import make_missing
-from skae.impute._amputation import MECHANISMS
+from skae.impute._missing_mechanisms import MECHANISMS
 
 
 @pytest.fixture
@@ -13,22 +18,88 @@ def table(rng):
     return z @ rng.normal(size=(6, 6)) + rng.normal(size=6)
 
 
+@pytest.fixture
+def independent(rng):
+    return rng.normal(size=(20_000, 6))
+
+
+WITH_COMPLETE_COLUMNS = {  # of six, how many may be incomplete
+    "mar": {3},
+    "mar_neural": {3},
+    "mar_block": {1, 2, 3, 4, 5},
+    "mar_two_phase": {4},
+}
+OF_THE_TABLE = ("mcar_latent_factor", "mcar_cluster", "mcar_panel", "monotone")
+
+
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.7])
-@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("mechanism", [m for m in MECHANISMS if m not in OF_THE_TABLE])
 def test_the_fraction_of_missing_values(table, mechanism, fraction):
+    for seed in range(3):
+        X_missing = make_missing(table, mechanism, fraction, random_state=seed)
+        missing = np.isnan(X_missing)
+        np.testing.assert_array_equal(X_missing[~missing], table[~missing])
+        again = make_missing(table, mechanism, fraction, random_state=seed)
+        np.testing.assert_array_equal(again, X_missing)
+        rates = missing.mean(axis=0)
+        if mechanism in WITH_COMPLETE_COLUMNS:
+            rates = rates[rates > 0]
+            assert len(rates) in WITH_COMPLETE_COLUMNS[mechanism]
+        # A row, or a block of three rows, counts once.
+        np.testing.assert_allclose(rates, fraction, atol=0.05 if "block" in mechanism else 0.03)
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.7])
+@pytest.mark.parametrize("mechanism", OF_THE_TABLE)
+def test_the_fraction_of_missing_values_of_a_table(table, mechanism, fraction):
+    fraction = min(fraction, 0.5) if mechanism == "mcar_panel" else fraction
     X_missing = make_missing(table, mechanism, fraction, random_state=0)
     missing = np.isnan(X_missing)
     np.testing.assert_array_equal(X_missing[~missing], table[~missing])
-    may = missing.any(axis=0) if mechanism == "mar" else slice(None)
-    assert missing[:, may].mean() == pytest.approx(fraction, abs=0.02)
+    assert missing.mean() == pytest.approx(fraction, abs=0.02)
     again = make_missing(table, mechanism, fraction, random_state=0)
     np.testing.assert_array_equal(again, X_missing)
 
 
-def test_mcar_depends_on_nothing(table):
-    missing = np.isnan(make_missing(table, "mcar", 0.3, random_state=0))
-    together = np.corrcoef(np.c_[missing, table].T)[:6]
-    assert np.abs(together - np.eye(6, 12)).max() < 0.06
+@pytest.mark.parametrize("mechanism", ["mcar", *OF_THE_TABLE])
+def test_completely_at_random_is_independent_of_the_values(table, mechanism):
+    missing = np.isnan(make_missing(table, mechanism, 0.3, random_state=0))
+    some = missing[:, missing.any(axis=0)]
+    linked = np.corrcoef(np.c_[some, table, np.abs(table - np.median(table, axis=0))].T)
+    assert np.abs(linked[: some.shape[1], some.shape[1] :]).max() < 0.06
+    if mechanism == "mcar":
+        np.testing.assert_allclose(linked[:6, :6], np.eye(6), atol=0.06)
+
+
+def test_latent_factors_are_few():
+    X = np.zeros((2000, 60))
+    missing = np.isnan(make_missing(X, "mcar_latent_factor", 0.4, random_state=0)).astype(float)
+    noise = np.sqrt(0.4 * 0.6)
+    assert missing.mean(axis=0).std() > 5 * noise / np.sqrt(2000)
+    assert missing.mean(axis=1).std() > 2 * noise / np.sqrt(60)
+    left = missing - missing.mean(axis=0) - missing.mean(axis=1, keepdims=True) + missing.mean()
+    singular = np.linalg.svd(left, compute_uv=False) / (noise * (np.sqrt(2000) + np.sqrt(60)))
+    assert singular[0] > 2
+    assert singular[8] < 1.1
+
+
+@pytest.mark.parametrize(("axis", "n_clusters"), [(1, 5), (0, 4)])
+def test_rows_and_columns_are_missing_by_clusters(axis, n_clusters):
+    X = np.zeros((600, 600))
+    missing = np.isnan(make_missing(X, "mcar_cluster", 0.3, random_state=0))
+    rates = missing.mean(axis=axis)[:, None]
+    noise = 0.3 * 0.7 / 600
+    clusters = KMeans(n_clusters, n_init=10, random_state=0).fit(rates)
+    assert clusters.inertia_ / 600 < 1.5 * noise
+    assert rates.var() > 10 * noise
+
+
+def test_panels_end_at_uniform_columns(independent):
+    missing = np.isnan(make_missing(independent, "mcar_panel", 0.3, random_state=0))
+    assert (np.diff(missing.astype(int), axis=1) >= 0).all()
+    n_left = (~missing).sum(axis=1)
+    shares = np.bincount(n_left, minlength=7) / len(missing)
+    np.testing.assert_allclose(shares, [0, *5 * [0.6 / 5], 0.4], atol=0.02)
 
 
 def test_mar_depends_on_complete_columns_alone(table):
@@ -45,6 +116,140 @@ def test_mar_depends_on_complete_columns_alone(table):
             for y in (missing[:, j].astype(float), table[:, j])
         ]
         assert abs(np.corrcoef(left)[0, 1]) < 0.06
+
+
+def scores(X):
+    """Return standardised ranks, as float64."""
+    ranks = rankdata(X, axis=0)
+    return (ranks - ranks.mean(axis=0)) / ranks.std(axis=0)
+
+
+def log_odds(missing, given):
+    """Return the coefficients of a logistic regression without penalty."""
+    return LogisticRegression(C=np.inf).fit(given, missing).coef_[0]
+
+
+@pytest.mark.parametrize("mechanism", WITH_COMPLETE_COLUMNS)
+def test_missing_at_random_depends_on_complete_columns_alone(independent, mechanism):
+    missing = np.isnan(make_missing(independent, mechanism, 0.3, random_state=0))
+    complete = ~missing.any(axis=0)
+    own = independent[:, ~complete]
+    linked = np.corrcoef(np.c_[missing[:, ~complete], own, np.abs(own)].T)
+    n = own.shape[1]
+    assert np.abs(linked[:n, n:]).max() < 0.035
+    for j in np.flatnonzero(~complete):
+        tree = DecisionTreeClassifier(min_samples_leaf=200, random_state=0)
+        area = cross_val_score(tree, independent[:, complete], missing[:, j], scoring="roc_auc")
+        assert area.mean() > 0.6
+
+
+@pytest.mark.parametrize(("mechanism", "std"), [("mar", 1.5), ("mar_two_phase", 2.0)])
+def test_log_odds_are_linear_in_complete_columns(table, mechanism, std):
+    table = np.tile(table, (5, 1))
+    missing = np.isnan(make_missing(table, mechanism, 0.3, random_state=0))
+    complete = ~missing.any(axis=0)
+    given = scores(table[:, complete])
+    for column in missing[:, ~complete].T:
+        assert (given @ log_odds(column, given)).std() == pytest.approx(std, rel=0.1)
+
+
+def test_networks_are_not_linear(independent):
+    missing = np.isnan(make_missing(independent, "mar_neural", 0.3, random_state=0))
+    complete = ~missing.any(axis=0)
+    given = scores(independent[:, complete])
+    curved = np.c_[given, np.abs(given), given[:, :1] * given[:, 1:], given[:, 1:2] * given[:, 2:]]
+    gains = []
+    for column in missing[:, ~complete].T:
+        losses = [
+            log_loss(column, LogisticRegression(C=np.inf).fit(x, column).predict_proba(x))
+            for x in (given, curved)
+        ]
+        gains.append(losses[0] - losses[1])
+    assert max(gains) > 0.005  # 6 needless coefficients would gain 3 / 20,000
+
+
+def test_blocks_are_missing_together(rng):
+    X = rng.normal(size=(3000, 12))
+    missing = np.isnan(make_missing(X, "mar_block", 0.5, random_state=0))
+    complete = ~missing.any(axis=0)
+    changes = (missing[1:] != missing[:-1]).any(axis=1)
+    n_blocks = 1000 * (1 - 0.5**2)  # of one or more rows, which two incomplete blocks tell apart
+    assert 0.4 * n_blocks < changes.sum() < 1000
+    together = (missing[:, 1:] == missing[:, :-1]).all(axis=0)
+    assert (~together).sum() <= 3  # four blocks of columns
+    assert together.sum() >= 8
+    assert complete.any()
+
+
+def test_sequential_depends_on_observed_values_of_previous_columns(independent):
+    missing = np.isnan(make_missing(independent, "mar_sequential", 0.3, random_state=0))
+    z = scores(independent)
+    for j in range(6):
+        for k in range(6):
+            seen = ~missing[:, k] if k < j else np.ones(len(z), dtype=bool)
+            linked = np.corrcoef(missing[seen, j], z[seen, k])[0, 1]
+            assert (linked > 0.15) if k < j else (abs(linked) < 0.03)
+            if k < j:
+                assert abs(np.corrcoef(missing[~seen, j], z[~seen, k])[0, 1]) < 0.05
+    score = np.where(missing[:, :1], 0, z[:, :1])
+    assert log_odds(missing[:, 1], score / score.std())[0] == pytest.approx(1.5, abs=0.1)
+
+
+def test_two_phases_leave_rows_complete_or_not(independent):
+    missing = np.isnan(make_missing(independent, "mar_two_phase", 0.3, random_state=0))
+    some = missing[:, missing.any(axis=0)]
+    assert some.shape[1] == 4
+    assert (some.all(axis=1) == some.any(axis=1)).all()
+
+
+def test_self_masking_has_a_slope_for_each_column(independent):
+    z, found = scores(independent), []
+    for seed in range(3):
+        missing = np.isnan(make_missing(independent, "mnar_self_masking", 0.3, random_state=seed))
+        found += [log_odds(missing[:, j], z[:, [j]])[0] for j in range(6)]
+    np.testing.assert_allclose(np.abs(np.abs(found) - 1.5), 0.5, atol=0.12)
+    assert {-2, -1, 1, 2} == set(np.rint(found))
+
+
+def test_censoring_removes_one_tail(table):
+    is_upper = []
+    for seed in range(3):
+        missing = np.isnan(make_missing(table, "mnar_censoring", 0.3, random_state=seed))
+        for gone, x in zip(missing.T, table.T, strict=True):
+            is_upper.append(x[gone].min() > x[~gone].max())
+            assert is_upper[-1] or x[gone].max() < x[~gone].min()
+            assert gone.sum() == pytest.approx(1200, abs=1)
+    assert 0 < np.mean(is_upper) < 1
+
+
+def test_polarization_removes_the_middle(table):
+    missing = np.isnan(make_missing(table, "mnar_polarization", 0.3, random_state=0))
+    for gone, x in zip(missing.T, table.T, strict=True):
+        below, above = (x < x[gone].min()).sum(), (x > x[gone].max()).sum()
+        assert below + above == (~gone).sum() == pytest.approx(2800, abs=1)
+        assert abs(below - above) <= 2
+
+
+@pytest.mark.parametrize(("fraction", "end"), [(0.3, 0.05), (0.04, 0.02)])
+def test_soft_polarization_follows_its_formula(fraction, end):
+    X = np.arange(400_000.0)[:, None]
+    missing = np.isnan(make_missing(X, "mnar_soft_polarization", fraction, random_state=0))[:, 0]
+    distance = np.abs(2 * (np.arange(400_000) + 0.5) / 400_000 - 1)
+    exponent = (1 - 2 * end) / (1 - end - fraction) - 1
+    p = 1 - end - (1 - 2 * end) * distance**exponent
+    assert p.mean() == pytest.approx(fraction, abs=1e-3)
+    tenths = [a.mean(axis=1) for a in (missing.reshape(40, -1), p.reshape(40, -1))]
+    np.testing.assert_allclose(*tenths, atol=0.02)
+    assert np.ptp(tenths[1]) > 0.2 * fraction
+
+
+@pytest.mark.parametrize("mechanism", ["mnar_censoring", "mnar_polarization"])
+def test_equal_values_do_not_change_the_fraction(mechanism, rng):
+    frame = pd.DataFrame({"kind": pd.Categorical(rng.choice(list("abc"), size=999)), "same": 1.0})
+    frame.loc[:99, "same"] = np.nan
+    missing = make_missing(frame, mechanism, 0.2, random_state=0).isna().to_numpy()
+    assert missing[:, 0].sum() == pytest.approx(0.2 * 999, abs=1)
+    assert missing[100:, 1].sum() == pytest.approx(0.2 * 899, abs=1)
 
 
 def test_mnar_removes_large_values_more_often(table):
@@ -116,6 +321,11 @@ def test_text_arrays():
         (1, {"mechanism": "mar"}, "two columns or more"),
         (0, {}, "a row and a column or more"),
         (2, {"mechanism": "monotone", "fraction": 0.6}, "fraction must be below 0.5"),
+        (9, {"mechanism": "mcar_panel", "fraction": 0.6}, "fraction must be at most 0.5"),
+        *(
+            (1, {"mechanism": name}, "two columns or more")
+            for name in ("mar_neural", "mar_block", "mar_sequential", "mar_two_phase", "mcar_panel")
+        ),
     ],
 )
 def test_what_is_not_possible_is_refused(columns, params, sentence):
@@ -139,6 +349,7 @@ TABLES = {
 @pytest.mark.parametrize("name", TABLES)
 def test_any_table_can_have_missing_cells(name, mechanism, fraction, rng):
     X = TABLES[name](rng.normal(size=(50, 4)))
+    fraction = min(fraction, 0.5) if mechanism == "mcar_panel" else fraction
     X_missing = make_missing(X, mechanism, fraction, random_state=0)
     seen = ~pd.isna(X_missing)
     assert X_missing.shape == X.shape
@@ -146,7 +357,9 @@ def test_any_table_can_have_missing_cells(name, mechanism, fraction, rng):
     assert pd.isna(X_missing)[pd.isna(X)].all()
 
 
-@pytest.mark.parametrize("mechanism", ["mar", "mnar"])
+@pytest.mark.parametrize(
+    "mechanism", ["mar", "mar_neural", "mar_sequential", "mnar", "mnar_self_masking"]
+)
 def test_empty_columns_change_nothing_of_the_others(mechanism, rng):
     X = np.c_[rng.normal(size=(4000, 4)), np.full(4000, np.nan)]
     missing = np.isnan(make_missing(X, mechanism, 0.3, random_state=0))[:, :4]
