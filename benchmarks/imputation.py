@@ -1,88 +1,71 @@
-"""Error of imputers on cells hidden from real tables, and their seconds.
+"""Error of imputers on masked cells of real tables, and their seconds.
 
-At most 5,000 rows of each table in random order, columns standardised on the first 70 %; holes by
-chance (MCAR 20 % and 50 %), or more often above the column's mean (MNAR: 40 % there, 10 % below).
-Imputers are fitted to the 70 % with holes and fill the other 30 % with holes. RMSE over the hidden
-cells, in standard deviations, defaults only. Where an imputer draws, the share of hidden cells
-between the 5 % and 95 % quantiles of 100 draws is told as well. ``--ablation`` fills once more by
-what is left of the fitted imputer without the rows alike, and without its network. hyperimpute's
-MIWAE runs beside the others if it is installed; its own imputer assigns by chains of indices, which
-pandas 3 ignores.
+At most 5,000 rows (`--max-rows`) of each table in random order, columns standardised on the first
+70 %. Cells are masked completely at random (MCAR, 20 % and 50 %), or more often above the column's
+mean (MNAR: 40 % there, 10 % below); with `--patterns`, by every mechanism of `make_missing`,
+among them the patterns of MissBench. Imputers are fitted to the incomplete 70 % and complete the
+other 30 %, with their default parameters. RMSE over the masked cells, in standard deviations.
+
+Of imputers that draw, the fraction of masked cells between the 5 % and 95 % quantiles of 100 draws
+is reported, too. ``--ablation`` completes the rows once more by parts of the fitted imputer:
+without the nearest rows, and without the network. Peers run if they are installed: hyperimpute,
+and MIDAS2 (midasverse-midas).
+
+The score of MissBench (arXiv 2510.02625): the RMSE of each column over the standard deviation of
+its masked values, averaged over columns, on a scale from 0 for the worst of the imputers of a
+table and mechanism to 1 for the best, averaged over both. It depends on which imputers are
+compared.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from imputation_peers import imputers
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.experimental import enable_iterative_imputer  # noqa: F401
-from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from tables import add_data_argument, from_folder, mean, shipped, write_json
 
-from skae import (
-    AutoencoderImputer,
-    AutoencoderWarning,
-    DenoisingAutoencoder,
-    VariationalAutoencoder,
-)
+from skae import AutoencoderImputer, AutoencoderWarning, make_missing
+from skae.impute._completion import GaussianCompletion
+from skae.impute._missing_mechanisms import MECHANISMS as PATTERNS
 
-MAX_ROWS = 5000
 DRAWS = 100
-PARTS = {"skae without rows alike": "_neighbors", "its Gaussian alone": "estimator_"}
-MECHANISMS: dict[str, tuple[float, float]] = {  # chance of a hole below and above the mean
-    "MCAR 20 %": (0.2, 0.2),
-    "MCAR 50 %": (0.5, 0.5),
-    "MNAR": (0.1, 0.4),
-}
+PARTS = ("skae without the nearest rows", "its Gaussian alone")
+Mask = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
-class Miwae:
-    """hyperimpute's MIWAE, whose defaults are one latent and one hidden unit."""
-
-    def __init__(self, seed: int):
-        from hyperimpute.plugins.imputers import Imputers
-
-        units = {"latent_size": 8, "n_hidden": 128}
-        self.plugin = Imputers().get("miwae", random_state=seed, **units)
-
-    def fit(self, X: np.ndarray) -> Miwae:
-        """Fit the plugin."""
-        self.plugin.fit(X)
-        return self
-
-    def transform(self, X: np.ndarray) -> np.ndarray:
-        """Return filled rows as an array."""
-        return np.asarray(self.plugin.transform(X))
+def by_mean(below: float, above: float) -> Mask:
+    """Return a mechanism with these probabilities of a masked cell below and above the mean."""
+    return lambda X, rng: rng.uniform(size=X.shape) < np.where(X.mean(axis=0) < X, above, below)
 
 
-def imputers() -> dict[str, Callable[[int], Any]]:
-    """Return makers of imputers by name, given a seed."""
-    masking = DenoisingAutoencoder(noise="masking", noise_level=(0.05, 0.6))
-    other = {"MIWAE (hyperimpute)": Miwae} if find_spec("hyperimpute") else {}
+def by_pattern(name: str, fraction: float) -> Mask:
+    """Return a mechanism of `make_missing`."""
+
+    def mask(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return np.isnan(make_missing(X, name, fraction, int(rng.integers(2**31))))
+
+    return mask
+
+
+def mechanisms(patterns: bool, fraction: float) -> dict[str, Mask]:
+    """Return the mechanisms by name."""
+    if patterns:
+        return {name: by_pattern(name, fraction) for name in PATTERNS}
     return {
-        "skae": lambda seed: AutoencoderImputer(random_state=seed),
-        "skae, masking denoiser": lambda seed: AutoencoderImputer(masking, random_state=seed),
-        "skae, variational": lambda seed: AutoencoderImputer(
-            VariationalAutoencoder(8), random_state=seed
-        ),
-        **other,
-        "forest": lambda seed: IterativeImputer(
-            ExtraTreesRegressor(100, random_state=seed), max_iter=5, random_state=seed
-        ),
-        "KNNImputer": lambda seed: KNNImputer(),
-        "IterativeImputer": lambda seed: IterativeImputer(random_state=seed),
-        "column means": lambda seed: SimpleImputer(),
+        "MCAR 20 %": by_mean(0.2, 0.2),
+        "MCAR 50 %": by_mean(0.5, 0.5),
+        "MNAR": by_mean(0.1, 0.4),
     }
 
 
@@ -97,66 +80,92 @@ def tables(folder: Path | None) -> Iterator[tuple[str, np.ndarray]]:
         yield name.rpartition("/")[2], X[:, X.std(axis=0) > 0]
 
 
-def prepare(X: np.ndarray, mechanism: str, seed: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return standardised rows, their holes, and how many rows are for training."""
+def prepare(
+    X: np.ndarray, mask: Mask, seed: int, max_rows: int
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return standardised rows, their masked cells, and how many rows are for training."""
     rng = np.random.default_rng(seed)
-    X = X[rng.permutation(len(X))[:MAX_ROWS]]
+    X = X[rng.permutation(len(X))[:max_rows]]
     n = int(0.7 * len(X))
     std = X[:n].std(axis=0)
     X = (X - X[:n].mean(axis=0)) / np.where(std > 0, std, 1)
-    low, high = MECHANISMS[mechanism]
-    return X, rng.uniform(size=X.shape) < np.where(X.mean(axis=0) < X, high, low), n
+    return X, mask(X, rng), n
 
 
-def coverage(imputer: Any, holed: np.ndarray, X: np.ndarray, seed: int) -> float:
-    """Return the share of hidden cells that 90 % intervals of draws hold, NaN without draws."""
+def coverage(imputer: Any, X_missing: np.ndarray, X: np.ndarray, seed: int) -> float:
+    """Return the fraction of masked cells within 90 % intervals of draws, NaN without draws."""
     if not hasattr(imputer, "sample"):
         return np.nan
-    draws = imputer.sample(holed, DRAWS, random_state=seed)
+    draws = imputer.sample(X_missing, DRAWS, random_state=seed)
     low, high = np.quantile(draws, [0.05, 0.95], axis=0)
-    return float(((low <= X) & (high >= X))[np.isnan(holed)].mean())
+    return float(((low <= X) & (high >= X))[np.isnan(X_missing)].mean())
+
+
+def parts(imputer: AutoencoderImputer, X_missing: np.ndarray) -> dict[str, np.ndarray]:
+    """Return rows as completed by the network without the nearest rows, and by the Gaussian."""
+    network = getattr(imputer._completion, "completion", imputer._completion)
+    gaussian = GaussianCompletion(network.mean, network.covariance, network.group_start)
+    completed = {}
+    for name, completion in zip(PARTS, (network, gaussian), strict=True):
+        part = copy.copy(imputer)
+        part._completion = completion
+        completed[name] = part.transform(X_missing)
+    return completed
+
+
+def errors(completed: np.ndarray, X: np.ndarray, masked: np.ndarray) -> dict[str, float]:
+    """Return the RMSE of the masked cells, and that of MissBench."""
+    squares = np.where(masked, (completed - X) ** 2, 0)
+    by_column = [
+        np.sqrt(square[m].mean()) / x[m].std()
+        for square, x, m in zip(squares.T, X.T, masked.T, strict=True)
+        if m.any() and x[m].std() > 0
+    ]
+    return {
+        "rmse": float(np.sqrt(squares[masked].mean())),
+        "nrmse": float(np.mean(by_column)) if by_column else np.nan,
+    }
 
 
 def measure(
     makers: dict[str, Callable[[int], Any]],
     data: list[tuple[str, np.ndarray]],
-    seeds: int,
-    ablation: bool,
+    masks: dict[str, Mask],
+    arguments: argparse.Namespace,
 ) -> list[dict[str, Any]]:
     """Return a record per table, mechanism, seed and imputer."""
     records = []
-    jobs = [(*table, m, s) for table in data for m in MECHANISMS for s in range(seeds)]
+    jobs = [(*table, m, s) for table in data for m in masks for s in range(arguments.seeds)]
     with Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task("imputing", total=len(jobs))
         for name, X, mechanism, seed in jobs:
             progress.update(bar, description=f"{name}, {mechanism}")
-            X, holes, n = prepare(X, mechanism, seed)
-            holed = np.where(holes, np.nan, X)
+            X, masked, n = prepare(X, masks[mechanism], seed, arguments.max_rows)
+            X_missing = np.where(masked, np.nan, X)
             facts = {"table": name, "mechanism": mechanism, "seed": seed, "n_train": n}
+            facts["n_features"] = X.shape[1]
             for label, make in makers.items():
                 start = time.perf_counter()
                 with warnings.catch_warnings():
-                    for kind in (ConvergenceWarning, AutoencoderWarning):
+                    for kind in (ConvergenceWarning, AutoencoderWarning, FutureWarning):
                         warnings.simplefilter("ignore", kind)
-                    imputer = make(seed).fit(holed[:n])
-                    answers = {label: imputer.transform(holed[n:])}
-                seconds = time.perf_counter() - start
-                held = coverage(imputer, holed[n:], X[n:], seed)
-                for without, part in PARTS.items() if ablation and label == "skae" else ():
-                    setattr(imputer, part, None)
-                    answers[without] = imputer.transform(holed[n:])
-                for answered, filled in answers.items():
-                    away = (filled - X[n:])[holes[n:]]
-                    own = {"rmse": float(np.sqrt((away**2).mean())), "n_features": X.shape[1]}
-                    if answered == label:
-                        own |= {"seconds": seconds, "coverage": held}
-                    records.append(facts | {"imputer": answered} | own)
+                    imputer = make(seed).fit(X_missing[:n])
+                    completed = imputer.transform(X_missing[n:])
+                own = {"seconds": time.perf_counter() - start}
+                if not arguments.patterns:
+                    own["coverage"] = coverage(imputer, X_missing[n:], X[n:], seed)
+                own |= errors(completed, X[n:], masked[n:])
+                records.append(facts | {"imputer": label} | own)
+                if arguments.ablation and label == "skae":
+                    for part, rows in parts(imputer, X_missing[n:]).items():
+                        own = errors(rows, X[n:], masked[n:])
+                        records.append(facts | {"imputer": part} | own)
             progress.advance(bar)
     return records
 
 
 def time_of(n_rows: int, n_columns: int) -> float:
-    """Return the seconds of a fit and transform of made rows, a fifth of their cells missing."""
+    """Return the seconds of a fit and transform of synthetic rows, 20 % of their cells missing."""
     rng = np.random.default_rng(0)
     z = rng.normal(size=(n_rows, 5))
     X = np.tanh(z @ rng.normal(size=(5, n_columns))) + 0.1 * rng.normal(size=(n_rows, n_columns))
@@ -166,37 +175,65 @@ def time_of(n_rows: int, n_columns: int) -> float:
     return time.perf_counter() - start
 
 
-def show(records: list[dict], detail: bool) -> None:
-    """Print a line per imputer, and one per table and mechanism."""
-    console = Console(width=120)
-    names = list(dict.fromkeys(r["imputer"] for r in records))
-    table = Table(title="RMSE of hidden cells, mean over tables and seeds; seconds", box=None)
-    for column in (
-        "imputer",
-        *MECHANISMS,
-        "seconds",
-        "worst / column means",
-        "90 % intervals hold",
-    ):
+def show(records: list[dict], masks: dict[str, Mask]) -> None:
+    """Print a line per imputer."""
+    table = Table(title="RMSE of masked cells, mean over tables and seeds; seconds", box=None)
+    for column in ("imputer", *masks, "seconds", "worst / column means", "interval coverage"):
         table.add_column(column, justify="left" if column == "imputer" else "right")
-    for name in names:
-        cells = [f"{mean(records, 'rmse', imputer=name, mechanism=m):.3f}" for m in MECHANISMS]
+    for name in dict.fromkeys(r["imputer"] for r in records):
+        cells = [f"{mean(records, 'rmse', imputer=name, mechanism=m):.3f}" for m in masks]
         cells += ["", f"{worst(records, name):.3f}", ""]
         if name not in PARTS:
             cells[-3] = f"{mean(records, 'seconds', imputer=name):.1f}"
-            held = [mean(records, "coverage", imputer=name, mechanism=m) for m in MECHANISMS]
+            held = [mean(records, "coverage", imputer=name, mechanism=m) for m in masks]
             cells[-1] = "" if np.isnan(held).any() else ", ".join(f"{h:.3f}" for h in held)
         table.add_row(name, *cells)
-    console.print(table)
-    if detail:
-        each = Table(title="RMSE by table, mean over seeds", box=None)
-        for column in ("table", "mechanism", "rows", "columns", *names):
-            each.add_column(column, justify="left" if column in ("table", "mechanism") else "right")
-        for key in dict.fromkeys((r["table"], r["mechanism"]) for r in records):
-            rows = [r for r in records if (r["table"], r["mechanism"]) == key]
-            facts = [str(rows[0][k]) for k in ("n_train", "n_features")]
-            each.add_row(*key, *facts, *(f"{mean(rows, 'rmse', imputer=i):.3f}" for i in names))
-        console.print(each)
+    Console(width=120).print(table)
+
+
+def show_patterns(records: list[dict], masks: dict[str, Mask]) -> None:
+    """Print a line per mechanism, and a column per imputer."""
+    names = list(dict.fromkeys(r["imputer"] for r in records))
+    table = Table(title="RMSE of masked cells, mean over tables and seeds", box=None)
+    for column in ("mechanism", *names):
+        table.add_column(column, justify="left" if column == "mechanism" else "right")
+    for m in masks:
+        figures = (mean(records, "rmse", imputer=name, mechanism=m) for name in names)
+        table.add_row(m, *(f"{figure:.3f}" for figure in figures))
+    table.add_row("mean", *(f"{mean(records, 'rmse', imputer=name):.3f}" for name in names))
+    scored = [r | {"score": score} for r, score in zip(records, scores(records), strict=True)]
+    table.add_row(
+        "score of MissBench", *(f"{mean(scored, 'score', imputer=name):.3f}" for name in names)
+    )
+    seconds = (mean(records, "seconds", imputer=n) if n not in PARTS else np.nan for n in names)
+    table.add_row("seconds", *("" if np.isnan(s) else f"{s:.1f}" for s in seconds))
+    Console(width=160).print(table)
+
+
+def scores(records: list[dict]) -> list[float]:
+    """Return MissBench's score of each record: 1 for the best of its case, 0 for the worst."""
+    cases: dict[tuple, list[float]] = {}
+    for r in records:
+        cases.setdefault((r["table"], r["mechanism"], r["seed"]), []).append(r["nrmse"])
+    found = []
+    for r in records:
+        of_case = cases[r["table"], r["mechanism"], r["seed"]]
+        span = max(of_case) - min(of_case)
+        found.append((max(of_case) - r["nrmse"]) / span if span > 0 else 1.0)
+    return found
+
+
+def show_tables(records: list[dict]) -> None:
+    """Print a line per table and mechanism."""
+    names = list(dict.fromkeys(r["imputer"] for r in records))
+    each = Table(title="RMSE by table, mean over seeds", box=None)
+    for column in ("table", "mechanism", "rows", "columns", *names):
+        each.add_column(column, justify="left" if column in ("table", "mechanism") else "right")
+    for key in dict.fromkeys((r["table"], r["mechanism"]) for r in records):
+        rows = [r for r in records if (r["table"], r["mechanism"]) == key]
+        facts = [str(rows[0][k]) for k in ("n_train", "n_features")]
+        each.add_row(*key, *facts, *(f"{mean(rows, 'rmse', imputer=i):.3f}" for i in names))
+    Console(width=160).print(each)
 
 
 def worst(records: list[dict], name: str) -> float:
@@ -209,18 +246,26 @@ def worst(records: list[dict], name: str) -> float:
     )
 
 
-def main() -> None:
-    """Measure, print, and write what was asked for."""
+def parsed() -> argparse.Namespace:
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_data_argument(parser)
-    parser.add_argument("--seeds", type=int, default=1, help="orders and holes (default 1)")
+    parser.add_argument("--seeds", type=int, default=1, help="orders and masks (default 1)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these, and column means")
     parser.add_argument("--tables", nargs="+", metavar="NAME", help="these tables")
-    parser.add_argument("--ablation", action="store_true", help="tell what its parts bring")
+    parser.add_argument("--max-rows", type=int, default=5000, help="of a table (5000)")
+    parser.add_argument("--patterns", action="store_true", help="all mechanisms of make_missing")
+    parser.add_argument("--fraction", type=float, default=0.3, help="masked by patterns (0.3)")
+    parser.add_argument("--ablation", action="store_true", help="errors of parts of the imputer")
     parser.add_argument("--detail", action="store_true", help="a line per table too")
     parser.add_argument("--json", type=Path, help="write every record here")
     parser.add_argument("--time", nargs=2, type=int, metavar=("ROWS", "COLUMNS"), help="only that")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, print, and write what was asked for."""
+    arguments = parsed()
     if arguments.time:
         print(f"{time_of(*arguments.time):.1f} s")
         return
@@ -230,8 +275,11 @@ def main() -> None:
     makers = imputers()
     if arguments.only:
         makers = {n: makers[n] for n in makers if n in {*arguments.only, "column means"}}
-    records = measure(makers, data, arguments.seeds, arguments.ablation)
-    show(records, arguments.detail)
+    masks = mechanisms(arguments.patterns, arguments.fraction)
+    records = measure(makers, data, masks, arguments)
+    (show_patterns if arguments.patterns else show)(records, masks)
+    if arguments.detail:
+        show_tables(records)
     write_json(arguments.json, records)
 
 

@@ -71,14 +71,14 @@ def make_missing(
 
     Missing at random [1]_, depending on values that are observed:
 
-    * 'mar' (column MAR): logit p = 1.5 s + b in a random half of the columns, where s is a random
+    * 'mar' (Col-MAR): logit p = 1.5 s + b in a random half of the columns, where s is a random
       linear combination of the others, which stay complete, standardised; in MissBench, s is the
       same for all columns;
     * 'mar_neural' (NN-MAR): as 'mar', but s is the output of a network with random weights; in
       MissBench, each cell has its own, of other cells and of itself;
     * 'mar_block' (block NN-MAR): as 'mar_neural', but for blocks of about three adjacent rows and
       columns, which are missing together, depending on the means of complete blocks;
-    * 'mar_sequential' (sequential MAR): logit p = 1.5 s + b, where s is the mean of the observed
+    * 'mar_sequential' (Seq-MAR): logit p = 1.5 s + b, where s is the mean of the observed
       values of previous columns, standardised; in MissBench, an epsilon-greedy bandit decides;
     * 'mar_two_phase' (two-phase MNAR): logit p = 2 s + b for all values of a row together, where s
       is a random linear combination of two fifths of the columns, which stay complete.
