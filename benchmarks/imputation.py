@@ -253,6 +253,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1, help="orders and masks (default 1)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these, and column means")
     parser.add_argument("--tables", nargs="+", metavar="NAME", help="these tables")
+    parser.add_argument("--mechanisms", nargs="+", metavar="NAME", help="these mechanisms")
     parser.add_argument("--max-rows", type=int, default=5000, help="of a table (5000)")
     parser.add_argument("--patterns", action="store_true", help="all mechanisms of make_missing")
     parser.add_argument("--fraction", type=float, default=0.3, help="masked by patterns (0.3)")
@@ -276,6 +277,8 @@ def main() -> None:
     if arguments.only:
         makers = {n: makers[n] for n in makers if n in {*arguments.only, "column means"}}
     masks = mechanisms(arguments.patterns, arguments.fraction)
+    if arguments.mechanisms:
+        masks = {name: masks[name] for name in arguments.mechanisms}
     records = measure(makers, data, masks, arguments)
     (show_patterns if arguments.patterns else show)(records, masks)
     if arguments.detail:

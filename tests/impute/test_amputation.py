@@ -250,6 +250,10 @@ def test_equal_values_do_not_change_the_fraction(mechanism, rng):
     missing = make_missing(frame, mechanism, 0.2, random_state=0).isna().to_numpy()
     assert missing[:, 0].sum() == pytest.approx(0.2 * 999, abs=1)
     assert missing[100:, 1].sum() == pytest.approx(0.2 * 899, abs=1)
+    # They are in random order, not in that of the rows.
+    where = np.flatnonzero(missing[100:, 1]) / 899
+    assert np.ptp(where) > 0.9
+    assert np.diff(where).max() < 0.1
 
 
 def test_mnar_removes_large_values_more_often(table):
