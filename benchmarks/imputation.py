@@ -185,8 +185,8 @@ def show(records: list[dict], masks: dict[str, Mask]) -> None:
         cells += ["", f"{worst(records, name):.3f}", ""]
         if name not in PARTS:
             cells[-3] = f"{mean(records, 'seconds', imputer=name):.1f}"
-            held = [mean(records, "coverage", imputer=name, mechanism=m) for m in masks]
-            cells[-1] = "" if np.isnan(held).any() else ", ".join(f"{h:.3f}" for h in held)
+            covered = [mean(records, "coverage", imputer=name, mechanism=m) for m in masks]
+            cells[-1] = "" if np.isnan(covered).any() else ", ".join(f"{c:.3f}" for c in covered)
         table.add_row(name, *cells)
     Console(width=120).print(table)
 
