@@ -22,6 +22,7 @@ from skae.impute import AutoencoderImputer, make_missing
 from skae.multiple_imputation import PooledEstimator, pool_estimates
 from skae.outlier import AutoencoderOutlierDetector
 from skae.semi_supervised import AutoencoderClassifier, AutoencoderRegressor
+from skae.tables import TableEncoder
 
 if TYPE_CHECKING:
     from skae import extension as extension
@@ -49,6 +50,7 @@ __all__ = [
     "PatchDenoiser",
     "PooledEstimator",
     "SparseAutoencoder",
+    "TableEncoder",
     "VariationalAutoencoder",
     "ViT",
     "load",

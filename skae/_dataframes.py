@@ -9,6 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+LIBRARIES = ("polars", "pyarrow")  # whose DataFrames can be made from columns
+
 
 def _narwhals_frame(X: Any) -> Any:
     """Return the narwhals DataFrame of one from a library other than pandas, else None."""
@@ -75,6 +77,35 @@ def in_library_of(X: Any, frame: pd.DataFrame) -> Any:
         values = column.astype(object).where(column.notna(), None).tolist()
         columns.append(nw.new_series(name, values, schema[name] if kept else None, **library))
     return original.select(*columns).to_native()
+
+
+def library_of(X: Any) -> str | None:
+    """Return the name of the library of a DataFrame, if it is one of `LIBRARIES`."""
+    frame = _narwhals_frame(X)
+    name = None if frame is None else str(frame.implementation)
+    return name if name in LIBRARIES else None
+
+
+def in_library(library: str | None, frame: pd.DataFrame) -> Any:
+    """Return a DataFrame of pandas in a library, given its name as by `library_of`.
+
+    Numbers, booleans and categories keep their dtypes; other columns are what their values are.
+    """
+    if library is None:
+        return frame
+    import narwhals.stable.v2 as nw
+
+    backend: Any = library
+    columns = []
+    for name, column in frame.items():
+        dtype: Any = None
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            dtype = nw.Enum(column.cat.categories.tolist())
+        elif pd.api.types.is_numeric_dtype(column.dtype):  # booleans included
+            dtype = getattr(nw, str(column.dtype).capitalize().replace("Uint", "UInt"))
+        values = column.astype(object).where(column.notna(), None).tolist()
+        columns.append(nw.new_series(str(name), values, dtype, backend=backend))
+    return columns[0].to_frame().with_columns(*columns[1:]).to_native()
 
 
 def with_missing(X: Any, missing: NDArray) -> Any:

@@ -243,7 +243,7 @@ def check_restorable(X: Any, missing: Any) -> None:
             remedy = (
                 "but fit saw numbers; convert it, for instance with pandas.to_numeric"
                 if isinstance(X, pd.DataFrame)
-                else "which can be imputed in a pandas DataFrame only; pass one, or drop the column"
+                else "which is accepted in a pandas DataFrame only; pass one, or drop the column"
             )
             raise ValueError(f"{where} holds text, such as {text[:]!r}, {remedy}.")
         for value in values[_may_round(values)].tolist():

@@ -66,6 +66,7 @@ ESTIMATORS = [
     skae.AutoencoderClassifier(skae.DenoisingAutoencoder(max_iter=3), fine_tune="head"),
     skae.AutoencoderRegressor(skae.Autoencoder(max_iter=3), max_iter=3),
     skae.AutoencoderRegressor(skae.Autoencoder(10, max_iter=3), fine_tune="all", max_iter=3),
+    skae.TableEncoder(),
     skae.PooledEstimator(Ridge(), skae.AutoencoderImputer(max_iter=2), n_imputations=2),
     skae.PooledEstimator(
         LogisticRegression(), skae.AutoencoderImputer(max_iter=3), n_imputations=2
@@ -195,7 +196,7 @@ def test_table_is_complete():
             value,
             (
                 *(BaseAutoencoder, OutlierMixin, skae.AutoencoderImputer, skae.PooledEstimator),
-                *(skae.AutoencoderClassifier, skae.AutoencoderRegressor),
+                *(skae.AutoencoderClassifier, skae.AutoencoderRegressor, skae.TableEncoder),
             ),
         )
     }

@@ -62,6 +62,7 @@ FITTED = [
         FRAME.mask(np.repeat(X[:, :1] > 1, 4, axis=1)),
     ),
     lambda: (AutoencoderImputer(skae.LinearAutoencoder(1)).fit(X), X_NEW),
+    lambda: (skae.TableEncoder().fit(FRAME), FRAME.mask(X[:, [0, 1, 0, 1]] > 1)),
 ]
 
 
@@ -152,6 +153,8 @@ def outputs(model, rows):
                  "feature_contributions", "get_feature_names_out"):  # fmt: skip
         if name == "sample" and isinstance(model, AutoencoderImputer):
             model.sample(rows, 1, random_state=0)
+        elif name == "transform" and isinstance(model, skae.TableEncoder):
+            model.inverse_transform(model.transform(rows))
         elif name == "sample" and hasattr(model, "sample"):
             model.sample(3, random_state=0)
         elif hasattr(model, name):

@@ -26,13 +26,14 @@ from skae._warnings import warn
 from skae.base import CALLBACK_STATE, BaseAutoencoder
 from skae.hyperparameters import hyperparameters
 from skae.impute._budget import ImputationBudget
+from skae.impute._column_scaler import ColumnScaler
 from skae.impute._completion import Completion
 from skae.impute._evaluation import OverImputeMixin
 from skae.impute._learning import TrainingRows, learn
 from skae.impute._output_features import OutputFeaturesMixin
 from skae.impute._parameters import ImputerParameters
 from skae.impute._residuals import ResidualQuantiles
-from skae.tables import ColumnScaler, EncodedTable, MixedTable, NumericTable, table_encoder
+from skae.tables import EncodedTable, MixedTable, NumericTable, table_encoder
 
 
 @schema.persistent

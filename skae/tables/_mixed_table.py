@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,25 +16,31 @@ from skae._numeric_input import as_table, check_names, infinity_in
 from skae._schema import Check, array, instance, integer, persistent, sequence
 from skae._sklearn import MissingValues
 from skae._sklearn_types import BaseEstimator
+from skae.hyperparameters import POSITIVE_INT, one_of
 from skae.tables._column_groups import ColumnGroups
+from skae.tables._column_kinds import (
+    LABELS,
+    NUMBERS,
+    codes_of,
+    is_mixed,
+    kind_of,
+    known_cells,
+    types_of,
+)
 from skae.tables._numeric_table import EncodedTable, NumericTable, positive_weights
 
 MAX_CATEGORIES = 50  # of a column that are encoded, the most frequent ones
-NUMBERS = ("floating", "integer")
-LABELS = ("boolean", "string", "categorical")
+NULLABLE = {"bool": "boolean"} | {
+    f"{name}{bits}".lower(): f"{name}{bits}" for name in ("Int", "UInt") for bits in (8, 16, 32, 64)
+}
+HANDLE_UNKNOWN = one_of("error", "ignore")
 
 
 def table_encoder(X: Any, missing_values: Any) -> NumericTable | MixedTable:
     """Return the unfitted encoder for a table, as `as_table` returns it."""
-    return MixedTable(missing_values) if is_mixed(X) and len(X) else NumericTable(missing_values)
-
-
-def is_mixed(X: Any) -> bool:
-    """Whether X is a DataFrame with a column whose dtype is not a numeric one of numpy."""
-    return isinstance(X, pd.DataFrame) and not all(
-        isinstance(dtype, pd.SparseDtype) or (isinstance(dtype, np.dtype) and dtype.kind in "iufc")
-        for dtype in X.dtypes
-    )
+    if is_mixed(X) and len(X):
+        return MixedTable(missing_values, MAX_CATEGORIES)
+    return NumericTable(missing_values)
 
 
 @persistent
@@ -51,6 +56,10 @@ class MixedTable(BaseEstimator):
     ----------
     missing_values : object
         Placeholder of a missing value, in addition to NaN, None and NA.
+    max_categories : int
+        Number of categories of a column that are encoded, at most.
+    handle_unknown : {'error', 'ignore'}, default='error'
+        Whether a category that was not in ``fit`` is refused, or encoded by zeros.
 
     Attributes
     ----------
@@ -77,12 +86,18 @@ class MixedTable(BaseEstimator):
         "first_": array("i", None),
         "group_start_": array("i", None),
     }
-    _parameter_constraints: ClassVar[dict[str, list]] = {"missing_values": [MissingValues()]}
+    _parameter_constraints: ClassVar[dict[str, list]] = {
+        "missing_values": [MissingValues()],
+        "max_categories": [POSITIVE_INT],
+        "handle_unknown": [HANDLE_UNKNOWN],
+    }
     measures = (*NumericTable.measures, "accuracy", "accuracy_of_modes")  # of `over_impute`
     placeholder = np.nan
 
-    def __init__(self, missing_values: Any):
+    def __init__(self, missing_values: Any, max_categories: int, handle_unknown: str = "error"):
         self.missing_values = missing_values
+        self.max_categories = max_categories
+        self.handle_unknown = handle_unknown
 
     @classmethod
     def _check_state(cls, state: Mapping[str, Any]) -> None:
@@ -105,6 +120,12 @@ class MixedTable(BaseEstimator):
             and np.array_equal(state["group_start_"], np.repeat(first, widths))
         ):
             raise ValueError("the columns of its categories do not belong together")
+        table = cls(state["missing_values"], state["max_categories"])
+        vars(table).update(state)
+        try:
+            table.restore(np.array([[0.0], [np.nan]]).repeat(sum(widths), axis=1))
+        except (TypeError, ValueError, OverflowError, AttributeError):
+            raise ValueError("the dtypes of its columns do not hold their values") from None
 
     def fit(
         self, given: Any, estimator: Any, sample_weight: ArrayLike | None
@@ -136,7 +157,7 @@ class MixedTable(BaseEstimator):
             counts = np.zeros(len(levels))
             if levels:
                 np.add.at(counts, codes_of(column[known], levels), weight[known])
-            order = np.argsort(-counts, kind="stable")[:MAX_CATEGORIES]
+            order = np.argsort(-counts, kind="stable")[: self.max_categories]
             self.kinds_.append(kind)
             self.dtypes_.append(str(dtype))
             self.levels_.append(levels)
@@ -165,6 +186,8 @@ class MixedTable(BaseEstimator):
     def encode(self, given: Any, estimator: Any, *, reset: bool = False) -> EncodedTable:
         """Validate and encode a table, as `estimator` got it."""
         frame = as_table(given)
+        if not isinstance(frame, pd.DataFrame) and not self.is_category.any():
+            return NumericTable(self.missing_values).encode(given, estimator)
         if not isinstance(frame, pd.DataFrame):
             raise TypeError(
                 f"{type(estimator).__name__} was fitted to a DataFrame of mixed columns, but got "
@@ -189,7 +212,7 @@ class MixedTable(BaseEstimator):
             elif known.any():
                 kind_of(column, known)
                 codes = codes_of(column[known], self.levels_[j])
-                if (codes < 0).any():
+                if self.handle_unknown == "error" and (codes < 0).any():
                     unseen = column[known][codes < 0].astype(object).iloc[0]
                     raise ValueError(
                         f"Column {str(name)!r} of X holds {unseen!r}, a category that fit did not "
@@ -202,7 +225,7 @@ class MixedTable(BaseEstimator):
         kind = kind_of(column, known)
         if known.any() and kind not in NUMBERS:
             raise TypeError(
-                f"Column {name!r} of X holds {_types(column[known])}, but held numbers in fit; "
+                f"Column {name!r} of X holds {types_of(column[known])}, but held numbers in fit; "
                 "convert it, for instance with pandas.to_numeric."
             )
         try:
@@ -227,20 +250,50 @@ class MixedTable(BaseEstimator):
         frame = table.frame
         columns = [frame.iloc[:, :0]]
         for j in np.flatnonzero(kept).tolist():
-            first, shown = self.first_[j], self.encoded_levels_[j]
-            rows = np.flatnonzero(table.missing[:, first])
             column = frame.iloc[:, j]
-            if self.kinds_[j] in NUMBERS:
-                columns.append(self._filled(j, column, rows, values[rows, first]))
-            elif shown:
-                likely = values[rows, first : first + len(shown)].argmax(axis=1)
-                levels = [self.levels_[j][shown[k]] for k in likely]
-                columns.append(self._filled(j, column, rows, levels))
-            else:
-                columns.append(column)
+            if self.kinds_[j] in NUMBERS or self.encoded_levels_[j]:
+                rows = np.flatnonzero(table.missing[:, self.first_[j]])
+                column = self._filled(j, column, rows, self._decoded(j, values[rows]))
+            columns.append(column)
         result = pd.concat(columns, axis=1)
         result.columns = frame.columns[kept]
         return result
+
+    def restore(self, values: NDArray) -> pd.DataFrame:
+        """Return the table that values, (n, n_encoded), stand for, in the dtypes of ``fit``.
+
+        NaN is a missing value, for which integers and booleans get the nullable dtype.
+        """
+        columns = [self._restored(j, values) for j in range(len(self.kinds_))]
+        return pd.concat(columns, axis=1)
+
+    def _restored(self, j: int, values: NDArray) -> pd.Series:
+        first = self.first_[j]
+        missing = np.isnan(values[:, self.group_start_ == first]).any(axis=1)
+        if self.kinds_[j] not in NUMBERS and not self.encoded_levels_[j]:
+            missing[:] = True
+        dtype = pd.api.types.pandas_dtype(self._dtype(j))
+        if missing.any() and isinstance(dtype, np.dtype) and dtype.kind in "biu":
+            dtype = pd.api.types.pandas_dtype(NULLABLE[dtype.name])
+        known = np.flatnonzero(~missing)
+        decoded = self._decoded(j, values[known]) if len(known) else []
+        column = pd.Series(self._in_dtype(j, decoded, dtype), index=known, dtype=dtype)
+        return column.reindex(range(len(values)))
+
+    def _decoded(self, j: int, values: NDArray) -> Any:
+        """Return the numbers of a column, or the categories with the largest values."""
+        first, shown = self.first_[j], self.encoded_levels_[j]
+        if self.kinds_[j] in NUMBERS:
+            return values[:, first]
+        likely = values[:, first : first + len(shown)].argmax(axis=1)
+        return [self.levels_[j][shown[k]] for k in likely]
+
+    def names(self, columns: NDArray) -> list[str]:
+        """Return the names of the encoded columns, given those of the columns."""
+        names = []
+        for name, levels, shown in zip(columns, self.levels_, self.encoded_levels_, strict=True):
+            names += [f"{name}_{levels[k]}" for k in shown] or [str(name)]
+        return names
 
     def append(self, filled: pd.DataFrame, indicators: NDArray, names: NDArray) -> pd.DataFrame:
         """Return a decoded table with the columns of an indicator."""
@@ -277,8 +330,9 @@ class MixedTable(BaseEstimator):
         if self.kinds_[j] not in NUMBERS:
             return pd.array(values, dtype=dtype)
         if pd.api.types.is_object_dtype(dtype):
-            number = int if self.kinds_[j] == "integer" else float
-            return pd.array([number(value) for value in values], dtype=dtype)
+            whole = self.kinds_[j] == "integer"
+            numbers = [round(float(value)) if whole else float(value) for value in values]
+            return pd.array(numbers, dtype=dtype)
         numpy = getattr(dtype, "numpy_dtype", dtype)
         if numpy.kind == "f":
             info = np.finfo(numpy)
@@ -319,54 +373,3 @@ def _is_declared(value: Any) -> bool:
         and _is_dtype(value[0])
         and isinstance(value[1], bool)
     )
-
-
-def known_cells(column: pd.Series, missing: Any) -> NDArray:
-    """Return the mask of known values: not NaN, None or NA, nor the placeholder of these."""
-    known = column.notna().to_numpy(dtype=bool, copy=True)
-    # 0 and 1 are not False and True.
-    if pd.isna(missing) or column.dtype.kind == "b":
-        return known
-    dtype = getattr(column.dtype, "numpy_dtype", column.dtype)
-    if not (isinstance(dtype, np.dtype) and dtype.kind in "iuf"):
-        known[known] = [
-            not (value == missing and _is_truth(value) == _is_truth(missing))
-            for value in column[known].astype(object)
-        ]
-    elif isinstance(missing, Real) and not _is_truth(missing):
-        placeholder = dtype.type(missing) if dtype.kind == "f" else missing
-        known[known] = column[known].to_numpy(dtype=dtype) != placeholder
-    return known
-
-
-def _is_truth(value: Any) -> bool:
-    return isinstance(value, (bool, np.bool_))
-
-
-def kind_of(column: pd.Series, known: NDArray) -> str:
-    """Return the kind of a column's values: one of `NUMBERS` or `LABELS`, or 'empty'."""
-    if str(column.dtype) == "null[pyarrow]":
-        return "empty"
-    kind = pd.api.types.infer_dtype(column[known], skipna=True)
-    kind = "floating" if kind == "mixed-integer-float" else kind
-    if kind in (*NUMBERS, *LABELS, "empty") and not isinstance(column.dtype, pd.SparseDtype):
-        return kind
-    raise TypeError(
-        f"Column {str(column.name)!r} of X holds {_types(column[known])}, which cannot be imputed; "
-        "convert it to numbers, text or categories, or drop it."
-    )
-
-
-def _types(column: pd.Series) -> str:
-    """Return the names of the types of a column's values."""
-    names = (
-        {type(value).__name__ for value in column}
-        if pd.api.types.is_object_dtype(column)
-        else set()
-    )
-    return " and ".join(sorted(names)) or str(column.dtype)
-
-
-def codes_of(column: pd.Series, levels: list) -> NDArray:
-    """Return the index of each value among the levels, -1 if it is none of them."""
-    return pd.Index(levels, dtype=object).get_indexer(column.astype(object).to_numpy())

@@ -31,41 +31,9 @@ from skae.impute._network import column_errors
 from skae.impute._residuals import draw_category, masked_tensors, random_mask
 from skae.losses import CrossEntropy
 from skae.tables import ColumnGroups, EncodedTable, MixedTable, _mixed_table, is_mixed
+from tests.tables import KINDS, mixed
 
 BRIEF = AutoencoderImputer(max_iter=1, random_state=0)
-ALL = {
-    "float64": [0.5, 2.0, -1.0, 3.25],
-    "float32": [0.5, 2.0, -1.0, 3.25],
-    "int64": [3, 1, 2, 1],
-    "uint8": [0, 255, 2, 1],
-    "bool": [True, False, False, True],
-    "Float64": [0.5, 2.0, -1.0, 3.25],
-    "Int16": [-3, 1, 2, 1],
-    "boolean": [True, False, False, True],
-    "string": ["u", "v", "u", "w"],
-    "category": ["u", "v", "u", "w"],
-}
-OBJECTS = {
-    "text": ["u", "v", "u", "w"],
-    "truths": [True, False, False, True],
-    "whole": [3, 1, 2, 1],
-    "numbers": [0.5, 2, -1, 3.25],
-}
-CATEGORIES = {
-    "sizes": pd.Categorical(["m", "s", "m", "l"], ["s", "m", "l", "xl"], ordered=True),
-    "codes": pd.Categorical([3, 1, 3, 2]),
-    "bins": pd.cut([1.0, 2.0, 3.0, 9.0], [0, 2, 5, 10]),
-    "truths": pd.Categorical([True, False, True, False]),
-}
-
-
-KINDS = (
-    {dtype: pd.Series(values, dtype=dtype) for dtype, values in ALL.items()}
-    | {"inferred": pd.Series(["u", "v", "u", "w"])}
-    | {f"object-{name}": pd.Series(values, dtype=object) for name, values in OBJECTS.items()}
-    | {f"category-{name}": pd.Series(values) for name, values in CATEGORIES.items()}
-)
-
 DROPPED = pytest.mark.filterwarnings("ignore:Columns without any observed:skae.AutoencoderWarning")
 
 
@@ -75,26 +43,6 @@ def quick():
         budget = AutoencoderImputer._budget._replace(n_network_steps=60)
         patch.setattr(AutoencoderImputer, "_budget", budget)
         yield
-
-
-def mixed(n=400, seed=0):
-    """Two columns are free; the others depend on them."""
-    rng = np.random.default_rng(seed)
-    a, b = rng.normal(size=(2, n))
-    quarter = np.where(a > 0, np.where(b > 0, "NE", "SE"), np.where(b > 0, "NW", "SW"))
-    return pd.DataFrame(
-        {
-            "a": a,
-            "b": b.astype(np.float32),
-            "count": pd.array(np.rint(3 + a), dtype="Int64"),
-            "quarter": pd.Categorical(quarter),
-            "size": pd.cut(b, [-9, -1, 0, 1, 9], labels=["xs", "s", "m", "l"]),
-            "sign": np.where(a > 0, "plus", "minus"),
-            "up": pd.array(b > 0, dtype="boolean"),
-            "fair": pd.Series(rng.random(n) < 0.5, dtype=object),
-        },
-        index=pd.RangeIndex(7, 7 + n, name="row"),
-    )
 
 
 def with_missing(frame, fraction=0.2, seed=0):
@@ -132,7 +80,7 @@ def brief(few):
 @pytest.mark.parametrize("column", KINDS.values(), ids=KINDS)
 def test_what_is_encoded_comes_back(column):
     frame = column.to_frame("x")
-    encoder = MixedTable(np.nan)._fit_columns(frame, np.ones(4))
+    encoder = MixedTable(np.nan, 50)._fit_columns(frame, np.ones(4))
     encoded = encoder._encode(frame)
     missing = np.zeros(encoded.shape, dtype=bool)
     missing[1:3] = True
@@ -695,7 +643,7 @@ def test_passengers_are_filled_better_than_by_modes_and_neighbours():
     assert filled.index.equals(test.index)
     assert not filled.isna().any().any()
 
-    encoder = MixedTable(np.nan)._fit_columns(train, np.ones(len(train)))
+    encoder = MixedTable(np.nan, 50)._fit_columns(train, np.ones(len(train)))
     neighbours = make_pipeline(StandardScaler(), KNNImputer()).fit(encoder._encode(train))
     encoded = encoder._encode(test)
     estimate = neighbours[0].inverse_transform(neighbours.transform(encoded))

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from skae._schema import Check, array, persistent
 from skae._sklearn_types import BaseEstimator
-from skae.tables._plausible_range import plausible_range
+from skae.impute._plausible_range import plausible_range
+from skae.tables import mean_and_std
 
 MAX_STANDARDIZED = 1e12  # standard deviations; squares of larger values overflow
 
@@ -60,13 +61,8 @@ class ColumnScaler(BaseEstimator):
         for j in np.flatnonzero(known.any(axis=0)):
             x, w = X[known[:, j], j].astype(np.float64), weight[known[:, j]]
             self.data_min_[j], self.data_max_[j] = x.min(), x.max()
-            # About one of them, and in units of their range, against cancellation and overflow.
-            width = x.max() / 2 - x.min() / 2
-            centred = (x / 2 - x[0] / 2) / (width or 1.0)
-            mean = np.average(centred, weights=w)
-            std = np.sqrt(np.average((centred - mean) ** 2, weights=w))
-            self.mean_[j] = 2 * np.clip(x[0] / 2 + width * mean, x.min() / 2, x.max() / 2)
-            self.scale_[j] = 2 * (width * std) or 1.0
+            self.mean_[j], std = mean_and_std(x, w)
+            self.scale_[j] = std or 1.0
         categories = is_category & self.kept
         self.mean_[categories], self.scale_[categories] = 0.0, 1.0  # means stay probabilities
         return self
