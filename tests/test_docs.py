@@ -138,6 +138,16 @@ def check_outliers(names):
     assert selected[:57].sum() <= 0.2 * selected.sum()
 
 
+def check_tables(names):
+    table = names["table"]
+    assert names["again"].dtypes.equals(table.dtypes)
+    assert (names["again"]["species"] == table["species"]).mean() > 0.8
+    assert names["incomplete"].isna().sum().tolist() == [1] * 6
+    assert names["contributions"].shape == table.shape
+    wrong = names["swapped"]["species"] != table["species"]
+    assert names["scores"][wrong].mean() < names["scores"][~wrong].mean()
+
+
 def check_denoising_images(names):
     china, noisy, denoised = (names[n].astype(float) for n in ("china", "noisy", "denoised"))
     assert names["denoised"].dtype == np.uint8
@@ -169,6 +179,7 @@ CHECKS = {
     "docs/few_labels.md": check_few_labels,
     "docs/missing_values.md": check_missing_values,
     "docs/outliers.md": check_outliers,
+    "docs/tables.md": check_tables,
     "docs/variants.md": check_variants,
 }
 

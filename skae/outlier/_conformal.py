@@ -47,9 +47,9 @@ class ConformalMixin(ScoringMixin):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
             Input samples. NaN marks a missing value.
-        X_calibration : array-like of shape (n_calibration, n_features), default=None
+        X_calibration : {array-like, DataFrame} of shape (n_calibration, n_features), default=None
             Normal samples that were not trained on. If None, those held out in ``fit``.
 
         Returns
@@ -84,11 +84,11 @@ class ConformalMixin(ScoringMixin):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
             Input samples. NaN marks a missing value.
         fdr : float, default=0.1
             False discovery rate: the expected share of normal samples among those selected.
-        X_calibration : array-like of shape (n_calibration, n_features), default=None
+        X_calibration : {array-like, DataFrame} of shape (n_calibration, n_features), default=None
             Normal samples that were not trained on. If None, those held out in ``fit``.
 
         Returns

@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skae._schema import Check, integer, number
+from skae._schema import Check, array, integer, number
 from skae._sklearn_types import BaseEstimator
 from skae.base import BaseAutoencoder
 from skae.data import DataSource
+from skae.outlier._variables import Variables
+from skae.tables import ColumnGroups, is_grouping
 from skae.training import device_of
 
 
@@ -25,6 +27,10 @@ class Criterion(BaseEstimator):
     ----------
     n_features_in_, n_components_ : int
         Those of the autoencoder.
+    group_start_ : ndarray of shape (n_features_in_,)
+        First column of the variable that each column encodes.
+    thresholds_ : ndarray of shape (n_features_in_,)
+        See `Variables`.
     floor_ : float
         Scores below it differ by no more than rounding.
     """
@@ -34,10 +40,18 @@ class Criterion(BaseEstimator):
     _fitted_schema: ClassVar[dict[str, Check]] = {
         "n_features_in_": integer(1),
         "n_components_": integer(1),
+        "group_start_": lambda value, state: is_grouping(value, state.get("n_features_in_", 0)),
+        "thresholds_": array("f", "n_features_in_"),
         "floor_": number,
     }
 
-    def fit(self, model: BaseAutoencoder, source: DataSource, weight: NDArray) -> Self:
+    def fit(
+        self,
+        model: BaseAutoencoder,
+        source: DataSource,
+        weight: NDArray,
+        variables: Variables | None = None,
+    ) -> Self:
         """Learn what is usual from the samples whose weight is positive.
 
         Parameters
@@ -48,11 +62,19 @@ class Criterion(BaseEstimator):
             Training data.
         weight : ndarray of shape (n_samples,)
             Samples with weight 0 are ignored.
+        variables : Variables or None
+            What the columns of the samples stand for; numbers if None.
         """
         self.n_features_in_, self.n_components_ = model.n_features_in_, model.n_components_
+        groups, self.thresholds_ = variables or Variables.of(None, self.n_features_in_)
+        self.group_start_ = groups.group_start
         self._learn(model, source, weight)
         self.floor_ = self._floor(model)
         return self
+
+    @property
+    def _groups(self) -> ColumnGroups:
+        return ColumnGroups(self.group_start_)
 
     def _learn(self, model: BaseAutoencoder, source: DataSource, weight: NDArray) -> None:
         """Set the fitted attributes of the criterion."""

@@ -26,7 +26,6 @@ from skae.data import (
     Moments,
     check_n_samples,
     drop_empty_rows,
-    read_source,
     usable_weight,
 )
 from skae.hyperparameters import POSITIVE_INT, hyperparameters, one_of, param
@@ -37,6 +36,8 @@ from skae.outlier._loss_criteria import NOISE_LEVELS
 from skae.outlier._scorer import fit_scorer
 from skae.outlier._threshold import OUTSIDE, RankedScores
 from skae.outlier._trimming import probable_outliers
+from skae.outlier._variables import Variables, check_encoder, encoder_for
+from skae.tables import TableEncoder
 from skae.training import budget
 
 N_STEPS = 2000  # of the default autoencoder's training, about
@@ -60,7 +61,8 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
       training loss of the level, and half by that of the feature at the level. Levels are those of
       the `DenoisingAutoencoder`, or 0.1 to 1 standard deviations of each feature for any other;
     * ``"tails"``: :math:`-\log p_j`, averaged over the features, with :math:`p_j` the two-sided
-      p-value of the value among the training values of its feature, interpolated linearly;
+      p-value of the value among the training values of its feature, interpolated linearly, or the
+      share of the training samples whose category is at most as frequent;
     * ``"mahalanobis"``: the squared Mahalanobis distance of the code from the training codes, per
       component;
     * ``"neighbors"``: the mean distance of the code to its ``n_neighbors`` nearest training codes;
@@ -102,9 +104,13 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
     Notes
     -----
     Features are not scaled: scale them first if their units differ, as in
-    ``make_pipeline(StandardScaler(), AutoencoderOutlierDetector())``. A sample is an outlier if a
-    feature that was constant in training has another value, with "auto", "standardized" and
-    "denoising"; other methods do not guarantee it.
+    ``make_pipeline(StandardScaler(), AutoencoderOutlierDetector())``. A DataFrame with columns of
+    booleans, text or categories is encoded by a `TableEncoder`, which standardises its numbers.
+    Features are its columns: their losses are sums over the columns that encode them. A category
+    that was not in ``fit`` is scored as one of the rarest.
+
+    A sample is an outlier if a feature that was constant in training has another value, with
+    "auto", "standardized" and "denoising"; other methods do not guarantee it.
 
     Missing values (NaN) are ignored: criteria are means over the observed features of a sample. A
     sample without any observed feature has the score 0, which no other sample exceeds except with
@@ -225,6 +231,7 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
         "_criteria": schema.sequence(schema.instance(Criterion), tuple),
         "_weights": schema.array("f", None, finite=True),
         "_floor": schema.number,
+        "_encoder": schema.instance(TableEncoder, None),
     }
 
     @classmethod
@@ -235,8 +242,7 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
         estimator, criteria = state["estimator_"], state["_criteria"]
         if not hasattr(estimator, "module_"):
             raise ValueError("its autoencoder is not fitted")
-        if estimator.n_features_in_ != state["n_features_in_"]:
-            raise ValueError("its autoencoder is not fitted to as many features")
+        check_encoder(state["_encoder"], state["n_features_in_"], estimator.n_features_in_)
         names = {getattr(type(criterion), "name", None) for criterion in criteria}
         if not 0 < len(names) == len(criteria) == len(state["_weights"]):
             raise ValueError("its weights are not of as many different criteria")
@@ -260,8 +266,9 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Training data, with or without outliers. NaN marks a missing value.
+        X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
+            Training data, with or without outliers. NaN marks a missing value. Columns of a
+            DataFrame may be numbers, booleans, categories or text.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -291,13 +298,17 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
             return self._fit(X, sample_weight, self._routed(sample_weight, params))
 
     def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None, params: dict[str, Any]) -> Self:
-        source = read_source(self, X, reset=True, at_least=2)
+        self._encoder = encoder_for(X, sample_weight)
+        source = self._read(X, reset=True, at_least=2)
         weight = usable_weight(source, check_sample_weight(sample_weight, len(source)))
         check_n_samples(int((weight > 0).sum()))
         weight_of_model = check_sample_weight(params.pop("sample_weight", None), len(source))
         random_state = random_state_of(self.random_state)
         held_out = self._held_out(weight, random_state)
         used = (weight > 0) & ~np.isin(np.arange(len(source)), held_out)
+        if self._encoder is not None and len(held_out):  # they must not affect the scores
+            self._encoder = encoder_for(X, weight * used)
+            source = self._read(X)
         index = np.flatnonzero(used)
         training = source if used.all() else source.take(index)
         model = clone(self._estimator(len(index)))
@@ -315,7 +326,8 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
             model._fit_or_start(source.X, sample_weight=weight_of_model * kept, **params)
         n_neighbors = budget.resolve_auto(self.n_neighbors, 1 if self.novelty else 5)
         criteria = [make_criterion(c, n_neighbors) for c in resolve_method(self.method)]
-        scorer, scores = fit_scorer(model, criteria, training, (weight * kept)[index])
+        variables = Variables.of(self._encoder, source.shape[1])
+        scorer, scores = fit_scorer(model, criteria, training, (weight * kept)[index], variables)
         scores = _check_finite_rows(scores, index)
         self.estimator_, self.support_ = scorer.model, kept
         self._criteria, self._weights, self._floor = scorer.criteria, scorer.weights, scorer.floor

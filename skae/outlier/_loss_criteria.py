@@ -28,12 +28,14 @@ TINY = np.finfo(np.float64).tiny
 
 
 class LossCriterion(Criterion):
-    r"""Mean over the features of the reconstruction loss, at one or several levels of noise.
+    r"""Mean over the variables of the reconstruction loss, at one or several levels of noise.
 
-    .. math:: s(x) = \frac{1}{|o|} \sum_{j \in o} \frac1L \sum_l f_{lj} \ell_{lj}(x)
+    .. math:: s(x) = \frac{1}{|o|} \sum_{v \in o} \sum_{j \in v}
+              \frac1L \sum_l f_{lj} \ell_{lj}(x)
 
-    over the observed features o, with :math:`\ell_{lj}` the loss of feature j in conditioned units,
-    averaged over fixed draws of Gaussian noise of level l, and factors f.
+    over the observed variables o and the features j that encode them, with :math:`\ell_{lj}` the
+    loss of feature j in conditioned units, averaged over fixed draws of Gaussian noise of level l,
+    and factors f.
 
     Attributes
     ----------
@@ -86,7 +88,8 @@ class LossCriterion(Criterion):
         losses = _losses(fitted, module, batch, levels=self.levels_, std=self.noise_std_)
         losses *= torch.as_tensor(self.factors_).to(losses)
         observed = torch.ones_like(batch.x) if batch.observed is None else batch.observed
-        return losses.mean(1) / observed.sum(1, keepdim=True).clamp(min=1)
+        starts = torch.as_tensor(self._groups.starts, device=observed.device)
+        return losses.mean(1) / observed[:, starts].sum(1, keepdim=True).clamp(min=1)
 
 
 @persistent
@@ -104,7 +107,7 @@ class ReconstructionLoss(LossCriterion):
 
 @persistent
 class StandardizedLoss(LossCriterion):
-    """Mean reconstruction loss, relative to the mean loss of each feature in training."""
+    """Mean reconstruction loss, relative to the mean loss of each variable in training."""
 
     name = "standardized"
 
@@ -114,7 +117,7 @@ class StandardizedLoss(LossCriterion):
     def _mean_losses(
         self, model: BaseAutoencoder, source: DataSource, weight: NDArray
     ) -> tuple[NDArray, NDArray]:
-        """Return the mean loss at each level, (L, 1), and that of each feature, (L, d)."""
+        """Return the mean loss of variables at each level, (L, 1), and by variable, (L, d)."""
         losses = partial(_losses, levels=self.levels_, std=self.noise_std_)
         total = np.zeros((len(self.levels_), source.shape[1]))
         n_observed = np.zeros(source.shape[1])
@@ -124,17 +127,20 @@ class StandardizedLoss(LossCriterion):
             X, w = samples[chunk], weight[index[chunk]]
             total += np.tensordot(w, apply(model, losses, DataSource(X)), axes=1)
             n_observed += w @ ~np.isnan(X)
+        groups = self._groups
+        total, n_observed = groups.sum(total), n_observed[groups.starts]
         # A feature that is reconstructed without error would dominate the score.
         least = _min_loss(model)
         per_level = np.maximum((total.sum(1) / n_observed.sum())[:, None], least)
-        return per_level, np.maximum(total / np.maximum(n_observed, TINY), least)
+        per_variable = np.maximum(total / np.maximum(n_observed, TINY), least)
+        return per_level, groups.spread(per_variable)
 
 
 @persistent
 class DenoisingLoss(StandardizedLoss):
     """Mean loss after denoising, at several levels of noise.
 
-    Half of it relative to the mean loss at the level, half to that of the feature at the level.
+    Half of it relative to the mean loss at the level, half to that of the variable at the level.
     """
 
     name = "denoising"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from skae.base import BaseAutoencoder
 from skae.data import DataSource
 from skae.outlier._criterion import Criterion
+from skae.outlier._variables import Variables
 
 TINY = np.finfo(np.float64).tiny
 
@@ -58,7 +59,11 @@ class Scorer:
 
 
 def fit_scorer(
-    model: BaseAutoencoder, criteria: Sequence[Criterion], source: DataSource, weight: NDArray
+    model: BaseAutoencoder,
+    criteria: Sequence[Criterion],
+    source: DataSource,
+    weight: NDArray,
+    variables: Variables | None = None,
 ) -> tuple[Scorer, NDArray]:
     """Fit criteria to training data; return the scorer, and the scores of the training data.
 
@@ -74,9 +79,11 @@ def fit_scorer(
         Samples with something observed.
     weight : ndarray of shape (n_samples,)
         Samples with weight 0 are scored only.
+    variables : Variables or None
+        What the columns of the samples stand for; numbers if None.
     """
     for criterion in criteria:
-        criterion.fit(model, source, weight)
+        criterion.fit(model, source, weight, variables)
     floors = np.array([criterion.floor_ for criterion in criteria])
     scores = np.array([criterion.score(model, source) for criterion in criteria])
     weights = np.ones(1)

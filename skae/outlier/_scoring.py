@@ -12,6 +12,7 @@ from skae._validation import check_finite_result
 from skae.data import DataSource, read_source
 from skae.outlier._criterion import Criterion
 from skae.outlier._scorer import Scorer
+from skae.tables import TableEncoder
 
 
 class ScoringMixin:
@@ -22,13 +23,14 @@ class ScoringMixin:
     _criteria: tuple[Criterion, ...]
     _weights: NDArray
     _floor: float
+    _encoder: TableEncoder | None
 
     def score_samples(self, X: ArrayLike) -> NDArray:
         """Return minus the outlier score of each sample; lower is more abnormal.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
             Input samples. NaN marks a missing value.
 
         Returns
@@ -42,6 +44,7 @@ class ScoringMixin:
         ValueError
             If a score overflows, because a sample is far from the training data.
         """
+        check_is_fitted(self)
         return -self._outlier_scores(self._read(X))
 
     def decision_function(self, X: ArrayLike) -> NDArray:
@@ -49,7 +52,7 @@ class ScoringMixin:
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
             Input samples. NaN marks a missing value.
 
         Returns
@@ -64,7 +67,7 @@ class ScoringMixin:
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
             Input samples. NaN marks a missing value.
 
         Returns
@@ -79,7 +82,7 @@ class ScoringMixin:
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
             Input samples. NaN marks a missing value.
 
         Returns
@@ -95,6 +98,7 @@ class ScoringMixin:
         ValueError
             If no criterion is a sum over features.
         """
+        check_is_fitted(self)
         source = self._read(X)
         if not any(criterion.additive for criterion in self._criteria):
             names = tuple(criterion.name for criterion in self._criteria)
@@ -102,11 +106,16 @@ class ScoringMixin:
                 f"method={names} is not a sum over features; feature_contributions needs "
                 "'auto', 'reconstruction', 'standardized', 'denoising' or 'tails'."
             )
-        return check_finite_result(self._scorer.per_feature(source), "X")
+        terms = self._scorer.per_feature(source)
+        if self._encoder is not None:
+            terms = self._encoder._groups.sum(terms)
+        return check_finite_result(terms, "X")
 
-    def _read(self, X: ArrayLike) -> DataSource:
-        check_is_fitted(self)
-        return read_source(self, X, reset=False)
+    def _read(self, X: ArrayLike, *, reset: bool = False, at_least: int = 1) -> DataSource:
+        """Return samples as numbers, encoded if they are a table of mixed columns."""
+        if self._encoder is None:
+            return read_source(self, X, reset=reset, at_least=at_least)
+        return DataSource(self._encoder._encode(X, self, reset=reset))
 
     def _outlier_scores(self, source: DataSource) -> NDArray:
         return check_finite_result(self._scorer(source), "X")

@@ -16,16 +16,24 @@ from skae.outlier._criterion import Criterion
 MAX_KNOTS = 256  # of a feature's distribution, not counting those of frequent values
 FREQUENT = 1 / 64  # share of the samples that have a value
 CONSTANT_MARGIN = 1e-4  # relative distance from a constant at which a value differs from it
+SAME_SHARE = 1e-9  # relative difference of shares that are equal but for rounding
 NEGLIGIBLE_LOG_P = 1e-3
 TINY = np.finfo(np.float64).tiny
 
 
 @persistent
 class TailProbability(Criterion):
-    """Mean over the features of minus the log of each value's two-sided p-value.
+    r"""Mean over the variables of minus the log of each value's p-value.
 
-    P-values are exact at training values and linear between them. Beyond the extremes they fall
-    to the smallest one over the distance between the extreme value and the next.
+    Those of numbers are two-sided, exact at training values and linear between them. Beyond the
+    extremes they fall to the smallest one over the distance between the extreme value and the
+    next. That of a category c is the share of the training samples whose category is at most as
+    frequent,
+
+    .. math:: p_c = \sum_{c' : q_{c'} \le q_c} q_{c'}
+
+    with :math:`q_c` the share of c; that of a category without an indicator is the same, of all
+    of these together, or the smallest possible one if no training sample has such a category.
 
     Attributes
     ----------
@@ -34,6 +42,10 @@ class TailProbability(Criterion):
         samples up to each and from each on.
     min_p_ : ndarray of shape (n_features,)
         Smallest p-values.
+    category_p_ : ndarray of shape (n_features,)
+        P-value of the category that a feature indicates, 1 for numbers.
+    other_p_ : ndarray of shape (n_features,)
+        P-value of a category without an indicator, 1 for numbers.
     """
 
     name = "tails"
@@ -43,6 +55,8 @@ class TailProbability(Criterion):
         "share_below_": array("f", "n_features_in_", None),
         "share_above_": array("f", "n_features_in_", None),
         "min_p_": array("f", "n_features_in_", finite=True),
+        "category_p_": array("f", "n_features_in_", finite=True),
+        "other_p_": array("f", "n_features_in_", finite=True),
     }
 
     @classmethod
@@ -53,7 +67,7 @@ class TailProbability(Criterion):
         shape = state["knots_"].shape
         if not shape == state["share_below_"].shape == state["share_above_"].shape:
             raise ValueError(f"the distributions of {cls.__name__} are not of as many values")
-        if not (state["min_p_"] > 0).all():
+        if not all((state[name] > 0).all() for name in ("min_p_", "category_p_", "other_p_")):
             raise ValueError(f"the smallest p-values of {cls.__name__} are not above 0")
 
     def _floor(self, model: BaseAutoencoder) -> float:
@@ -64,7 +78,7 @@ class TailProbability(Criterion):
         self.min_p_ = np.ones(source.shape[1])
         for j, x in _columns(source):
             observed = ~np.isnan(x) & (weight > 0)
-            if observed.any():
+            if observed.any() and np.isnan(self.thresholds_[j]):
                 w = weight[observed] / weight[observed].sum()
                 curves[j], self.min_p_[j] = _distribution(x[observed].astype(float), w), w.min()
         n_knots = max(curve.shape[1] for curve in curves)
@@ -73,6 +87,22 @@ class TailProbability(Criterion):
             for curve in curves
         ]
         self.knots_, self.share_below_, self.share_above_ = np.stack(padded, axis=1)
+        self._learn_categories(source, weight)
+
+    def _learn_categories(self, source: DataSource, weight: NDArray) -> None:
+        self.category_p_, self.other_p_ = np.ones((2, source.shape[1]))
+        for columns in self._groups.slices():
+            if np.isnan(self.thresholds_[columns.start]):
+                continue
+            x = source.columns(columns)
+            used = ~np.isnan(x[:, 0]) & (weight > 0)
+            if used.any():
+                is_of = x[used] > self.thresholds_[columns]
+                w = weight[used] / weight[used].sum()
+                q = w @ np.column_stack([is_of, ~is_of.any(axis=1)])
+                p = [q[q <= share * (1 + SAME_SHARE)].sum() for share in q]
+                p = np.clip(p, w.min(), 1)
+                self.category_p_[columns], self.other_p_[columns] = p[:-1], p[-1]
 
     def score(self, model: BaseAutoencoder, source: DataSource) -> NDArray:
         terms = (self._terms(source[chunk]).sum(1) for chunk in source.gen_chunks())
@@ -89,8 +119,12 @@ class TailProbability(Criterion):
                 below = np.interp(X[:, j], knots[:n], self.share_below_[j, :n])
                 above = np.interp(X[:, j], knots[:n], self.share_above_[j, :n])
                 p[:, j] = np.clip(2 * np.minimum(below, above), self.min_p_[j], 1)
-        observed = ~np.isnan(X)
-        n_observed = np.maximum(observed.sum(1, keepdims=True), 1)
+        groups, observed = self._groups, ~np.isnan(X)
+        is_of = self.thresholds_ < X  # nowhere for numbers
+        p = np.where(is_of, self.category_p_, p)
+        starts = groups.starts
+        p[:, starts] *= np.where(groups.sum(is_of), 1, self.other_p_[starts])
+        n_observed = np.maximum(observed[:, starts].sum(1, keepdims=True), 1)
         return np.where(observed, -np.log(p), 0) / n_observed
 
 

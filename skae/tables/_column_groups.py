@@ -46,9 +46,13 @@ class ColumnGroups(NamedTuple):
         """Repeat values of groups, the last axis, for each of their columns."""
         return np.repeat(values, self.sizes, axis=-1)
 
+    def sum(self, values: NDArray) -> NDArray:
+        """Return the sums of values, (n, d), over the columns of each group, (n, n_groups)."""
+        return np.add.reduceat(values, self.starts, axis=1)
+
     def mean(self, values: NDArray) -> NDArray:
         """Replace values, (n, d), by their means over the columns of each group."""
-        return self.spread(np.add.reduceat(values, self.starts, axis=1) / self.sizes)
+        return self.spread(self.sum(values) / self.sizes)
 
     def select(self, kept: NDArray) -> ColumnGroups:
         """Return the groups of a subset of the columns, given as a mask of whole groups."""

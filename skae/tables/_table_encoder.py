@@ -24,6 +24,10 @@ from skae.tables._mixed_table import HANDLE_UNKNOWN, MAX_CATEGORIES, MixedTable
 from skae.tables._numeric_table import EncodedTable, NumericTable
 from skae.tables._statistics import mean_and_std
 
+# With it, numbers of other columns are predicted best by nearest neighbors, and rows whose cells
+# were exchanged are found best, of the scales 1, 2 and that which makes the variance 1.
+INDICATOR_SCALE = np.sqrt(2)
+
 
 @schema.persistent
 @hyperparameters
@@ -31,18 +35,17 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     r"""Encode a DataFrame of mixed columns as an array of numbers, and decode it.
 
     A column of numbers is standardised. A column v of booleans, text or categories is encoded by
-    an indicator column per category c, 1 in the rows of the category and 0 elsewhere, of which
-    the shares are subtracted and which are all divided by one number:
+    an indicator column per category c, 1 in the rows of the category and 0 elsewhere, from which
+    its mean is subtracted:
 
     .. math:: z_v = \frac{x_v - \mu_v}{\sigma_v} \text{ for numbers, and} \qquad
-              z_{vc} = \frac{[x_v = c] - p_{vc}}{\sigma_v}, \quad
-              \sigma_v^2 = 1 - \sum_c p_{vc}^2 \text{ for categories,}
+              z_{vc} = \frac{[x_v = c] - p_{vc}}{\sqrt 2} \text{ for categories,}
 
     with :math:`\mu_v` and :math:`\sigma_v` the mean and the standard deviation of a number, and
-    :math:`p_{vc}` the share of a category. Two rows that are drawn at random then have the same
-    mean squared distance in each column of the table, 2, whether it holds numbers or categories,
-    and however many. The categories of a column are equally far from each other. A missing value
-    is NaN in all columns that encode it, as autoencoders accept it.
+    :math:`p_{vc}` the share of a category. Two rows of different categories are at distance 1 in
+    these columns, as if two numbers differed by one standard deviation, however many and however
+    frequent the categories are. A missing value is NaN in all columns that encode it, which
+    autoencoders accept.
 
     Any autoencoder, or another estimator of arrays, follows in a pipeline, whose
     ``inverse_transform`` returns DataFrames.
@@ -57,8 +60,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         What is subtracted from each encoded column: a mean, or the share of a category. NaN for
         a column without any observed value in ``fit``.
     scale_ : ndarray of shape (n_features_out,)
-        What each encoded column is divided by; 1 for a column that is constant, NaN where the
-        mean is.
+        What each encoded column is divided by: a standard deviation, 1 if the number is
+        constant, or the root of 2 for an indicator. NaN where the mean is.
     n_features_in_ : int
         Number of columns of the training data.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -78,9 +81,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     category dtype. The order of a category dtype is not used, but kept by ``inverse_transform``.
 
     Categories that are not among the ``max_categories`` most frequent ones of their column, or
-    that only the dtype declares, have no indicator column: those of the others are 0. They count
-    in :math:`\sigma_v` as if each were in one row only, and ``inverse_transform`` returns the
-    encoded category with the largest value.
+    that only the dtype declares, have no indicator column: those of the others are 0.
+    ``inverse_transform`` returns the encoded category with the largest value.
 
     A column without any observed value in ``fit`` is NaN in every row. Arrays are standardised
     and returned as arrays.
@@ -92,10 +94,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     >>> table = pd.DataFrame({"height": [1.6, 1.8, None, 1.7], "eyes": ["blue", "brown"] * 2})
     >>> encoder = TableEncoder().fit(table)
     >>> encoder.transform(table).round(2)
-    array([[-1.22,  0.71, -0.71],
-           [ 1.22, -0.71,  0.71],
-           [  nan,  0.71, -0.71],
-           [ 0.  , -0.71,  0.71]])
+    array([[-1.22,  0.35, -0.35],
+           [ 1.22, -0.35,  0.35],
+           [  nan,  0.35, -0.35],
+           [ 0.  , -0.35,  0.35]])
     >>> encoder.get_feature_names_out()
     array(['height', 'eyes_blue', 'eyes_brown'], dtype=object)
     >>> encoder.inverse_transform([[0.0, 0.3, 0.1]])
@@ -214,11 +216,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 continue
             x, w = table.X[known, columns].astype(np.float64), weight[known]
             if is_category[columns.start]:
-                mean[columns] = np.average(x, axis=0, weights=w)
-                std = float(np.sqrt(max(0.0, 1 - mean[columns] @ mean[columns])))
+                mean[columns], scale[columns] = np.average(x, axis=0, weights=w), INDICATOR_SCALE
             else:
                 mean[columns], std = mean_and_std(x[:, 0], w)
-            scale[columns] = std or 1.0
+                scale[columns] = std or 1.0
         return mean, scale
 
     def transform(self, X: ArrayLike) -> NDArray:
@@ -328,6 +329,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     def _groups(self) -> ColumnGroups:
         """Groups of the encoded columns, one for each column of the table."""
         return self._table.groups
+
+    @property
+    def _thresholds(self) -> NDArray:
+        """Value of each encoded column above which a row is of its category, NaN for numbers."""
+        return np.where(self._table.is_category, (0.5 - self.mean_) / self.scale_, np.nan)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
