@@ -62,6 +62,12 @@ FITTED = [
         FRAME.mask(np.repeat(X[:, :1] > 1, 4, axis=1)),
     ),
     lambda: (AutoencoderImputer(skae.LinearAutoencoder(1)).fit(X), X_NEW),
+    lambda: (
+        AutoencoderOutlierDetector(
+            Autoencoder(2, architecture=MLP((3,)), **SHORT), method=["tails", "standardized"]
+        ).fit(FRAME),
+        FRAME.mask(np.repeat(X[:, :1] > 1, 4, axis=1)),
+    ),
     lambda: (skae.TableEncoder().fit(FRAME), FRAME.mask(X[:, [0, 1, 0, 1]] > 1)),
 ]
 
