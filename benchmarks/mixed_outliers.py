@@ -206,7 +206,7 @@ def main() -> None:
         table.add_row(*case, *(f"{figure:.3f}" for figure in figures))
     figures = [mean(records, "auroc", detector=d) for d in DETECTORS]
     table.add_row("mean", "", "", *(f"{figure:.3f}" for figure in figures))
-    Console(width=130).print(table)
+    Console(width=160).print(table)
     write_json(arguments.json, records)
 
 

@@ -24,8 +24,8 @@ from skae.tables._mixed_table import HANDLE_UNKNOWN, MAX_CATEGORIES, MixedTable
 from skae.tables._numeric_table import EncodedTable, NumericTable
 from skae.tables._statistics import mean_and_std
 
-# With it, numbers of other columns are predicted best by nearest neighbors, and rows whose cells
-# were exchanged are found best, of the scales 1, 2 and that which makes the variance 1.
+# With a variance of 1 instead, rare categories would be far from all others: nearest neighbors then
+# predict the other columns worse, and find fewer rows whose cells were exchanged.
 INDICATOR_SCALE = np.sqrt(2)
 
 
