@@ -14,7 +14,11 @@ SUBSAMPLE_SIZE, N_SUBSAMPLES = 4, 100
 FAR_SHARE = 0.2  # of the training data, which may belong to groups of outliers
 FAR_OUT = 3.0  # interquartile ranges above the upper quartile of the logarithms (Tukey 1977)
 N_NEIGHBORS = 5
+MAX_GROUP_SHARE = 0.15  # of the training data, that isolated groups may have together
+ISOLATION = 2.0  # distance of an isolated group from other samples, relative to those inside
+MAX_LINKED = 1024  # samples among which isolated groups are searched
 MAX_REFERENCES, MAX_REFERENCE_CELLS = 4096, 2**22  # samples among which neighbors are searched
+MAX_DISTANCE = 1e100  # of samples without a common feature
 MIN_DISTANCE = 1e-3  # relative to the spread of the samples; below, samples are at one place
 MIN_SAMPLES = 8  # of which some may be a group
 
@@ -29,8 +33,9 @@ def probable_outliers(source: DataSource, weight: NDArray, trim: float | str) ->
         Positive.
     trim : float or 'auto'
         The share of the samples that are most remote from the others. If 'auto', extremely remote
-        ones, and those of the most remote fifth that have near neighbors: of the ratios of
-        remoteness and distance to the nearest samples, theirs are above the median.
+        ones; those of the most remote fifth that have near neighbors: of the ratios of
+        remoteness and distance to the nearest samples, theirs are above the median; and isolated
+        groups, which may be anywhere (`isolated_groups`).
     """
     distances = Distances(source, weight)
     too_few = len(source) < (MIN_SAMPLES if trim == "auto" else 3)
@@ -46,7 +51,43 @@ def probable_outliers(source: DataSource, weight: NDArray, trim: float | str) ->
     median = RankedScores(ratio[is_reference], weight[candidates][is_reference]).quantile(0.5)
     found = remoteness > ranked.separating(ranked.fence(FAR_OUT, logarithmic=True))
     found[candidates] |= is_far[candidates] & (ratio > median)
-    return found
+    return found | isolated_groups(distances)
+
+
+def isolated_groups(distances: Distances) -> NDArray:
+    r"""Return a mask of the samples in small groups that are far from all other samples.
+
+    In the single-linkage tree of the mutual reachability distances (Campello et al. 2013)
+
+    .. math:: \max(\lVert x - x' \rVert, c(x), c(x'))
+
+    with c the distance to the fifth nearest sample, a group is isolated if its distance from the
+    others is more than twice the distance at which its members are linked. If isolated groups have
+    more than 15 % of the samples, they are what the data consist of, as if it is discrete, and none
+    is returned. Neither are samples at one place, which are values that are frequent.
+    """
+    from scipy.cluster.hierarchy import linkage  # slow, and few need it
+    from scipy.spatial.distance import squareform
+
+    n = len(distances.source)
+    references = distances.draw_references(MAX_LINKED)
+    tree = linkage(squareform(distances.reachability(references), checks=False), "single")
+    children, heights = tree[:, :2].astype(int), np.r_[np.zeros(len(references)), tree[:, 2]]
+    weight = distances.weight[references]
+    share = np.r_[weight / weight.sum(), np.zeros(len(tree))]
+    above = np.full(len(heights), MAX_DISTANCE)
+    for node, pair in enumerate(children, start=len(references)):
+        share[node], above[pair] = share[pair].sum(), heights[node]
+    isolated = (MIN_DISTANCE < heights) & (ISOLATION * heights < above) & (above < MAX_DISTANCE)
+    isolated &= share <= MAX_GROUP_SHARE
+    for node, pair in reversed(list(enumerate(children, start=len(references)))):
+        isolated[pair] |= isolated[node]
+    members = isolated[: len(references)]
+    if not 0 < weight[members].sum() <= MAX_GROUP_SHARE * weight.sum():
+        return np.zeros(n, dtype=bool)
+    if len(references) < n:
+        return members[distances.to_nearest(references)]
+    return members
 
 
 class Distances:
@@ -102,10 +143,7 @@ class Distances:
         is_reference : ndarray of bool
         distance : ndarray
         """
-        references = np.arange(len(self.source))
-        at_most = min(MAX_REFERENCES, max(MIN_SAMPLES, MAX_REFERENCE_CELLS // self.source.shape[1]))
-        if len(references) > at_most:
-            references = self.random.choice(references, at_most, replace=False)
+        references = self.draw_references(MAX_REFERENCES)
         candidates = np.union1d(some, references)
         k = min(N_NEIGHBORS, len(references) - 1)
 
@@ -114,6 +152,32 @@ class Distances:
 
         distance = self._from_squares(mean_of_neighbors, candidates, references)
         return candidates, np.isin(candidates, references), distance
+
+    def draw_references(self, at_most: int) -> NDArray:
+        """Return samples with which others are compared; all if they are not too many."""
+        references = np.arange(len(self.source))
+        at_most = min(at_most, max(MIN_SAMPLES, MAX_REFERENCE_CELLS // self.source.shape[1]))
+        if len(references) > at_most:
+            references = self.random.choice(references, at_most, replace=False)
+        return references
+
+    def reachability(self, samples: NDArray) -> NDArray:
+        """Return the mutual reachability distances of some samples, 0 of those from themselves."""
+        squares = self._from_squares(lambda squares: squares, samples, samples)
+        distance = np.minimum(np.sqrt(squares), MAX_DISTANCE)
+        k = min(N_NEIGHBORS, len(samples) - 1)
+        core = np.partition(distance, k - 1, axis=1)[:, k - 1]
+        distance = np.maximum(distance, np.maximum(core[:, None], core))
+        np.fill_diagonal(distance, 0)
+        return distance
+
+    def to_nearest(self, references: NDArray) -> NDArray:
+        """Return which of the references is nearest to each sample; itself, if it is one."""
+        nearest = self._from_squares(
+            lambda squares: squares.argmin(1), np.arange(len(self.source)), references
+        )
+        nearest[references] = np.arange(len(references))
+        return nearest
 
     def _from_squares(
         self, function: Callable[[NDArray], NDArray], queries: NDArray, references: NDArray
