@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from skae.data import DataSource, Moments, concatenate_chunks, gen_chunks
+from skae.data import DataSource, Moments, concatenate_chunks, gen_slices
 from skae.outlier._threshold import RankedScores
 
 SUBSAMPLE_SIZE, N_SUBSAMPLES = 4, 100
@@ -18,6 +18,7 @@ MAX_GROUP_SHARE = 0.15  # of the training data, that isolated groups may have to
 ISOLATION = 2.0  # distance of an isolated group from other samples, relative to those inside
 MAX_LINKED = 1024  # samples among which isolated groups are searched
 MAX_REFERENCES, MAX_REFERENCE_CELLS = 4096, 2**22  # samples among which neighbors are searched
+MAX_CACHED = 2**18  # distances that are computed at one time
 MAX_DISTANCE = 1e100  # of samples without a common feature
 MIN_DISTANCE = 1e-3  # relative to the spread of the samples; below, samples are at one place
 MIN_SAMPLES = 8  # of which some may be a group
@@ -69,25 +70,25 @@ def isolated_groups(distances: Distances) -> NDArray:
     from scipy.cluster.hierarchy import linkage  # slow, and few need it
     from scipy.spatial.distance import squareform
 
-    n = len(distances.source)
     references = distances.draw_references(MAX_LINKED)
     tree = linkage(squareform(distances.reachability(references), checks=False), "single")
     children, heights = tree[:, :2].astype(int), np.r_[np.zeros(len(references)), tree[:, 2]]
     weight = distances.weight[references]
     share = np.r_[weight / weight.sum(), np.zeros(len(tree))]
     above = np.full(len(heights), MAX_DISTANCE)
-    for node, pair in enumerate(children, start=len(references)):
+    nodes = list(enumerate(children, start=len(references)))
+    for node, pair in nodes:
         share[node], above[pair] = share[pair].sum(), heights[node]
-    isolated = (MIN_DISTANCE < heights) & (ISOLATION * heights < above) & (above < MAX_DISTANCE)
+    isolated = (heights > MIN_DISTANCE) & (ISOLATION * heights < above) & (above < MAX_DISTANCE)
     isolated &= share <= MAX_GROUP_SHARE
-    for node, pair in reversed(list(enumerate(children, start=len(references)))):
+    for node, pair in reversed(nodes):
         isolated[pair] |= isolated[node]
     members = isolated[: len(references)]
     if not 0 < weight[members].sum() <= MAX_GROUP_SHARE * weight.sum():
-        return np.zeros(n, dtype=bool)
-    if len(references) < n:
-        return members[distances.to_nearest(references)]
-    return members
+        return np.zeros(len(distances.source), dtype=bool)
+    if len(references) == len(distances.source):
+        return members
+    return members[distances.to_nearest(references)]
 
 
 class Distances:
@@ -187,17 +188,25 @@ class Distances:
         Those of a sample from itself are infinite.
         """
         y, y_observed = self._read(references)
+        y_squares, complete = y**2, y_observed.all()
 
         def of_chunk(chunk: slice) -> NDArray:
             x, x_observed = self._read(queries[chunk])
-            squares = (x**2) @ y_observed.T - 2 * (x @ y.T) + x_observed @ (y**2).T
-            n_common = x_observed @ y_observed.T
-            squares *= x.shape[1] / np.maximum(n_common, 1)
-            squares = np.fmax(squares, MIN_DISTANCE**2)
-            squares[(n_common == 0) | (queries[chunk, None] == references)] = np.inf
+            squares = -2 * (x @ y.T)
+            if complete and x_observed.all():
+                squares += (x**2).sum(1, keepdims=True)
+                squares += y_squares.sum(1)
+            else:
+                squares += (x**2) @ y_observed.T + x_observed @ y_squares.T
+                n_common = x_observed @ y_observed.T
+                squares *= x.shape[1] / np.maximum(n_common, 1)
+                squares[n_common == 0] = np.inf
+            np.fmax(squares, MIN_DISTANCE**2, out=squares)
+            squares[queries[chunk, None] == references] = np.inf
             return function(squares)
 
-        chunks = gen_chunks(len(queries), len(references))
+        # Arrays that fit into a processor's cache.
+        chunks = gen_slices(len(queries), max(1, MAX_CACHED // len(references)))
         return concatenate_chunks(len(queries), map(of_chunk, chunks))
 
     def _read(self, rows: NDArray) -> tuple[NDArray, NDArray]:
