@@ -40,8 +40,9 @@ from skae.outlier._variables import Variables, check_encoder, encoder_for
 from skae.tables import TableEncoder
 from skae.training import budget
 
-N_STEPS = 2000  # of the default autoencoder's training, about
-MIN_EPOCHS, MAX_EPOCHS = 10, 250  # of it
+N_STEPS = 2000  # of the default autoencoder's training, at most, unless these are few epochs
+MIN_STEPS, STEPS_PER_SAMPLE, MIN_EPOCHS = 300, 1.5, 3
+LEARNING_RATE = 5e-3  # for `N_STEPS`; fewer steps are larger, by the root of their ratio
 MIN_OUTLIERS = 0.01  # share of the training data that contamination="auto" predicts as outliers
 
 
@@ -126,6 +127,9 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
     Sugiyama, M. and Borgwardt, K. (2013). "Rapid distance-based outlier detection via sampling".
     Advances in Neural Information Processing Systems 26.
 
+    Campello, R. J. G. B., Moulavi, D. and Sander, J. (2013). "Density-based clustering based on
+    hierarchical density estimates". Advances in Knowledge Discovery and Data Mining.
+
     Livernoche, V., Jain, V., Hezaveh, Y. and Ravanbakhsh, S. (2024). "On diffusion modeling for
     anomaly detection". International Conference on Learning Representations.
 
@@ -150,8 +154,9 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
         kw_only=False,
         doc="""
         The autoencoder. If None, ``DenoisingAutoencoder(noise_level=(0.1, 1.0),
-        learning_rate=5e-3, early_stopping=False)``, or ``VariationalAutoencoder()`` for
-        ``method="likelihood"``, with ``max_iter`` epochs.""",
+        early_stopping=False)`` with a learning rate of 5e-3 from 1,333 training samples on, up to
+        1.3e-2 for fewer, or ``VariationalAutoencoder()`` for ``method="likelihood"``, with
+        ``max_iter`` epochs.""",
     )
     method: str | Sequence[str] = param(
         one_of("auto", *CRITERIA),
@@ -168,7 +173,8 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
         whose outlier score exceeds the upper quartile of the training data by more than 1.5
         interquartile ranges (of logarithms, except for "likelihood"), and at least the 1 % with the
         highest scores. Equal scores get the same label: samples that tie with the upper quartile
-        are inliers, and a fraction is met as nearly as ties allow.""",
+        are inliers, and a fraction is met as nearly as ties allow. It is that of 65,536 evenly
+        spaced training samples if there are more.""",
     )
     novelty: bool = param(
         "boolean",
@@ -187,9 +193,10 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
         are most remote from the others. Remoteness is the distance to the nearest of four samples
         that are drawn at random, the median of 100 draws. If 'auto', samples whose
         remoteness exceeds the upper quartile by more than 3 interquartile ranges (of logarithms),
-        and those of the most remote fifth that have near neighbors: members of small groups, which
-        the network would learn to reconstruct. None is excluded with ``novelty=True``, from fewer
-        than eight samples, or if the others do not vary.""",
+        those of the most remote fifth that have near neighbors, and small groups, wherever they
+        are, that are at least twice as far from all other samples as their members are linked at:
+        the network would learn to reconstruct them. None is excluded with ``novelty=True``, from
+        fewer than eight samples, or if the others do not vary.""",
     )
     n_neighbors: int | str = param(
         POSITIVE_INT,
@@ -210,8 +217,9 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
         default="auto",
         doc="""
         Epochs of the default autoencoder; ignored if ``estimator`` is given. If 'auto', as many as
-        make about 2,000 gradient steps, at least 10 and at most 250; for ``method="likelihood"``,
-        as `VariationalAutoencoder` chooses them.""",
+        make about 1.5 gradient steps per training sample, at least 300 and at most 2,000, but not
+        fewer than 3 epochs; for ``method="likelihood"``, as `VariationalAutoencoder` chooses
+        them.""",
     )
     random_state: Any = param(
         "random_state",
@@ -327,11 +335,13 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
         n_neighbors = budget.resolve_auto(self.n_neighbors, 1 if self.novelty else 5)
         criteria = [make_criterion(c, n_neighbors) for c in resolve_method(self.method)]
         variables = Variables.of(self._encoder, source.shape[1])
-        scorer, scores = fit_scorer(model, criteria, training, (weight * kept)[index], variables)
-        scores = _check_finite_rows(scores, index)
+        scorer, scored, scores = fit_scorer(
+            model, criteria, training, (weight * kept)[index], variables
+        )
+        scores = _check_finite_rows(scores, index[scored])
         self.estimator_, self.support_ = scorer.model, kept
         self._criteria, self._weights, self._floor = scorer.criteria, scorer.weights, scorer.floor
-        self.offset_ = -self._limit(scores, weight[index])
+        self.offset_ = -self._limit(scores, weight[index[scored]])
         self.calibration_scores_ = np.sort(-self._outlier_scores(source.take(held_out)))
         return self
 
@@ -360,11 +370,11 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
         if self.estimator is None:
             new: Any = VariationalAutoencoder(max_iter=self.max_iter)
             if not likelihood:
-                auto = default_max_iter(n_samples)
+                auto, learning_rate = default_training(n_samples)
                 new = DenoisingAutoencoder(
                     noise_level=NOISE_LEVELS,
                     max_iter=auto if self.max_iter == "auto" else self.max_iter,
-                    learning_rate=5e-3,
+                    learning_rate=learning_rate,
                     early_stopping=False,
                 )
             return new.set_fit_request(sample_weight=True) if _routing_enabled() else new
@@ -376,10 +386,12 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
         return self.estimator
 
 
-def default_max_iter(n_samples: int) -> int:
-    """Return the epochs of the default denoising autoencoder for so many training samples."""
+def default_training(n_samples: int) -> tuple[int, float]:
+    """Return epochs and learning rate of the default denoiser for so many training samples."""
+    steps = np.clip(STEPS_PER_SAMPLE * n_samples, min(MIN_STEPS, N_STEPS), N_STEPS)
     steps_per_epoch = max(1, round(n_samples / budget.batch_size(n_samples)))
-    return int(np.clip(round(N_STEPS / steps_per_epoch), MIN_EPOCHS, MAX_EPOCHS))
+    max_iter = max(MIN_EPOCHS, round(steps / steps_per_epoch))
+    return max_iter, float(LEARNING_RATE * np.sqrt(N_STEPS / steps))
 
 
 def _can_be_fitted(source: DataSource, weight: NDArray) -> bool:

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skae.base import BaseAutoencoder
-from skae.data import DataSource
+from skae.data import DataSource, subsample_evenly
 from skae.outlier._criterion import Criterion
 from skae.outlier._variables import Variables
 
+MAX_SCORED = 2**16  # training samples whose scores set means and the threshold
 TINY = np.finfo(np.float64).tiny
 
 
@@ -64,8 +65,8 @@ def fit_scorer(
     source: DataSource,
     weight: NDArray,
     variables: Variables | None = None,
-) -> tuple[Scorer, NDArray]:
-    """Fit criteria to training data; return the scorer, and the scores of the training data.
+) -> tuple[Scorer, NDArray, NDArray]:
+    """Fit criteria to training data, and score it.
 
     Several criteria are divided by their means over the training data and averaged.
 
@@ -81,10 +82,21 @@ def fit_scorer(
         Samples with weight 0 are scored only.
     variables : Variables or None
         What the columns of the samples stand for; numbers if None.
+
+    Returns
+    -------
+    scorer : Scorer
+    scored : ndarray of int
+        Samples that were scored: all, or `MAX_SCORED` evenly spaced ones.
+    scores : ndarray
+        Theirs.
     """
     for criterion in criteria:
         criterion.fit(model, source, weight, variables)
     floors = np.array([criterion.floor_ for criterion in criteria])
+    scored = subsample_evenly(np.arange(len(source)), MAX_SCORED)
+    if len(scored) < len(source):
+        source, weight = source.take(scored), weight[scored]
     scores = np.array([criterion.score(model, source) for criterion in criteria])
     weights = np.ones(1)
     if len(criteria) > 1:
@@ -93,4 +105,5 @@ def fit_scorer(
         # A criterion that is 0 in training, but for rounding, would dominate the score.
         weights = 1 / len(criteria) / np.maximum(np.maximum(means, floors), TINY)
     floor = float(weights @ floors)
-    return Scorer(model, tuple(criteria), weights, floor), np.maximum(weights @ scores, floor)
+    scorer = Scorer(model, tuple(criteria), weights, floor)
+    return scorer, scored, np.maximum(weights @ scores, floor)

@@ -22,9 +22,10 @@ from skae import (
 )
 from skae.autoencoders._gaussian import standard_draws
 from skae.data import DataSource
+from skae.outlier import _scorer
 from skae.outlier._code_criteria import NeighborDistance
 from skae.outlier._conformal import conformal_p_values
-from skae.outlier._detector import default_max_iter
+from skae.outlier._detector import default_training
 from skae.outlier._loss_criteria import N_NOISE_DRAWS, DenoisingLoss
 from skae.outlier._threshold import RankedScores
 
@@ -162,9 +163,30 @@ def test_auto_is_a_combination(rows):
     np.testing.assert_array_equal(auto.score_samples(rows), named.score_samples(rows))
 
 
-@pytest.mark.parametrize(("n", "epochs"), [(100, 250), (4096, 62), (1_000_000, 10)])
-def test_default_autoencoder_is_trained_for_about_two_thousand_steps(n, epochs):
-    assert default_max_iter(n) == epochs
+@pytest.mark.parametrize(
+    ("n", "epochs", "learning_rate"),
+    [
+        (2, 300, 5e-3 * np.sqrt(20 / 3)),
+        (100, 50, 5e-3 * np.sqrt(20 / 3)),
+        (500, 47, 5e-3 * np.sqrt(8 / 3)),
+        (4096, 62, 5e-3),
+        (1_000_000, 3, 5e-3),
+    ],
+)
+def test_steps_of_the_default_autoencoder_grow_with_the_samples(n, epochs, learning_rate):
+    assert default_training(n) == (epochs, pytest.approx(learning_rate))
+    model = detector(estimator=None)._estimator(n)
+    assert model.max_iter == epochs
+    assert model.learning_rate == pytest.approx(learning_rate)
+
+
+def test_thresholds_of_many_samples_are_those_of_some(rows, monkeypatch):
+    monkeypatch.setattr(_scorer, "MAX_SCORED", 20)
+    some = np.linspace(0, len(rows) - 1, 20).astype(int)
+    model = detector(contamination=0.2, trim=0).fit(rows)
+    assert (model.predict(rows[some]) == -1).sum() == 4
+    assert -model.score_samples(rows[some]).mean() == pytest.approx(1)
+    assert len(model.support_) == len(rows)
 
 
 def test_max_iter_is_that_of_the_default_autoencoder(rows):
