@@ -194,7 +194,7 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
         that are drawn at random, the median of 100 draws. If 'auto', samples whose
         remoteness exceeds the upper quartile by more than 3 interquartile ranges (of logarithms),
         those of the most remote fifth that have near neighbors, and small groups, wherever they
-        are, that are at least twice as far from all other samples as their members are linked at:
+        are, that are 2.25 times as far from all other samples as their members are linked at:
         the network would learn to reconstruct them. None is excluded with ``novelty=True``, from
         fewer than eight samples, or if the others do not vary.""",
     )

@@ -15,7 +15,7 @@ FAR_SHARE = 0.2  # of the training data, which may belong to groups of outliers
 FAR_OUT = 3.0  # interquartile ranges above the upper quartile of the logarithms (Tukey 1977)
 N_NEIGHBORS = 5
 MAX_GROUP_SHARE = 0.15  # of the training data, that isolated groups may have together
-ISOLATION = 2.0  # distance of an isolated group from other samples, relative to those inside
+ISOLATION = 2.25  # distance of an isolated group from other samples, relative to those inside
 MAX_LINKED = 1024  # samples among which isolated groups are searched
 MAX_REFERENCES, MAX_REFERENCE_CELLS = 4096, 2**22  # samples among which neighbors are searched
 MAX_CACHED = 2**18  # distances that are computed at one time
@@ -63,7 +63,7 @@ def isolated_groups(distances: Distances) -> NDArray:
     .. math:: \max(\lVert x - x' \rVert, c(x), c(x'))
 
     with c the distance to the fifth nearest sample, a group is isolated if its distance from the
-    others is more than twice the distance at which its members are linked. If isolated groups have
+    others is more than 2.25 times that at which its members are linked. If isolated groups have
     more than 15 % of the samples, they are what the data consist of, as if it is discrete, and none
     is returned. Neither are samples at one place, which are values that are frequent.
     """
