@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 import skae
 from skae.architectures import Architecture
 from skae.impute import AutoencoderImputer
-from skae.outlier import _detector
+from skae.outlier import _denoiser
 from skae.training import _budget, seeded
 
 ROOT = Path(__file__).parent.parent
@@ -81,7 +81,7 @@ def test_python_in_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.setattr(Architecture, "_budget", (200, 20))
     budget = AutoencoderImputer._budget._replace(n_network_steps=30)
     monkeypatch.setattr(AutoencoderImputer, "_budget", budget)
-    monkeypatch.setattr(_detector, "N_STEPS", 200)
+    monkeypatch.setattr(_denoiser, "N_STEPS", 200)
     monkeypatch.chdir(tmp_path)
     module = ModuleType("page")  # classes of a page are pickled by the name of their module
     monkeypatch.setitem(sys.modules, "page", module)

@@ -17,7 +17,7 @@ class ImputationBudget(NamedTuple):
     """Limits on the computation of `AutoencoderImputer.fit`."""
 
     min_network_rows: int = 32  # fewer rows are left to the Gaussian
-    n_network_steps: int = 2500  # gradient steps of the network, about
+    n_network_steps: int = 3000  # gradient steps of the network, about
     ridges: tuple[float, ...] = RIDGES  # candidates, in decreasing order
     max_em_iter: int = MAX_EM_ITER  # for a ridge
     n_folds: int = 4  # for choosing the ridge where no rows are held out

@@ -150,8 +150,9 @@ class AutoencoderImputer(
     A table alone cannot show whether values are missing at random: a column's missing values are
     assumed to depend on themselves if that explains them best (Bayesian information criterion).
 
-    The parts are learned from bounded numbers of values (two million masked ones, half a million
-    for the Gaussian, 131,072 in the stored rows); ``max_iter`` bounds the iterations of each part.
+    The parts are learned from bounded numbers of values (two million in masked rows, a quarter of
+    a million for the Gaussian, 131,072 in the stored rows); ``max_iter`` bounds the iterations of
+    each part.
 
     References
     ----------

@@ -30,10 +30,11 @@ from skae.impute._self_masking import self_masking_slopes
 from skae.tables import ColumnGroups
 from skae.training import budget as training_budget
 
-MAX_GAUSSIAN_CELLS = 2**19  # that the Gaussian is fitted to
+MAX_GAUSSIAN_CELLS = 2**18  # that the Gaussian is fitted to
 MIN_GAUSSIAN_ROWS, MAX_GAUSSIAN_ROWS = 1000, 20_000
 MAX_RIDGE_VALIDATION_ROWS = 500
 VALIDATION_FRACTION = 0.1
+MAX_INPUTS, MAX_BINS = 1024, 8  # of the network; fewer bins of more columns
 MIN_EPOCHS = 8  # of which the best is chosen, each with the same masked examples
 N_VALIDATION_COPIES, MAX_VALIDATION_CELLS = 8, 2**16  # of the network's examples
 
@@ -161,7 +162,11 @@ def fit_network(
     at_most = int(np.clip(n_passes // MIN_EPOCHS, 1, MAX_COPIES))
     some, n_copies = copies(train, d, at_most)
     held_out = masked(*copies(validation[: MAX_VALIDATION_CELLS // d + 1], d, N_VALIDATION_COPIES))
-    network = ImputationNetwork(max_iter=max(1, round(n_passes / n_copies)), random_state=seed)
+    network = ImputationNetwork(
+        n_bins=int(np.clip(MAX_INPUTS // d - 2, 1, MAX_BINS)),
+        max_iter=max(1, round(n_passes / n_copies)),
+        random_state=seed,
+    )
     start = NetworkStart(rows.Z, rows.groups, gaussian.mean, len(held_out.weight))
     with step("network", network):
         network.fit_examples(masked(some, n_copies).followed_by(held_out), start)

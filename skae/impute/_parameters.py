@@ -70,7 +70,7 @@ class ImputerParameters:
         default="auto",
         doc="""
         How often the network is given each row, if ``estimator`` is None: at most eight epochs of
-        copies of the rows with different masks. 'auto' corresponds to about 2,500 gradient steps
+        copies of the rows with different masks. 'auto' corresponds to about 3,000 gradient steps
         of 128 rows, but at least 10 and at most 500 times. It also bounds the iterations of the
         other parts.""",
     )

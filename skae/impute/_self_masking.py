@@ -11,7 +11,7 @@ from scipy.special import expit, logit
 from skae.data import subsample_evenly
 from skae.tables import ColumnGroups
 
-MAX_ROWS = 2000
+MAX_CELLS, MIN_ROWS, MAX_ROWS = 2**17, 200, 2000
 MIN_CELLS = 10  # missing and observed ones, of a column that has a slope
 N_FOLDS = 10  # of the columns, which are predicted from the others
 SLOPES = np.linspace(-3, 3, 61)  # of the log odds, per standard deviation
@@ -57,7 +57,8 @@ def self_masking_slopes(
     rng : RandomState
         Source of the folds.
     """
-    Z = Z[subsample_evenly(np.arange(len(Z)), MAX_ROWS)]
+    n_rows = int(np.clip(MAX_CELLS // Z.shape[1], MIN_ROWS, MAX_ROWS))
+    Z = Z[subsample_evenly(np.arange(len(Z)), n_rows)]
     n, d = Z.shape
     missing = np.isnan(Z)
     n_missing, slopes = missing.sum(axis=0), np.zeros(d)

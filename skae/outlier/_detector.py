@@ -19,7 +19,7 @@ from skae._validation import (
     random_state_of,
     unchanged_on_error,
 )
-from skae.autoencoders import DenoisingAutoencoder, VariationalAutoencoder
+from skae.autoencoders import VariationalAutoencoder
 from skae.base import CALLBACK_STATE, BaseAutoencoder
 from skae.data import (
     DataSource,
@@ -32,7 +32,7 @@ from skae.hyperparameters import POSITIVE_INT, hyperparameters, one_of, param
 from skae.outlier._conformal import ConformalMixin
 from skae.outlier._criteria import CRITERIA, make_criterion, resolve_method
 from skae.outlier._criterion import Criterion
-from skae.outlier._loss_criteria import NOISE_LEVELS
+from skae.outlier._denoiser import default_denoiser
 from skae.outlier._scorer import fit_scorer
 from skae.outlier._threshold import OUTSIDE, RankedScores
 from skae.outlier._trimming import probable_outliers
@@ -40,9 +40,6 @@ from skae.outlier._variables import Variables, check_encoder, encoder_for
 from skae.tables import TableEncoder
 from skae.training import budget
 
-N_STEPS = 2000  # of the default autoencoder's training, at most, unless these are few epochs
-MIN_STEPS, STEPS_PER_SAMPLE, MIN_EPOCHS = 300, 1.5, 3
-LEARNING_RATE = 5e-3  # for `N_STEPS`; fewer steps are larger, by the root of their ratio
 MIN_OUTLIERS = 0.01  # share of the training data that contamination="auto" predicts as outliers
 
 
@@ -370,13 +367,7 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
         if self.estimator is None:
             new: Any = VariationalAutoencoder(max_iter=self.max_iter)
             if not likelihood:
-                auto, learning_rate = default_training(n_samples)
-                new = DenoisingAutoencoder(
-                    noise_level=NOISE_LEVELS,
-                    max_iter=auto if self.max_iter == "auto" else self.max_iter,
-                    learning_rate=learning_rate,
-                    early_stopping=False,
-                )
+                new = default_denoiser(n_samples, self.max_iter)
             return new.set_fit_request(sample_weight=True) if _routing_enabled() else new
         if likelihood and not isinstance(self.estimator, VariationalAutoencoder):
             raise ValueError(
@@ -384,14 +375,6 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
                 f"{type(self.estimator).__name__}; change one of them."
             )
         return self.estimator
-
-
-def default_training(n_samples: int) -> tuple[int, float]:
-    """Return epochs and learning rate of the default denoiser for so many training samples."""
-    steps = np.clip(STEPS_PER_SAMPLE * n_samples, min(MIN_STEPS, N_STEPS), N_STEPS)
-    steps_per_epoch = max(1, round(n_samples / budget.batch_size(n_samples)))
-    max_iter = max(MIN_EPOCHS, round(steps / steps_per_epoch))
-    return max_iter, float(LEARNING_RATE * np.sqrt(N_STEPS / steps))
 
 
 def _can_be_fitted(source: DataSource, weight: NDArray) -> bool:

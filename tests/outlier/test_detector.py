@@ -25,7 +25,7 @@ from skae.data import DataSource
 from skae.outlier import _scorer
 from skae.outlier._code_criteria import NeighborDistance
 from skae.outlier._conformal import conformal_p_values
-from skae.outlier._detector import default_training
+from skae.outlier._denoiser import default_training
 from skae.outlier._loss_criteria import N_NOISE_DRAWS, DenoisingLoss
 from skae.outlier._threshold import RankedScores
 
