@@ -10,7 +10,7 @@ from skae.impute._conditional_gaussian import MAX_EM_ITER, RIDGES
 from skae.training import budget as training_budget
 
 BATCH_SIZE = 128  # of the network
-MIN_PASSES, MAX_PASSES = 10, 500
+MIN_PASSES, MAX_PASSES = 4, 500
 
 
 class ImputationBudget(NamedTuple):

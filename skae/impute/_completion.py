@@ -13,9 +13,9 @@ from skae._schema import Check, array, instance, persistent
 from skae._sklearn_types import BaseEstimator
 from skae.autoencoders import VariationalAutoencoder
 from skae.base import BaseAutoencoder
-from skae.data import gen_chunks
+from skae.data import gen_chunks, subsample_evenly
 from skae.impute._conditional_gaussian import ConditionalGaussian, probabilities
-from skae.impute._nearest_rows import NearestRows
+from skae.impute._nearest_rows import NearestRows, n_stored_rows
 from skae.impute._network import N_PARTS, ImputationNetwork
 from skae.impute._residuals import (
     ResidualQuantiles,
@@ -76,10 +76,6 @@ class Completion(BaseEstimator):
 
     def store_rows(self, Z: NDArray, weight: NDArray) -> None:
         """Use rows that were held out, too, from now on."""
-
-    def without_rows(self) -> Completion:
-        """Return the completion that does not look up training rows."""
-        return self
 
     def at_random(self) -> Completion:
         """Return the completion of values that are missing at random."""
@@ -264,10 +260,8 @@ class NearestRowsCompletion(Completion):
         return self.neighbors.correct(filled, np.isnan(Z), self.variance(Z))
 
     def store_rows(self, Z: NDArray, weight: NDArray) -> None:
-        self.neighbors.store(self.complete(Z), ~np.isnan(Z), weight)
-
-    def without_rows(self) -> Completion:
-        return self.completion
+        some = subsample_evenly(np.arange(len(Z)), n_stored_rows(Z.shape[1]))
+        self.neighbors.store(self.complete(Z[some]), ~np.isnan(Z[some]), weight[some])
 
 
 @persistent
@@ -282,7 +276,7 @@ class SelfMaskedCompletion(Completion):
     slopes : ndarray of shape (d,)
         Slopes b of the log odds of a missing value.
     relative_variance : ndarray of shape (d,)
-        Variance of the errors of the completion, relative to the Gaussian's conditional variance.
+        Variance of a missing value given the observed ones, relative to that in the Gaussian.
     """
 
     _fitted_schema: ClassVar[dict[str, Check]] = {
@@ -330,9 +324,6 @@ class SelfMaskedCompletion(Completion):
 
     def _shift(self, Z: NDArray) -> NDArray:
         return np.where(np.isnan(Z), self.slopes * self.relative_variance * self.variance(Z), 0.0)
-
-    def without_rows(self) -> Completion:
-        return self.completion.without_rows()
 
     def at_random(self) -> Completion:
         return self.completion

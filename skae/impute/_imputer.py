@@ -74,13 +74,13 @@ class AutoencoderImputer(
 
     Values may be missing because of what they are (missing not at random): the odds of a missing
     value may be :math:`\exp(a_j + b_j x_j)`. The slope b is learned from which values are missing
-    and from the estimates of all values, and missing values are then estimated by
+    and from the Gaussian's estimates e of all values, and missing values are then estimated by
 
     .. math:: \hat x_j + b_j s_j^2, \qquad
-              \operatorname{logit} P(\text{missing} | x_o) = a_j + b_j \hat x_j + b_j^2 s_j^2 / 2,
+              \operatorname{logit} P(\text{missing} | x_o) = a'_j + b_j e_j,
 
-    with :math:`s_j^2` the variance of the error. It is 0 in columns where a constant probability,
-    or one that depends on other columns, explains better which values are missing.
+    with :math:`s_j^2` the variance of the error. The slope is 0 in columns where a constant
+    probability, or one that depends on other columns, explains better which values are missing.
 
     Rows that were not in the training data are completed by the same functions. Observed values
     are returned unchanged.

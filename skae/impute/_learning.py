@@ -22,8 +22,8 @@ from skae.impute._completion import (
     completion_by,
 )
 from skae.impute._conditional_gaussian import fit_shrunk
-from skae.impute._masked_examples import MAX_COPIES, MaskedExamples, copies
-from skae.impute._nearest_rows import NearestRows
+from skae.impute._masked_examples import MAX_COPIES, MAX_EXAMPLE_CELLS, MaskedExamples, copies
+from skae.impute._nearest_rows import NearestRows, n_stored_rows
 from skae.impute._network import ImputationNetwork, NetworkStart
 from skae.impute._residuals import ResidualQuantiles, masked_tensors
 from skae.impute._self_masking import self_masking_slopes
@@ -34,9 +34,10 @@ MAX_GAUSSIAN_CELLS = 2**18  # that the Gaussian is fitted to
 MIN_GAUSSIAN_ROWS, MAX_GAUSSIAN_ROWS = 1000, 20_000
 MAX_RIDGE_VALIDATION_ROWS = 500
 VALIDATION_FRACTION = 0.1
+MAX_CALIBRATION_ROWS, MAX_ERROR_ROWS = 500, 4096  # validation rows
 MAX_INPUTS, MAX_BINS = 1024, 8  # of the network; fewer bins of more columns
 MIN_EPOCHS = 8  # of which the best is chosen, each with the same masked examples
-N_VALIDATION_COPIES, MAX_VALIDATION_CELLS = 8, 2**16  # of the network's examples
+N_VALIDATION_COPIES, MAX_VALIDATION_CELLS = 8, 2**15  # of the network's examples
 
 
 class TrainingRows(NamedTuple):
@@ -109,29 +110,28 @@ def learn(
         residuals = ResidualQuantiles.fit(
             completion.complete,
             gaussian.gaussian,
-            Z[validation],
+            Z[subsample_evenly(validation, MAX_ERROR_ROWS)],
             rows.groups,
             rng,
             budget.max_repeats,
         )
     completion.store_rows(Z, weight)
     if imputer.mechanism == "auto":
-        completion = self_masked(completion, residuals, Z, rng)
+        completion = self_masked(completion, gaussian, residuals, Z, rng)
     return completion, residuals
 
 
 def self_masked(
-    completion: Completion, residuals: ResidualQuantiles, Z: NDArray, rng: np.random.RandomState
+    completion: Completion,
+    gaussian: GaussianCompletion,
+    residuals: ResidualQuantiles,
+    Z: NDArray,
+    rng: np.random.RandomState,
 ) -> Completion:
     """Return the completion, corrected where values are missing because of their size."""
-    relative = np.square(residuals.quantiles).mean(axis=1)
-    slopes = self_masking_slopes(
-        completion.without_rows().complete,
-        lambda rows: relative * completion.variance(rows),
-        Z,
-        completion.groups,
-        rng,
-    )
+    slopes = self_masking_slopes(gaussian.complete, Z, gaussian.groups, rng)
+    # The Gaussian's prediction bounds the variance, even if that of the completion is worse.
+    relative = np.minimum(np.square(residuals.quantiles).mean(axis=1), 1.0)
     return SelfMaskedCompletion(completion, slopes, relative) if slopes.any() else completion
 
 
@@ -158,10 +158,11 @@ def fit_network(
         )
 
     d = rows.Z.shape[1]
+    train = subsample_evenly(train, MAX_EXAMPLE_CELLS // d)
     n_passes = budget.n_passes(len(train), imputer.max_iter)
     at_most = int(np.clip(n_passes // MIN_EPOCHS, 1, MAX_COPIES))
-    some, n_copies = copies(train, d, at_most)
-    held_out = masked(*copies(validation[: MAX_VALIDATION_CELLS // d + 1], d, N_VALIDATION_COPIES))
+    n_copies = copies(len(train), d, at_most)
+    held_out = masked(subsample_evenly(validation, MAX_VALIDATION_CELLS // d), N_VALIDATION_COPIES)
     network = ImputationNetwork(
         n_bins=int(np.clip(MAX_INPUTS // d - 2, 1, MAX_BINS)),
         max_iter=max(1, round(n_passes / n_copies)),
@@ -169,7 +170,7 @@ def fit_network(
     )
     start = NetworkStart(rows.Z, rows.groups, gaussian.mean, len(held_out.weight))
     with step("network", network):
-        network.fit_examples(masked(some, n_copies).followed_by(held_out), start)
+        network.fit_examples(masked(train, n_copies).followed_by(held_out), start)
     return NetworkCompletion(gaussian.mean, gaussian.covariance, gaussian.group_start, network)
 
 
@@ -217,16 +218,18 @@ def corrected(
     tick: Callable[[str], None],
 ) -> NearestRowsCompletion:
     """Fit the correction of a completion by the nearest rows."""
-    Z = rows.Z[train]
+    stored = subsample_evenly(train, n_stored_rows(rows.Z.shape[1]))
+    Z = rows.Z[stored]
     neighbors = NearestRows().fit(
         completion.complete(Z),
         ~np.isnan(Z),
-        rows.weight[train],
+        rows.weight[stored],
         completion.variance(Z),
         rows.groups,
         rng,
         n_steps=budget.n_metric_steps,
         tick=tick,
     )
-    neighbors.calibrate(completion.complete, completion.variance, rows.Z[validation], rng)
+    others = rows.Z[subsample_evenly(validation, MAX_CALIBRATION_ROWS)]
+    neighbors.calibrate(completion.complete, completion.variance, others, rng)
     return NearestRowsCompletion(completion, neighbors)

@@ -8,7 +8,6 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from skae.data import subsample_evenly
 from skae.tables import ColumnGroups
 
 MASKED_FRACTION = (0.05, 0.6)  # of a row's observed values, smallest and largest
@@ -67,11 +66,6 @@ class MaskedExamples(NamedTuple):
         return np.hstack([self.filled, self.seen, self.target])
 
 
-def copies(index: NDArray, n_features: int, at_most: int = MAX_COPIES) -> tuple[NDArray, int]:
-    """Return the rows to mask, of those given, and the number of copies of each.
-
-    The cells of all copies are about `MAX_EXAMPLE_CELLS` at most.
-    """
-    n_rows = max(1, MAX_EXAMPLE_CELLS // n_features)
-    some = subsample_evenly(index, n_rows)
-    return some, int(np.clip(n_rows // len(some), 1, at_most))
+def copies(n_rows: int, n_features: int, at_most: int) -> int:
+    """Return how often rows are masked, so that all copies have `MAX_EXAMPLE_CELLS` cells."""
+    return int(np.clip(MAX_EXAMPLE_CELLS // (n_rows * n_features), 1, at_most))

@@ -19,7 +19,8 @@ N_METRIC_STEPS = 100
 METRIC_LEARNING_RATE = 0.2
 N_QUERIES = 64  # rows that are predicted in a step
 MAX_STORED_CELLS = 2**17  # an eighth of it, in a step
-MIN_STORED_ROWS, MAX_STORED_ROWS = 256, 8192
+MIN_STORED_ROWS, MAX_STORED_ROWS = 256, 4096
+CHUNK_CELLS = 2**17  # of the shares of stored rows, which then fit into the cache of a CPU
 N_REFINEMENTS = 2  # each finds the nearest rows of the previously filled ones
 N_CALIBRATION_FOLDS = 10  # of the observed values, masked in turn
 STEP_SIZES = np.linspace(0, 1, 21)  # towards the neighbour estimate, to choose from
@@ -160,7 +161,7 @@ class NearestRows(BaseEstimator):
                 torch.tensor(a)
                 for a in (self.metric_[[j]][:, near], self.power_[[j]], self.reach_[[j]])
             ]
-            for chunk in gen_slices(len(index), max(1, MAX_CHUNK_SIZE // len(candidates))):
+            for chunk in gen_slices(len(index), max(1, CHUNK_CELLS // len(candidates))):
                 some = index[chunk]
                 shares = _shares(learned, keys, log_weight, x[some[:, None], near][None])[0]
                 result[some, columns] = (shares @ stored[candidates, columns]).numpy()
@@ -284,8 +285,8 @@ def _shares(learned: Sequence[Tensor], keys: Tensor, log_weight: Tensor, x: Tens
     """
     metric, power, reach = learned
     m = metric.exp()[:, None]
-    squared = (x**2 * m).sum(2)[:, :, None] + (keys**2 * m).sum(2)[:, None]
-    squared = (squared - 2 * (x * m) @ keys.mT).clamp_min(0)
+    squared = torch.baddbmm((keys**2 * m).sum(2)[:, None], x * m, keys.mT, alpha=-2)
+    squared = (squared + (x**2 * m).sum(2)[:, :, None]).clamp_min(0)
     power, reach = power.exp()[:, None, None], reach.exp()[:, None, None]
     return (log_weight[:, None] - power * (reach + squared).log()).softmax(dim=2)
 

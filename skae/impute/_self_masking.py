@@ -15,15 +15,14 @@ MAX_CELLS, MIN_ROWS, MAX_ROWS = 2**17, 200, 2000
 MIN_CELLS = 10  # missing and observed ones, of a column that has a slope
 N_FOLDS = 10  # of the columns, which are predicted from the others
 SLOPES = np.linspace(-3, 3, 61)  # of the log odds, per standard deviation
-MAX_PREDICTORS = 32  # of the other explanation, the most correlated ones
-N_NEWTON_STEPS = 20
+N_PREDICTORS = (1, 2, 4, 8, 16, 32)  # of the other explanation
+N_NEWTON_STEPS = 10
 MIN_CURVATURE = 1e-9
 RIDGE = 1e-3
 
 
 def self_masking_slopes(
     complete: Callable[[NDArray], NDArray],
-    variance: Callable[[NDArray], NDArray],
     Z: NDArray,
     groups: ColumnGroups,
     rng: np.random.RandomState,
@@ -41,15 +40,16 @@ def self_masking_slopes(
     .. math:: \operatorname{logit} P(r_j = 1 | x_o) = a_j + b_j m_j + b_j^2 v_j / 2,
 
     so that the slope b is learned from which values are missing and from the predictions m of all
-    values. It is 0 unless this explains a column's missing values better, by the Bayesian
-    information criterion, than a constant probability and than a logistic regression on the other
-    columns. Slopes are the same for all columns if that explains them better than separate ones.
+    values, with v taken as constant. It is 0 unless this explains a column's missing values
+    better, by the Bayesian information criterion, than a constant probability and than a logistic
+    regression on the other columns. One slope for all columns, or for those that others do not
+    explain better, is chosen if that explains all missing values better than an explanation for
+    each column.
 
     Parameters
     ----------
-    complete, variance : callable
-        Return predictions of missing values, and the variances of their errors, given rows with
-        NaN, (n, d).
+    complete : callable
+        Returns predictions of missing values, given rows with NaN, (n, d).
     Z : ndarray of shape (n, d)
         Standardised rows; NaN marks a missing value.
     groups : ColumnGroups
@@ -69,33 +69,32 @@ def self_masking_slopes(
     of_others = np.zeros(d)
     fold = rng.permutation(np.arange(d) % N_FOLDS)[groups.group_start]
     for i in np.unique(fold[candidates]):
-        masked = np.where(fold == i, np.nan, Z)
-        filled, v = complete(masked), variance(masked)
+        filled = complete(np.where(fold == i, np.nan, Z))
         for j in np.flatnonzero(candidates & (fold == i)):
             r = missing[:, j].astype(np.float64)
-            gains[j] = _gains(filled[:, j], v[:, j], r)
-            of_others[j] = _gain_of_others(filled[:, groups.group_start != j], r)
+            gains[j] = _gains(filled[:, j], r)
+            other = groups.group_start != j
+            of_others[j] = _gain_of_others(filled[:, other], r)
     # One further parameter, and one of several columns to choose from.
     penalty = np.log(n) / 2 + np.log(candidates.sum())
-    own = gains.max(axis=1) - penalty
-    eligible = candidates & (own > of_others)
-    if not eligible.any():
-        return slopes
-    together = gains[eligible].sum(axis=0)
-    if together.max() - penalty > max(0.0, np.maximum(own[eligible], 0).sum()):
-        slopes[eligible] = SLOPES[together.argmax()]
-    else:
-        chosen = eligible & (own > 0)
-        slopes[chosen] = SLOPES[gains[chosen].argmax(axis=1)]
+    own, others = gains.max(axis=1) - penalty, np.maximum(of_others, 0.0)
+    chosen = candidates & (own > others)
+    slopes[chosen] = SLOPES[gains[chosen].argmax(axis=1)]
+    best = np.maximum(own, others)[candidates].sum()
+    for some in (candidates & (own > of_others), candidates):
+        together = gains[some].sum(axis=0)
+        total = together.max() - penalty + others[candidates & ~some].sum()
+        if total > best:
+            best, slopes = total, np.where(some, SLOPES[together.argmax()], 0.0)
     return slopes
 
 
-def _gains(m: NDArray, v: NDArray, r: NDArray) -> NDArray:
+def _gains(m: NDArray, r: NDArray) -> NDArray:
     """Return the gain in log-likelihood of each slope over slope 0, (n_slopes,).
 
     Less that of a standard normal prior of the slope.
     """
-    offset = SLOPES[:, None] * m + SLOPES[:, None] ** 2 * v / 2
+    offset = SLOPES[:, None] * m
     share = r.mean()
     a = logit(share) - offset.mean(axis=1)
     for _ in range(N_NEWTON_STEPS):
@@ -108,21 +107,30 @@ def _gains(m: NDArray, v: NDArray, r: NDArray) -> NDArray:
 
 
 def _gain_of_others(X: NDArray, r: NDArray) -> float:
-    """Return the gain of a logistic regression on other columns, less its penalty."""
+    """Return the gain of a logistic regression on other columns, less its penalty.
+
+    The best of several numbers of columns, those first that are most correlated with r.
+    """
     n = len(r)
     X = (X - X.mean(axis=0)) / np.maximum(X.std(axis=0), MIN_CURVATURE)
-    related = np.argsort(-np.abs(r @ X), kind="stable")[:MAX_PREDICTORS]
-    A = np.column_stack([np.ones(n), X[:, related]])
+    related = np.argsort(-np.abs((r - r.mean()) @ X), kind="stable")
+    numbers = np.unique(np.minimum(N_PREDICTORS, X.shape[1]))
+    penalties = numbers * np.log(n) / 2
+    likelihoods = [_logistic(X[:, related[:k]], r) for k in numbers.tolist()]
+    return float(np.max(likelihoods - penalties)) - _null(r)
+
+
+def _logistic(X: NDArray, r: NDArray) -> float:
+    """Return the log-likelihood of a logistic regression."""
+    A = np.column_stack([np.ones(len(r)), X])
     w = np.zeros(A.shape[1])
     w[0] = logit(r.mean())
     for _ in range(N_NEWTON_STEPS):
         p = expit(A @ w)
         hessian = (A.T * (p * (1 - p))) @ A + RIDGE * np.eye(len(w))
-        step = np.linalg.solve(hessian, A.T @ (r - p) - RIDGE * w)
-        w = w + np.clip(step, -1, 1)
+        w = w + np.clip(np.linalg.solve(hessian, A.T @ (r - p) - RIDGE * w), -1, 1)
     eta = A @ w
-    gain = float(r @ eta - np.logaddexp(0, eta).sum()) - _null(r)
-    return gain - len(related) * np.log(n) / 2
+    return float(r @ eta - np.logaddexp(0, eta).sum())
 
 
 def _null(r: NDArray) -> float:

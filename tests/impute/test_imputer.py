@@ -26,6 +26,7 @@ from skae import (
     make_missing,
 )
 from skae.data import Batch
+from skae.impute import _learning, _nearest_rows
 from skae.impute._masked_examples import (
     MAX_COPIES,
     MAX_EXAMPLE_CELLS,
@@ -138,13 +139,24 @@ def test_examples_hide_what_the_network_predicts(rng):
     np.testing.assert_array_equal(hidden[:, 1], hidden[:, 2])
 
 
-def test_the_number_of_examples_is_bounded():
-    some, n_copies = copies(np.arange(100), 10)
-    assert len(some) == 100
-    assert n_copies == MAX_COPIES
-    some, n_copies = copies(np.arange(3 * MAX_EXAMPLE_CELLS), 2)
-    assert len(some) * n_copies * 2 == MAX_EXAMPLE_CELLS
-    assert copies(np.arange(100), 10, at_most=2)[1] == 2
+@pytest.mark.parametrize(("n_rows", "n_features"), [(100, 10), (3000, 40), (50_000, 500)])
+def test_the_number_of_examples_is_bounded(n_rows, n_features):
+    n_copies = copies(n_rows, n_features, MAX_COPIES)
+    assert 1 <= n_copies <= MAX_COPIES
+    assert n_copies in (1, MAX_COPIES) or n_copies * n_rows * n_features <= MAX_EXAMPLE_CELLS
+
+
+def test_what_is_learned_from_many_rows_is_bounded(rng, monkeypatch):
+    """The network, the stored rows and the errors are those of subsamples."""
+    X = rng.normal(size=(60, 1)) + 0.1 * rng.normal(size=(60, 3))
+    X = make_missing(np.tile(X, (50, 1)), random_state=0)
+    monkeypatch.setattr(_learning, "MAX_EXAMPLE_CELLS", 300)
+    monkeypatch.setattr(_nearest_rows, "MAX_STORED_ROWS", 256)
+    imputer = AutoencoderImputer(max_iter=4, random_state=0).fit(X)
+    assert imputer.n_iter_ == 4
+    assert len(imputer._completion.neighbors.filled_) == 256
+    assert imputer.estimator_._n_steps == 4  # of 100 rows
+    assert not np.isnan(imputer.transform(X)).any()
 
 
 def test_the_training_loss_is_that_of_masked_values(fitted, rng):

@@ -6,7 +6,8 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 import skae
-from skae import AutoencoderImputer, LinearAutoencoder, VariationalAutoencoder, make_missing
+from skae import AutoencoderImputer, VariationalAutoencoder, make_missing
+from skae.impute._amputation import MECHANISMS
 from skae.impute._completion import GaussianCompletion, SelfMaskedCompletion
 from skae.impute._self_masking import SLOPES, _gains, self_masking_slopes
 from skae.tables import ColumnGroups
@@ -28,9 +29,7 @@ def self_masked(Z, slopes, rng, intercept=-1.0):
 def slopes_of(Z, groups=None, completion=KNOWN):
     groups = np.arange(D) if groups is None else groups
     rng = np.random.RandomState(0)
-    return self_masking_slopes(
-        completion.complete, completion.variance, Z, ColumnGroups(groups), rng
-    )
+    return self_masking_slopes(completion.complete, Z, ColumnGroups(groups), rng)
 
 
 @pytest.mark.parametrize("slope", [-1.0, 0.8, 1.5])
@@ -48,8 +47,12 @@ def test_columns_have_slopes_of_their_own(Z, rng):
     assert (found[2:] == 0).all()
 
 
-@pytest.mark.parametrize("mechanism", ["mcar", "mar", "monotone"])
-@pytest.mark.parametrize("seed", range(5))
+# Not those whose missing values depend on which other values are missing.
+AT_RANDOM = [m for m in MECHANISMS if "mnar" not in m and m not in ("mar_block", "mar_sequential")]
+
+
+@pytest.mark.parametrize("mechanism", AT_RANDOM)
+@pytest.mark.parametrize("seed", range(2))
 def test_values_that_are_missing_at_random_have_no_slope(Z, mechanism, seed):
     assert not slopes_of(make_missing(Z, mechanism, 0.3, random_state=seed)).any()
 
@@ -67,7 +70,7 @@ def test_categories_and_columns_with_few_missing_values_have_no_slope(Z, rng):
 def test_gains_are_those_of_a_logistic_regression_if_predictions_are_exact(rng):
     m = rng.normal(size=500)
     r = (rng.uniform(size=500) < expit(0.5 + m)).astype(float)
-    gains = _gains(m, np.zeros(500), r) + SLOPES**2 / 2  # without the prior
+    gains = _gains(m, r) + SLOPES**2 / 2  # without the prior
     model = LogisticRegression(C=np.inf).fit(m[:, None], r)
     log_p = model.predict_log_proba(m[:, None])[np.arange(500), r.astype(int)].sum()
     null = np.log(np.where(r == 1, r.mean(), 1 - r.mean())).sum()
@@ -92,15 +95,13 @@ def test_the_shift_is_the_mean_of_the_tilted_gaussian(rng):
 
 
 def incomplete(rng, mechanism, fraction=0.3):
-    z = rng.normal(size=(500, 2))
-    table = z @ rng.normal(size=(2, 5)) + rng.normal(size=(500, 5))
+    z = rng.normal(size=(1000, 2))
+    table = z @ rng.normal(size=(2, 5)) + 0.7 * rng.normal(size=(1000, 5))
     return table, make_missing(table, mechanism, fraction, random_state=0)
 
 
 @pytest.mark.filterwarnings("ignore:No epoch of Variational:skae.AutoencoderWarning")
-@pytest.mark.parametrize(
-    "estimator", [None, LinearAutoencoder(2, max_iter=5), VariationalAutoencoder(2, max_iter=5)]
-)
+@pytest.mark.parametrize("estimator", [None, VariationalAutoencoder(2, max_iter=5)])
 def test_the_imputer_corrects_self_masked_values(rng, estimator, tmp_path):
     table, X = incomplete(rng, "mnar")
     missing = np.isnan(X)
@@ -112,7 +113,7 @@ def test_the_imputer_corrects_self_masked_values(rng, estimator, tmp_path):
     }
     filled = {name: imputer.transform(X) for name, imputer in imputers.items()}
     error = {name: np.square(f - table)[missing].mean() for name, f in filled.items()}
-    assert error["auto"] < 0.85 * error["mar"]
+    assert error["auto"] < 0.9 * error["mar"]
     assert (filled["auto"] >= filled["mar"]).all()
     auto, mar = imputers["auto"], imputers["mar"]
     draws = [imputer.sample(X, 20, random_state=0)[:, missing] for imputer in (auto, mar)]
