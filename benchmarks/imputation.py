@@ -40,7 +40,7 @@ from skae.impute._completion import GaussianCompletion
 from skae.impute._missing_mechanisms import MECHANISMS as PATTERNS
 
 DRAWS = 100
-PARTS = ("skae without the nearest rows", "its Gaussian alone")
+PARTS = ("skae, mechanism='mar'", "and without the nearest rows", "its Gaussian alone")
 Mask = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
@@ -102,11 +102,12 @@ def coverage(imputer: Any, X_missing: np.ndarray, X: np.ndarray, seed: int) -> f
 
 
 def parts(imputer: AutoencoderImputer, X_missing: np.ndarray) -> dict[str, np.ndarray]:
-    """Return rows as completed by the network without the nearest rows, and by the Gaussian."""
-    network = getattr(imputer._completion, "completion", imputer._completion)
+    """Return rows as completed without a correction, without the nearest rows, by the Gaussian."""
+    at_random = imputer._completion.at_random()
+    network = getattr(at_random, "completion", at_random)
     gaussian = GaussianCompletion(network.mean, network.covariance, network.group_start)
     completed = {}
-    for name, completion in zip(PARTS, (network, gaussian), strict=True):
+    for name, completion in zip(PARTS, (at_random, network, gaussian), strict=True):
         part = copy.copy(imputer)
         part._completion = completion
         completed[name] = part.transform(X_missing)

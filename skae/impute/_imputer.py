@@ -33,7 +33,7 @@ from skae.impute._learning import TrainingRows, learn
 from skae.impute._output_features import OutputFeaturesMixin
 from skae.impute._parameters import ImputerParameters
 from skae.impute._residuals import ResidualQuantiles
-from skae.tables import EncodedTable, MixedTable, NumericTable, table_encoder
+from skae.tables import EncodedTable, MixedTable, NumericTable, encoding_of
 
 
 @schema.persistent
@@ -258,7 +258,7 @@ class AutoencoderImputer(
             diverged, so that it stays at its start.
         """
         with unchanged_on_error(self, but=CALLBACK_STATE):
-            self._table = table_encoder(as_table(X), self.missing_values)
+            self._table = encoding_of(as_table(X), self.missing_values)
             table, weight = self._table.fit(X, self, sample_weight)
             self._describe(table, weight)
             known = self._scaler.known(table.X, table.missing).any(axis=1)

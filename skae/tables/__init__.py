@@ -2,7 +2,7 @@
 
 from skae.tables._column_groups import ColumnGroups, is_grouping
 from skae.tables._column_kinds import has_labels, is_mixed
-from skae.tables._mixed_table import MixedTable, table_encoder
+from skae.tables._mixed_table import MixedTable, encoding_of
 from skae.tables._numeric_table import EncodedTable, NumericTable
 from skae.tables._statistics import mean_and_std
 from skae.tables._table_encoder import TableEncoder
@@ -17,5 +17,5 @@ __all__ = [
     "is_grouping",
     "is_mixed",
     "mean_and_std",
-    "table_encoder",
+    "encoding_of",
 ]

@@ -36,7 +36,7 @@ NULLABLE = {"bool": "boolean"} | {
 HANDLE_UNKNOWN = one_of("error", "ignore")
 
 
-def table_encoder(X: Any, missing_values: Any) -> NumericTable | MixedTable:
+def encoding_of(X: Any, missing_values: Any) -> NumericTable | MixedTable:
     """Return the unfitted encoder for a table, as `as_table` returns it."""
     if is_mixed(X) and len(X):
         return MixedTable(missing_values, MAX_CATEGORIES)
