@@ -18,7 +18,8 @@ from skae.tables import ColumnGroups, is_grouping
 N_METRIC_STEPS = 100
 METRIC_LEARNING_RATE = 0.2
 N_QUERIES = 64  # rows that are predicted in a step
-MAX_STORED_CELLS = 2**17  # an eighth of it, in a step
+MAX_STORED_CELLS = 2**17
+MAX_STEP_CELLS, MAX_STEP_ROWS = 2**14, 1024  # of the stored rows that a step predicts from
 MIN_STORED_ROWS, MAX_STORED_ROWS = 256, 4096
 CHUNK_CELLS = 2**17  # of the shares of stored rows, which then fit into the cache of a CPU
 N_REFINEMENTS = 2  # each finds the nearest rows of the previously filled ones
@@ -215,7 +216,7 @@ class NearestRows(BaseEstimator):
         near = self._nearest_columns()
         # As many known values of each variable as if nothing were missing, within limits.
         share = max(0.25, self.known_.mean())
-        n_keys = min(int(n_stored_rows(d) / 8 / share), n // 2)
+        n_keys = min(int(min(MAX_STEP_CELLS // d + 32, MAX_STEP_ROWS) / share), n // 2)
         n_queries = int(N_QUERIES / share)
         n_at_once = max(1, max_chunk_size // max(1, n_queries * n_keys))
         starts, sizes = self.groups.starts, self.groups.sizes

@@ -30,7 +30,6 @@ from skae.batched._gathering import _OpenMP
 from skae.batched._numbers import NotCommonError, Number
 from skae.batched._together import Group
 from skae.exceptions import DivergenceError
-from skae.impute import _conditional_gaussian, _network
 
 pytestmark = pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning")
 
@@ -174,10 +173,7 @@ def test_samples_weights_and_missing_values_are_their_own(table, sizes, rng):
         )
 
 
-@pytest.mark.parametrize("max_whole_columns", [pytest.param(0, marks=pytest.mark.full), 32])
-def test_imputers_are_trained_together(table, sizes, rng, max_whole_columns, monkeypatch):
-    for module in (_conditional_gaussian, _network):
-        monkeypatch.setattr(module, "MAX_WHOLE_COLUMNS", max_whole_columns)
+def test_imputers_are_trained_together(table, sizes, rng):
     tables = [np.where(rng.random(table.shape) < 0.2, np.nan, table) for _ in range(3)]
     imputers = [AutoencoderImputer(max_iter=3, random_state=i) for i in range(3)]
     calls = [lambda m=m, X=X: clone(m).fit(X) for m, X in zip(imputers, tables, strict=True)]

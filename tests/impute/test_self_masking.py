@@ -101,7 +101,10 @@ def incomplete(rng, mechanism, fraction=0.3):
 
 
 @pytest.mark.filterwarnings("ignore:No epoch of Variational:skae.AutoencoderWarning")
-@pytest.mark.parametrize("estimator", [None, VariationalAutoencoder(2, max_iter=5)])
+@pytest.mark.parametrize(
+    "estimator",
+    [None, pytest.param(VariationalAutoencoder(2, max_iter=5), marks=pytest.mark.full)],
+)
 def test_the_imputer_corrects_self_masked_values(rng, estimator, tmp_path):
     table, X = incomplete(rng, "mnar")
     missing = np.isnan(X)

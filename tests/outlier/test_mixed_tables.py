@@ -140,6 +140,7 @@ def test_a_category_that_fit_did_not_see_is_scored(X, method):
         assert (scores < fitted.score_samples(X.assign(quarter=quarter))).mean() >= least
 
 
+@pytest.mark.full
 def test_frames_of_numbers_are_arrays_as_before(X):
     numbers = X[["a", "b", "count"]]
     fitted = detector("reconstruction", estimator=LinearAutoencoder(1)).fit(numbers)
