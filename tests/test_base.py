@@ -250,6 +250,7 @@ def test_weights_may_be_a_column_of_a_frame(autoencoder, sheet):
     clone(autoencoder).fit(sheet, sample_weight=frame["w"])
 
 
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore:No epoch:skae.AutoencoderWarning")
 def test_weight_moves_the_fit_to_the_heavy_rows(sheet, rng):
     X, heavy = np.vstack([sheet, rng.normal(size=(400, 6))]), np.repeat([1e3, 1], 400)

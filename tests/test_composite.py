@@ -139,6 +139,7 @@ def test_progress_bars_nest_from_a_search_to_the_epoch(incomplete, capsys):
     assert "AutoencoderImputer - network | ImputationNetwork" in printed
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", CASES)
 def test_verbose_prints_a_line_per_step_and_higher_levels_are_passed_on(incomplete, name, capsys):
     model = clone(CASES[name][0])

@@ -246,6 +246,7 @@ def test_every_public_method_is_asked(kind):
     assert public_methods(kind) <= set(questions(kind()))
 
 
+@pytest.mark.full
 @quiet
 @given(model=models(), X=tables(), Y=tables(), data=st.data())
 def test_outputs_are_finite_or_refused_with_a_sentence(model, X, Y, data):
@@ -284,6 +285,7 @@ def test_what_is_saved_gives_the_same_outputs(model, X, Y, tmp_path_factory):
         np.testing.assert_equal(attempt(loaded.transform, table), attempt(model.transform, table))
 
 
+@pytest.mark.full
 @quiet
 @given(X=tables(), Y=tables(), inner=st.none() | models(), data=st.data())
 def test_what_is_observed_stays_and_missing_values_are_filled(X, Y, inner, data):
@@ -314,6 +316,7 @@ def test_what_is_observed_stays_and_missing_values_are_filled(X, Y, inner, data)
             assert np.isfinite(rmse).all()
 
 
+@pytest.mark.full
 @quiet
 @given(X=tables(), Y=tables(), inner=st.none() | models(), data=st.data())
 def test_scores_of_outliers_are_finite_and_each_row_has_its_own(X, Y, inner, data):
@@ -347,6 +350,7 @@ def test_scores_of_outliers_are_finite_and_each_row_has_its_own(X, Y, inner, dat
 LINEAR = str(Path(sklearn.__file__).parent / "linear_model")
 
 
+@pytest.mark.full
 @quiet
 @given(X=tables(), Y=tables(), data=st.data())
 def test_pooled_outputs_are_finite(X, Y, data):

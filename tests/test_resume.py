@@ -67,6 +67,7 @@ SGD = {"optimizer": "SGD", "optimizer__momentum": 0.9}
 GROUPS = {"optimizer__param_groups": [("decoder*", {"lr": 1e-3})]}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("before", "after", "kept"),
     [

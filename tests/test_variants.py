@@ -41,6 +41,7 @@ def assert_same(model, other, X):
         assert np.array_equal(ours, theirs)
 
 
+@pytest.mark.full
 @every
 def test_files_hold_all_of_it(model, sheet, tmp_path):
     fitted = clone(model).fit(sheet)
@@ -52,6 +53,7 @@ def test_files_hold_all_of_it(model, sheet, tmp_path):
     assert_same(fitted, loads(file, trusted=types), sheet)
 
 
+@pytest.mark.full
 @every
 def test_what_is_loaded_goes_on_as_what_was_saved(model, sheet, tmp_path):
     fitted = clone(model).partial_fit(sheet[:200])
@@ -62,6 +64,7 @@ def test_what_is_loaded_goes_on_as_what_was_saved(model, sheet, tmp_path):
     assert fitted.n_iter_ == 2
 
 
+@pytest.mark.full
 @every
 def test_sparse_rows_are_dense_rows(model, sheet):
     X = np.where(np.abs(sheet) < 0.3, 0, sheet)
@@ -70,6 +73,7 @@ def test_sparse_rows_are_dense_rows(model, sheet):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.full
 @every
 def test_a_checkpoint_goes_on_to_the_same_bits(model, sheet, tmp_path, monkeypatch):
     monkeypatch.setattr("skae.training._checkpoint.INTERVAL", 0)

@@ -28,7 +28,7 @@ class ImputationBudget(NamedTuple):
         """Return the budget with at most so many iterations of each part."""
         if isinstance(max_iter, str):
             return self
-        names = ("max_em_iter", "n_metric_steps", "max_repeats")
+        names = ("max_em_iter", "n_metric_steps")
         return self._replace(**{name: min(getattr(self, name), max_iter) for name in names})
 
     def n_passes(self, n_rows: int, max_iter: int | str) -> int:

@@ -103,6 +103,7 @@ def test_residual_blocks_start_as_the_identity(rng):
     assert torch.equal(*outputs)
 
 
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore:No epoch:skae.AutoencoderWarning")
 @pytest.mark.parametrize("upsampling", ["transposed", "resize"])
 def test_the_start_is_pca(upsampling):
@@ -115,6 +116,7 @@ def test_the_start_is_pca(upsampling):
     assert np.allclose(model.reconstruct(X), pca.inverse_transform(pca.transform(X)), atol=1e-4)
 
 
+@pytest.mark.full
 def test_training_improves_on_pca():
     X = load_digits().data
     model = Autoencoder(6, architecture=Conv((8, 16)), max_iter=15, random_state=0).fit(X[:1200])

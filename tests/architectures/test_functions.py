@@ -134,6 +134,7 @@ def test_networks_that_differ_in_training_are_looked_at_in_evaluation(sheet):
     assert network[1].num_batches_tracked == 0
 
 
+@pytest.mark.full
 def test_tied_weights_are_one(sheet):
     model = Autoencoder(2, architecture=MLP((5, 4), tied=True), **SHORT).fit(sheet)
     module = pickle.loads(pickle.dumps(model)).module_

@@ -112,6 +112,7 @@ def test_a_positive_code_has_nothing_negative(sheet, selection):
     assert ((Z > 0).sum(1) < 10).any()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", [KSparseAutoencoder, SparseAutoencoder])
 def test_units_that_are_determined_by_a_part(digits, kind):
     """With masking in training, rows whose cells are hidden are still recognised."""
@@ -169,6 +170,7 @@ class Sleepers(KSparseAutoencoder):
             module.encoder[0].weight[::2] *= 1e-3
 
 
+@pytest.mark.full
 def test_silent_units_are_revived(digits, monkeypatch):
     """Without the auxiliary loss, units that are silent from the start never wake."""
     dead = []

@@ -44,6 +44,7 @@ def assert_codes_are_projections(linear, X):
     np.testing.assert_allclose(W @ W.T, np.eye(len(W)), atol=1e-6)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("k", "max_iter"), [(8, 1000), pytest.param(32, 2000, marks=pytest.mark.full)]
 )

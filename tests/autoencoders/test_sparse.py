@@ -114,6 +114,7 @@ def test_columns_of_the_decoder_keep_their_size(digits):
     np.testing.assert_allclose((written**2).sum(1), model.scale_**2, rtol=1e-5)
 
 
+@pytest.mark.full
 @overcomplete
 @pytest.mark.parametrize("penalty", ["l1", pytest.param("l2", marks=pytest.mark.full)])
 def test_the_penalty_makes_codes_sparse_and_not_just_small(digits, penalty):
@@ -145,6 +146,7 @@ def test_more_zeros_than_the_plain_code_at_equal_error(digits):
     assert zeros[1] > zeros[0] + 0.05
 
 
+@pytest.mark.full
 @overcomplete
 def test_kl_draws_activations_to_the_target(digits):
     free, drawn = (

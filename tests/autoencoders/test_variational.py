@@ -49,6 +49,7 @@ def test_kl_and_its_gradient_are_the_closed_form(rng):
     assert log_variance.grad.abs().min() > 0
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("k", "name"),
     [
@@ -67,6 +68,7 @@ def test_it_starts_as_probabilistic_pca(name, k):
     assert vae.noise_variance_ == pytest.approx(pca.noise_variance_, rel=1e-2)
 
 
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore:No epoch of VariationalAutoencoder had")
 @pytest.mark.parametrize(
     ("name", "init"),
@@ -129,6 +131,7 @@ def test_bounds_rise_with_the_draws_and_stay_under_the_exact_value(digits):
     assert means[0] <= exact.mean()
 
 
+@pytest.mark.full
 def test_at_probabilistic_pca_both_bounds_are_tight(digits):
     for parameters in ({}, {"n_importance_draws": 50}):
         vae = VariationalAutoencoder(4, **STILL, **parameters).fit(digits)
@@ -201,6 +204,7 @@ def test_no_epoch_of_the_warm_up_is_the_best(digits):
     assert vae.best_epoch_ > 5
 
 
+@pytest.mark.full
 def test_units_of_the_score(digits):
     """Of c * X + b, the density is that of X over c to the number of features."""
     vae = VariationalAutoencoder(3, **STILL)
@@ -221,6 +225,7 @@ def test_only_observed_cells_are_scored(digits):
     assert scores[0] > vae.score_samples(digits[:1])[0]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("variance", ["shared", "feature", 4.0])
 def test_variances(digits, variance):
     vae = VariationalAutoencoder(8, variance=variance, max_iter=15, random_state=0).fit(digits)
@@ -243,6 +248,7 @@ def test_variance_has_a_floor(rng):
     assert np.isfinite(vae.score(X))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "likelihood", [pytest.param("bernoulli", marks=pytest.mark.full), "poisson"]
 )
@@ -345,6 +351,7 @@ def test_draws_have_the_conditional_moments(plane):
     assert quiet[:, missing].var(0).mean() < draws[:, missing].var(0).mean() - 0.8 * 0.3**2
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "likelihood", ["bernoulli", pytest.param("poisson", marks=pytest.mark.full)]
 )

@@ -122,6 +122,7 @@ GRIDS = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("model", "values", "expected"), GRIDS.values(), ids=GRIDS)
 def test_models_are_what_they_would_be_alone(
     table, sizes, model, values, expected, monkeypatch, caplog
@@ -136,6 +137,7 @@ def test_models_are_what_they_would_be_alone(
         assert_same_fit(fitted, clone(model).fit(table))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_models_end_at_their_own_epochs(table, sizes, early_stopping):
     models = [
@@ -173,6 +175,7 @@ def test_samples_weights_and_missing_values_are_their_own(table, sizes, rng):
         )
 
 
+@pytest.mark.full
 def test_imputers_are_trained_together(table, sizes, rng):
     tables = [np.where(rng.random(table.shape) < 0.2, np.nan, table) for _ in range(3)]
     imputers = [AutoencoderImputer(max_iter=3, random_state=i) for i in range(3)]

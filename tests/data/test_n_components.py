@@ -44,6 +44,7 @@ def wine():
     return load_wine().data
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("asked", [0.5, 0.999, None])
 @EVERY_VARIANT
 def test_the_number_is_that_of_pca(variant, asked, wine):

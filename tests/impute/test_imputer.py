@@ -91,6 +91,7 @@ def test_linear_relations_and_products_are_imputed(table):
         assert np.sqrt((error[::2, 3] ** 2).mean()) < 0.85
 
 
+@pytest.mark.full
 def test_small_tables_are_imputed_by_the_gaussian(rng):
     x = rng.normal(size=30)
     X = np.c_[x, 2 * x + 1]
@@ -330,11 +331,12 @@ def normal(rng):
     return rng.multivariate_normal(np.arange(5.0), A @ A.T, size=1200)
 
 
+@pytest.mark.full
 @pytest.mark.as_usual
 @pytest.mark.parametrize("fraction", [pytest.param(0.2, marks=pytest.mark.full), 0.5])
 def test_intervals_of_draws_cover(normal, fraction):
     X_missing = make_missing(normal, fraction=fraction, random_state=0)
-    imputer = AutoencoderImputer(max_iter=12, random_state=0).fit(X_missing[:600])
+    imputer = AutoencoderImputer(max_iter=50, random_state=0).fit(X_missing[:600])
     draws = imputer.sample(X_missing[600:], 100, random_state=0)
     missing = np.isnan(X_missing[600:])
     np.testing.assert_array_equal(draws[:, ~missing], np.tile(X_missing[600:][~missing], (100, 1)))
@@ -424,6 +426,7 @@ def test_what_is_known_of_an_empty_column_stays(table):
     assert imputer.sample(row, 2, random_state=0)[:, :, 1].tolist() == [[5, 0], [5, 0]]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "inner",
     [

@@ -597,6 +597,7 @@ def test_files_and_copies(X_missing, fitted, tmp_path):
     assert not hasattr(clone(fitted), "mean_")
 
 
+@pytest.mark.full
 def test_in_a_pipeline_and_a_grid(table, few):
     y = (table["fair"].astype(bool) ^ (table["a"] > 0.5))[:100]
     encode = make_column_transformer(

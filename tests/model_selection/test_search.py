@@ -38,6 +38,7 @@ def assert_same_results(batched, plain):
             )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("estimator", "parameters", "settings"),
     [

@@ -342,6 +342,7 @@ def is_nominal(share, n):
     return (share >= low) & (share <= high)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("imputer", IMPUTERS)
 def test_intervals_have_their_nominal_coverage(imputer):
     n = 40 if isinstance(imputer, GaussianDraws) else 20

@@ -121,6 +121,7 @@ def test_contributions_sum_to_the_score(X, method):
     )
 
 
+@pytest.mark.full
 def test_rows_whose_columns_contradict_each_other_are_outliers():
     X = mixed()[:393]
     fitted = AutoencoderOutlierDetector(random_state=0, max_iter=60).fit(X)
@@ -219,6 +220,7 @@ def test_groups_of_outliers_are_excluded(X):
 # -------------------------------------------------------------------------- errors and persistence
 
 
+@pytest.mark.full
 def test_bad_tables(X, fitted):
     with pytest.raises(TypeError, match="AutoencoderOutlierDetector was fitted to a DataFrame of"):
         fitted.predict(np.zeros((3, 8)))

@@ -134,6 +134,7 @@ def test_isolated_groups_are_found_between_others(rng, n):
     assert outliers(X)[-n:].all()
 
 
+@pytest.mark.full
 def test_isolated_groups_are_those_of_the_mutual_reachability_graph(rng):
     X = np.r_[between(rng, 20, 0.3), between(rng, 12, 0.1) + 20]
     X = X[rng.permutation(len(X))[:300]]

@@ -112,6 +112,7 @@ def test_head_is_logistic_regression_of_the_codes(circles, fitted):
     assert min(np.abs(proba - p).max() for p in candidates) < 1e-4
 
 
+@pytest.mark.full
 def test_labels_are_spread_where_held_out_labels_say_so(circles, fitted):
     X, y, few = circles
     before = {k: v.clone() for k, v in fitted.module_.state_dict().items()}
@@ -172,6 +173,7 @@ def test_a_weight_of_zero_is_no_sample_and_class_weights_multiply(circles, fitte
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("fine_tune", ["head", "all", "auto"])
 def test_missing_values_sparse_input_and_seeds(circles, fine_tune):
     X, _, few = circles
@@ -195,6 +197,7 @@ def test_missing_values_sparse_input_and_seeds(circles, fine_tune):
 # ---------------------------------------------------------------------------------- the regressor
 
 
+@pytest.mark.full
 def test_ridge_of_codes_and_several_targets(sheet, rng):
     inner = Autoencoder(3, **SHORT).fit(sheet)
     y = np.c_[sheet[:, 0], 100 + 5 * sheet[:, 1]]
@@ -220,6 +223,7 @@ def test_ridge_of_codes_and_several_targets(sheet, rng):
 # ------------------------------------------------------------------------------ as an estimator
 
 
+@pytest.mark.full
 def test_files_hold_both_encoders(circles, sheet, tmp_path):
     X, _, few = circles
     params = {"max_iter": 2, "random_state": 0}

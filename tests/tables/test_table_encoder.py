@@ -77,6 +77,7 @@ def test_only_the_most_frequent_categories_have_columns():
     np.testing.assert_allclose(Z[8], -encoder.mean_ / encoder.scale_)
 
 
+@pytest.mark.full
 def test_constant_and_empty_columns():
     X = pd.DataFrame(
         {"one": [3.0] * 3, "same": ["u"] * 3, "none": [np.nan] * 3, "nothing": [None] * 3}

@@ -31,6 +31,7 @@ def test_patience_at_the_start_is_half_but_at_least_600_steps(epochs, steps_per_
     assert budget.start_patience(epochs, steps_per_epoch) == expected
 
 
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore:No epoch:skae.AutoencoderWarning")
 def test_fit_follows_the_rule_and_integers_mean_epochs(sheet):
     planned = {}

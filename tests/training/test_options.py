@@ -14,6 +14,7 @@ def fit(sheet, net_params=None, **parameters):
     return Autoencoder(2, **SHORT | parameters, net_params=net_params).fit(sheet)
 
 
+@pytest.mark.full
 def test_optimisers_by_name_and_by_class(sheet):
     by_name = fit(sheet, {"optimizer": "SGD", "optimizer__momentum": 0.9}).transform(sheet)
     by_class = fit(sheet, {"optimizer": torch.optim.SGD, "optimizer__momentum": 0.9})

@@ -81,6 +81,7 @@ def test_a_deep_saturating_network_learns_that_otherwise_does_not(sheet):
     assert scores[1] > 0.9 * scores[0]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("architecture", [MLP((9,)), MLP((9, 7)), MLP((9, 7, 5), tied=True)])
 def test_the_start_is_still_pca_and_the_same_each_time(sheet, architecture):
     model = Autoencoder(2, architecture=architecture.set_params(pretraining_epochs=5), **SHORT)

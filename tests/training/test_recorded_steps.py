@@ -86,6 +86,7 @@ def log_of(caplog):
     return [r.getMessage() for r in caplog.records if "recorded" in r.getMessage()]
 
 
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning")
 @pytest.mark.parametrize("missing", [False, pytest.param(True, marks=pytest.mark.full)])
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
