@@ -217,8 +217,26 @@ class ConditionalCompletion(ModelCompletion):
         return np.quantile(list(draws), [(1 - coverage) / 2, (1 + coverage) / 2], axis=0)
 
 
+class CorrectedCompletion(Completion):
+    """Base of the completions that correct the estimates of another one, `completion`."""
+
+    completion: Completion
+
+    @property
+    def model(self) -> BaseAutoencoder | None:  # type: ignore[override]
+        return self.completion.model
+
+    @property
+    def gaussian(self) -> ConditionalGaussian:  # type: ignore[override]
+        return self.completion.gaussian
+
+    @property
+    def groups(self) -> ColumnGroups:  # type: ignore[override]
+        return self.completion.groups
+
+
 @persistent
-class NearestRowsCompletion(Completion):
+class NearestRowsCompletion(CorrectedCompletion):
     """Another completion, corrected by the nearest rows.
 
     Parameters
@@ -243,18 +261,6 @@ class NearestRowsCompletion(Completion):
         if not np.array_equal(stored, state["completion"].group_start):
             raise ValueError("its parts are not of the shape of its columns")
 
-    @property
-    def model(self) -> BaseAutoencoder:  # type: ignore[override]
-        return self.completion.model
-
-    @property
-    def gaussian(self) -> ConditionalGaussian:  # type: ignore[override]
-        return self.completion.gaussian
-
-    @property
-    def groups(self) -> ColumnGroups:  # type: ignore[override]
-        return self.completion.groups
-
     def _estimate(self, Z: NDArray) -> NDArray:
         filled = self.completion.complete(Z)
         return self.neighbors.correct(filled, np.isnan(Z), self.variance(Z))
@@ -265,7 +271,7 @@ class NearestRowsCompletion(Completion):
 
 
 @persistent
-class SelfMaskedCompletion(Completion):
+class SelfMaskedCompletion(CorrectedCompletion):
     r"""Another completion, for values that are missing with a probability that depends on them.
 
     Estimates are shifted by :math:`b_j v_j`, see `self_masking_slopes`.
@@ -296,18 +302,6 @@ class SelfMaskedCompletion(Completion):
         shape = np.shape(state["completion"].groups.group_start)
         if not shape == state["slopes"].shape == state["relative_variance"].shape:
             raise ValueError("its parts are not of the shape of its columns")
-
-    @property
-    def model(self) -> BaseAutoencoder | None:  # type: ignore[override]
-        return self.completion.model
-
-    @property
-    def gaussian(self) -> ConditionalGaussian:  # type: ignore[override]
-        return self.completion.gaussian
-
-    @property
-    def groups(self) -> ColumnGroups:  # type: ignore[override]
-        return self.completion.groups
 
     def _estimate(self, Z: NDArray) -> NDArray:
         return self.completion.complete(Z) + self._shift(Z)

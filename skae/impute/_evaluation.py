@@ -28,7 +28,8 @@ class OverImputeMixin:
     ) -> pd.DataFrame:
         """Mask observed values, impute them, and report the errors.
 
-        Values are masked, and imputed, at random: what ``mechanism`` corrects is not part of it.
+        Values are masked at random, so they are imputed as values that are missing at random,
+        whatever the ``mechanism``.
 
         Parameters
         ----------

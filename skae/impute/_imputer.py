@@ -107,7 +107,8 @@ class AutoencoderImputer(
         Smallest and largest plausible observed value of each column (see Notes), NaN where the
         mean is.
     n_iter_ : int
-        Number of epochs of the autoencoder, 1 if there is none.
+        Number of epochs of the autoencoder, 1 if there is none. An epoch of the default network
+        has several copies of each row, with different masks.
     indicator_features_ : ndarray of int, or None
         Indices of the columns that had missing values in ``fit``; None without
         ``add_indicator``.
@@ -151,8 +152,7 @@ class AutoencoderImputer(
     assumed to depend on themselves if that explains them best (Bayesian information criterion).
 
     The parts are learned from bounded numbers of values (two million in masked rows, a quarter of
-    a million for the Gaussian, 131,072 in the stored rows); ``max_iter`` bounds the iterations of
-    each part.
+    a million for the Gaussian, 131,072 in the stored rows).
 
     References
     ----------

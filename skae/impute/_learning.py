@@ -24,7 +24,7 @@ from skae.impute._completion import (
 from skae.impute._conditional_gaussian import fit_shrunk
 from skae.impute._masked_examples import MAX_COPIES, MAX_EXAMPLE_CELLS, MaskedExamples, copies
 from skae.impute._nearest_rows import NearestRows, n_stored_rows
-from skae.impute._network import ImputationNetwork, NetworkStart
+from skae.impute._network import MAX_BINS, MAX_INPUTS, ImputationNetwork, NetworkStart
 from skae.impute._residuals import ResidualQuantiles, masked_tensors
 from skae.impute._self_masking import self_masking_slopes
 from skae.tables import ColumnGroups
@@ -35,7 +35,6 @@ MIN_GAUSSIAN_ROWS, MAX_GAUSSIAN_ROWS = 1000, 20_000
 MAX_RIDGE_VALIDATION_ROWS = 500
 VALIDATION_FRACTION = 0.1
 MAX_CALIBRATION_ROWS, MAX_ERROR_ROWS = 500, 4096  # validation rows
-MAX_INPUTS, MAX_BINS = 1024, 8  # of the network; fewer bins of more columns
 MIN_EPOCHS = 8  # of which the best is chosen, each with the same masked examples
 N_VALIDATION_COPIES, MAX_VALIDATION_CELLS = 8, 2**15  # of the network's examples
 
@@ -158,19 +157,20 @@ def fit_network(
         )
 
     d = rows.Z.shape[1]
-    train = subsample_evenly(train, MAX_EXAMPLE_CELLS // d)
+    train = subsample_evenly(train, max(1, MAX_EXAMPLE_CELLS // d))
     n_passes = budget.n_passes(len(train), imputer.max_iter)
     at_most = int(np.clip(n_passes // MIN_EPOCHS, 1, MAX_COPIES))
     n_copies = copies(len(train), d, at_most)
-    held_out = masked(subsample_evenly(validation, MAX_VALIDATION_CELLS // d), N_VALIDATION_COPIES)
+    held_out = subsample_evenly(validation, max(1, MAX_VALIDATION_CELLS // d))
+    validating = masked(held_out, N_VALIDATION_COPIES)
     network = ImputationNetwork(
         n_bins=int(np.clip(MAX_INPUTS // d - 2, 1, MAX_BINS)),
         max_iter=max(1, round(n_passes / n_copies)),
         random_state=seed,
     )
-    start = NetworkStart(rows.Z, rows.groups, gaussian.mean, len(held_out.weight))
+    start = NetworkStart(rows.Z, rows.groups, gaussian.mean, len(validating.weight))
     with step("network", network):
-        network.fit_examples(masked(train, n_copies).followed_by(held_out), start)
+        network.fit_examples(masked(train, n_copies).followed_by(validating), start)
     return NetworkCompletion(gaussian.mean, gaussian.covariance, gaussian.group_start, network)
 
 

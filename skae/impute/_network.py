@@ -15,6 +15,7 @@ from skae.architectures import Architecture, Dropout
 from skae.base import BaseAutoencoder
 from skae.data import Batch, RowDataset, subsample_evenly
 from skae.hyperparameters import NON_NEGATIVE, POSITIVE, POSITIVE_INT, hyperparameters, param
+from skae.impute._budget import BATCH_SIZE
 from skae.impute._conditional_gaussian import probabilities
 from skae.impute._masked_examples import MaskedExamples
 from skae.losses import CrossEntropy
@@ -22,6 +23,7 @@ from skae.tables import ColumnGroups, is_grouping
 from skae.training import AutoencoderModule, LayerSizes
 
 N_PARTS = 3  # of the rows that the network is fitted to
+MAX_INPUTS, MAX_BINS = 1024, 8  # fewer bins of more columns
 MAX_BINNED_ROWS = 20_000  # that the bins are computed from
 
 
@@ -114,13 +116,13 @@ class ImputationNetwork(BaseAutoencoder):
     """
 
     n_components: int = param(POSITIVE_INT, default=192, kw_only=False, doc="Width of the network.")
-    n_bins: int = param(POSITIVE_INT, default=8, doc="Quantile bins of each column.")
-    batch_size: int | str = param(POSITIVE_INT, default=128, doc="Batch size.")
+    n_bins: int = param(POSITIVE_INT, default=MAX_BINS, doc="Quantile bins of each column.")
+    batch_size: int | str = param(POSITIVE_INT, default=BATCH_SIZE, doc="Batch size.")
     learning_rate: float = param(POSITIVE, default=2e-3, doc="Learning rate.")
     weight_decay: float = param(NON_NEGATIVE, default=1e-2, doc="Weight decay (AdamW).")
 
-    # Hooks see only the module and the rows, so these are set before `fit`; afterwards the module
-    # holds what is needed of them.
+    # Hooks see only the module and the rows, so it is set before `fit`; afterwards the module holds
+    # what is needed of it.
     _start = cast(NetworkStart | None, None)
     _before_training = ("_start",)
 

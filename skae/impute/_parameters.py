@@ -53,9 +53,9 @@ class ImputerParameters:
         one_of("auto", "mar"),
         default="auto",
         doc="""
-        Assumed mechanism of the missing values. 'mar' (missing at random): it does not depend on
-        them, given the observed values of the row. 'auto': it does in columns whose missing values
-        are explained best by that (see Notes); their imputed values are shifted accordingly.""",
+        Assumed mechanism of the missing values. 'mar' (missing at random): the probability that a
+        value is missing does not depend on it, given the observed values of the row. 'auto': it
+        does in the columns in which this explains best which values are missing (see Notes).""",
     )
     clip: bool = param(
         "boolean",
@@ -69,10 +69,9 @@ class ImputerParameters:
         one_of("auto"),
         default="auto",
         doc="""
-        How often the network is given each row, if ``estimator`` is None: at most eight epochs of
-        copies of the rows with different masks. 'auto' corresponds to about 3,000 gradient steps
-        of 128 rows, but at least 10 and at most 500 times. It also bounds the iterations of the
-        other parts.""",
+        How often the network is trained on each row, if ``estimator`` is None. 'auto' corresponds
+        to about 3,000 gradient steps of 128 rows, but at least 4 and at most 500 times. It also
+        limits the iterations of EM and of the metrics.""",
     )
     random_state: Any = param(
         "random_state",

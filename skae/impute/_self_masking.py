@@ -1,4 +1,4 @@
-"""Columns whose values are missing more often the larger, or the smaller, they are."""
+"""Self-masked values: the probability that a value is missing depends on the value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ SLOPES = np.linspace(-3, 3, 61)  # of the log odds, per standard deviation
 N_PREDICTORS = (1, 2, 4, 8, 16, 32)  # of the other explanation
 N_NEWTON_STEPS = 10
 MIN_CURVATURE = 1e-9
-RIDGE = 1e-3
+MIN_STD = 1e-9
+RIDGE = 1e-3  # of the logistic regression
 
 
 def self_masking_slopes(
@@ -99,8 +100,8 @@ def _gains(m: NDArray, r: NDArray) -> NDArray:
     a = logit(share) - offset.mean(axis=1)
     for _ in range(N_NEWTON_STEPS):
         p = expit(a[:, None] + offset)
-        slope = np.maximum((p * (1 - p)).mean(axis=1), MIN_CURVATURE)
-        a = a + np.clip((share - p.mean(axis=1)) / slope, -1, 1)
+        curvature = np.maximum((p * (1 - p)).mean(axis=1), MIN_CURVATURE)
+        a = a + np.clip((share - p.mean(axis=1)) / curvature, -1, 1)
     eta = a[:, None] + offset
     likelihood = eta @ r - np.logaddexp(0, eta).sum(axis=1)
     return likelihood - _null(r) - SLOPES**2 / 2
@@ -112,7 +113,7 @@ def _gain_of_others(X: NDArray, r: NDArray) -> float:
     The best of several numbers of columns, those first that are most correlated with r.
     """
     n = len(r)
-    X = (X - X.mean(axis=0)) / np.maximum(X.std(axis=0), MIN_CURVATURE)
+    X = (X - X.mean(axis=0)) / np.maximum(X.std(axis=0), MIN_STD)
     related = np.argsort(-np.abs((r - r.mean()) @ X), kind="stable")
     numbers = np.unique(np.minimum(N_PREDICTORS, X.shape[1]))
     penalties = numbers * np.log(n) / 2

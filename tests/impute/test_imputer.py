@@ -41,15 +41,8 @@ from skae.training import _trainer, total_of
 LINEAR = LinearAutoencoder(1, max_iter=5)
 DENOISER = DenoisingAutoencoder(noise="masking", max_iter=3, early_stopping=False)
 
+pytestmark = pytest.mark.usefixtures("quick")
 DROPPED = pytest.mark.filterwarnings("ignore:Columns without any observed:skae.AutoencoderWarning")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    with pytest.MonkeyPatch.context() as patch:
-        budget = AutoencoderImputer._budget._replace(n_network_steps=60)
-        patch.setattr(AutoencoderImputer, "_budget", budget)
-        yield
 
 
 @pytest.fixture(scope="module")

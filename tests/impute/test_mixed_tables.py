@@ -34,15 +34,8 @@ from skae.tables import ColumnGroups, EncodedTable, MixedTable, _mixed_table, is
 from tests.tables import KINDS, mixed
 
 BRIEF = AutoencoderImputer(max_iter=1, random_state=0)
+pytestmark = pytest.mark.usefixtures("quick")
 DROPPED = pytest.mark.filterwarnings("ignore:Columns without any observed:skae.AutoencoderWarning")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    with pytest.MonkeyPatch.context() as patch:
-        budget = AutoencoderImputer._budget._replace(n_network_steps=60)
-        patch.setattr(AutoencoderImputer, "_budget", budget)
-        yield
 
 
 def with_missing(frame, fraction=0.2, seed=0):
