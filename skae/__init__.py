@@ -25,6 +25,7 @@ from skae.semi_supervised import AutoencoderClassifier, AutoencoderRegressor
 from skae.tables import TableEncoder
 
 if TYPE_CHECKING:
+    from skae import displays as displays
     from skae import extension as extension
     from skae import inspection as inspection
     from skae import metrics as metrics
@@ -59,7 +60,7 @@ __all__ = [
     "save",
 ]
 
-_LAZY_SUBMODULES = ("extension", "inspection", "metrics")
+_LAZY_SUBMODULES = ("displays", "extension", "inspection", "metrics")
 
 # Hidden from type checkers, which would otherwise accept any attribute of skae.
 if not TYPE_CHECKING:

@@ -24,6 +24,7 @@ FITTED_SCHEMA: dict[str, schema.Check] = {
     "validation_loss_curve_": schema.either(
         schema.instance(None), schema.sequence(schema.number, list)
     ),
+    "initial_validation_loss_": schema.either(schema.instance(None), schema.number),
     "_fit_params": schema.mapping(schema.anything),
     "_spec": schema.record(
         loss=schema.text,

@@ -191,6 +191,9 @@ def fitted_attributes(
             for name in [*former_terms, *(n for n in terms if n not in former_terms)]
         },
         "validation_loss_curve_": held_out,
+        "initial_validation_loss_": (
+            former["initial_validation_loss_"] if resume else result.initial_loss
+        ),
         "_one_pass": one_pass,
         "_mean_loss": former.get("_mean_loss", result.mean_loss),
         "_n_steps": former.get("_n_steps", 0) + result.n_steps,

@@ -34,6 +34,7 @@ class Hooks(TrainingParameters):
     architecture_: Architecture | None
     best_epoch_: int
     feature_names_in_: NDArray
+    initial_validation_loss_: float | None
     loss_curve_: list[float]
     loss_terms_: dict[str, list[float]]
     mean_: NDArray

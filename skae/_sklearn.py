@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sklearn.decomposition._pca import _infer_dimension
+from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -39,6 +40,7 @@ __all__ = [
     "_check_sample_weight",
     "_fit_context",
     "_infer_dimension",
+    "check_matplotlib_support",
     "_get_output_config",
     "_raise_for_params",
     "_routing_enabled",

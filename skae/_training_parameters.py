@@ -46,6 +46,9 @@ loss_terms_ : dict of str to list of float
 validation_loss_curve_ : list of float or None
     Mean loss of the validation samples after each epoch; NaN for epochs of a resumed fit without
     validation samples; None if there never were any.
+initial_validation_loss_ : float or None
+    Mean loss of the validation samples before the first epoch: the loss of PCA where training
+    starts there. None if the first fit had no validation samples.
 n_features_in_ : int
     Number of features seen during ``fit``.
 feature_names_in_ : ndarray of shape (n_features_in_,)

@@ -27,6 +27,7 @@ LAYERS = [
     {"autoencoders"},
     {"outlier", "impute", "multiple_imputation", "semi_supervised", "images"},
     {"inspection", "metrics", "model_selection", "_check_autoencoder", "extension"},
+    {"displays"},
 ]
 
 

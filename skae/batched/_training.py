@@ -325,6 +325,7 @@ class Group:
             term_names=list(self.term_names),
             n_steps=len(member.history) * self.steps_per_epoch,
             best=None if best is None else (best.epoch, best.loss),
+            initial_loss=None if best is None else best.initial_loss,
             mean_loss=member.job.plan.mean_loss,
             optimizer={"options": self.options, "moments": moments},
         )

@@ -56,7 +56,7 @@ class BestEpoch:
         self.tol = tol
         self.n_errors = n_errors
         self.epoch = 0
-        self.loss = self.lowest = self._loss_of_start = float(self.weight @ self.start_losses)
+        self.loss = self.lowest = self.initial_loss = float(self.weight @ self.start_losses)
         self.waited = 0
         self.exhausted = False  # whether the patience has run out
         self._values = self._weights()
@@ -77,7 +77,7 @@ class BestEpoch:
         if loss < self.loss and surplus > 0:
             # In one statement, so that an interrupt cannot separate them.
             self.epoch, self.loss, self._values = epoch, loss, self._weights()
-        is_worse = self.epoch == 0 and loss > self._loss_of_start
+        is_worse = self.epoch == 0 and loss > self.initial_loss
         self.exhausted = self.waited >= (self.start_patience if is_worse else self.patience)
         return loss
 

@@ -24,6 +24,8 @@ class TrainingResult:
     best : tuple (int, float) or None
         Epoch whose weights were kept and its validation loss; 0 is the start. None without
         validation samples.
+    initial_loss : float or None
+        Validation loss of the start.
     mean_loss : float
         Loss of the reconstruction by the mean.
     optimizer : dict
@@ -34,6 +36,7 @@ class TrainingResult:
     term_names: list[str]
     n_steps: int
     best: tuple[int, float] | None
+    initial_loss: float | None
     mean_loss: float
     optimizer: dict[str, Any]
 

@@ -154,6 +154,7 @@ class Trainer(NeuralNet):
             term_names=self.term_names_,
             n_steps=self.n_steps_,
             best=None if best is None else (best.epoch, best.loss),
+            initial_loss=None if best is None else best.initial_loss,
             mean_loss=self.mean_loss,
             optimizer=state_of_optimizer(self),
         )

@@ -1,0 +1,118 @@
+"""What the displays share: axes, pipelines and the reconstruction of any estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from skae._sklearn import check_matplotlib_support
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+class Display:
+    """Base of the displays: axes, and the names of the estimators.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes of the picture; set by ``plot``.
+    figure_ : matplotlib Figure
+        Figure that contains them.
+    """
+
+    ax_: Axes
+    figure_: Figure
+
+    def _set_axes(self, ax: Axes | None, figsize: tuple[float, float] | None = None) -> Axes:
+        """Set and return the axes to draw on, new ones if `ax` is None."""
+        check_matplotlib_support(f"{type(self).__name__}.plot")
+        import matplotlib.pyplot as plt
+
+        if ax is None:
+            ax = plt.subplots(figsize=figsize, layout="constrained")[1]
+        self.ax_, self.figure_ = ax, cast("Figure", ax.get_figure(root=True))
+        return ax
+
+
+def divided(ax: Axes, n_rows: int, n_columns: int, **ratios: Any) -> NDArray:
+    """Return new axes, (n_rows, n_columns), in the place of `ax`, which becomes invisible.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    n_rows, n_columns : int
+    **ratios : dict
+        ``width_ratios``, ``height_ratios``, ``wspace`` and ``hspace`` of matplotlib's grids.
+    """
+    from matplotlib.gridspec import GridSpecFromSubplotSpec
+
+    place = ax.get_subplotspec()
+    if place is None:
+        raise ValueError(
+            "ax was not made by subplots, so that it cannot be divided; pass an axes of "
+            "matplotlib.pyplot.subplots, or ax=None."
+        )
+    ax.set_axis_off()
+    grid = GridSpecFromSubplotSpec(n_rows, n_columns, subplot_spec=place, **ratios)
+    figure = cast("Figure", ax.get_figure(root=False))
+    cells = [figure.add_subplot(grid[i]) for i in range(n_rows * n_columns)]
+    return np.array(cells, dtype=object).reshape(n_rows, n_columns)
+
+
+def last_step(estimator: Any) -> Any:
+    """Return an estimator, or the last step of a pipeline, checked to be fitted."""
+    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    check_is_fitted(last)
+    return last
+
+
+def before_last_step(estimator: Any, X: ArrayLike) -> Any:
+    """Return what the last step of a pipeline is given for X; X where there is no pipeline."""
+    if isinstance(estimator, Pipeline) and len(estimator) > 1:
+        return estimator[:-1].transform(X)
+    return X
+
+
+def reconstruct(estimator: Any, X: ArrayLike) -> NDArray:
+    """Return the reconstruction of X by an autoencoder, a pipeline or a linear decomposition."""
+    if hasattr(estimator, "reconstruct"):
+        return np.asarray(estimator.reconstruct(X))
+    for name in ("transform", "inverse_transform"):
+        if not hasattr(estimator, name):
+            raise TypeError(
+                f"{type(estimator).__name__} has no method {name!r}, so that it has no "
+                "reconstruction to show; pass an autoencoder, PCA or a pipeline that ends in one."
+            )
+    return np.asarray(estimator.inverse_transform(estimator.transform(X)))
+
+
+def name_of(estimator: Any) -> str:
+    """Return the name of the class of an estimator, or of the last step of a pipeline."""
+    return type(estimator[-1] if isinstance(estimator, Pipeline) else estimator).__name__
+
+
+def named(estimators: Any) -> dict[str, Any]:
+    """Return estimators by name, given a mapping or a sequence of them.
+
+    Estimators of a sequence are named by their classes, and numbered if a class occurs twice.
+    """
+    if isinstance(estimators, Mapping):
+        result = dict(estimators)
+    else:
+        estimators = list(estimators)
+        names = [name_of(estimator) for estimator in estimators]
+        result = {}
+        for name, estimator in zip(names, estimators, strict=True):
+            n_before = sum(key.split(" ")[0] == name for key in result)
+            result[name if names.count(name) == 1 else f"{name} {n_before + 1}"] = estimator
+    if not result:
+        raise ValueError("estimators is empty; pass at least one fitted estimator.")
+    return result

@@ -1,0 +1,83 @@
+"""Rows of a table as images, side by side."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+
+
+def image_shape_of(estimator: Any, image_shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """Return a shape (height, width) or (height, width, n_channels).
+
+    If None is given, it is that of the architecture of an estimator, or of the last step of a
+    pipeline; None if it has none.
+    """
+    if image_shape is not None:
+        return image_shape
+    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    return getattr(getattr(last, "architecture_", None), "image_shape", None)
+
+
+def as_images(X: ArrayLike, image_shape: tuple[int, ...]) -> NDArray:
+    """Return rows as images, (n, height, width) or (n, height, width, n_channels).
+
+    Raises
+    ------
+    ValueError
+        If rows are not of that many values.
+    """
+    rows = np.asarray(X, dtype=np.float64)
+    rows = rows.reshape(len(rows), -1)
+    if len(image_shape) not in (2, 3) or rows.shape[1] != math.prod(image_shape):
+        raise ValueError(
+            f"image_shape={tuple(image_shape)} does not describe rows of {rows.shape[1]} values; "
+            "pass (height, width) or (height, width, n_channels)."
+        )
+    images = rows.reshape(len(rows), *image_shape)
+    return images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images
+
+
+def mosaic(images: NDArray, n_columns: int, gap: int = 1) -> NDArray:
+    """Return images in rows of `n_columns`, with NaN between them.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, height, width) or (n, height, width, n_channels)
+    n_columns : int
+    gap : int, default=1
+        Pixels between images.
+
+    Returns
+    -------
+    mosaic : ndarray of shape (height of all, width of all) or the same with n_channels
+    """
+    n, height, width = images.shape[:3]
+    n_rows = -(-n // n_columns)
+    shape = n_rows * (height + gap) - gap, n_columns * (width + gap) - gap, *images.shape[3:]
+    result = np.full(shape, np.nan)
+    for i, image in enumerate(images):
+        top, left = (i // n_columns) * (height + gap), (i % n_columns) * (width + gap)
+        result[top : top + height, left : left + width] = image
+    return result
+
+
+def show(ax: Axes, picture: NDArray, **kwargs: Any) -> AxesImage:
+    """Draw a mosaic without ticks; NaN is transparent, and colours are clipped to [0, 1]."""
+    if picture.ndim == 3:
+        known = ~np.isnan(picture).any(axis=2, keepdims=True)
+        picture = np.concatenate([np.nan_to_num(picture).clip(0, 1), known], axis=2)
+    else:
+        kwargs = {"cmap": "gray"} | kwargs
+    image = ax.imshow(picture, **kwargs)
+    ax.set(xticks=[], yticks=[])
+    for side in ax.spines.values():
+        side.set_visible(False)
+    return image

@@ -1,0 +1,121 @@
+"""What all displays promise: the contract of scikit-learn's displays."""
+
+import inspect
+
+import matplotlib
+import matplotlib.pyplot as plt
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skae import Autoencoder, displays
+
+DIGITS = load_digits().data[:300] / 16
+
+
+@pytest.fixture(scope="module")
+def autoencoder():
+    return Autoencoder(2, max_iter=5, random_state=0).fit(DIGITS)
+
+
+@pytest.fixture(scope="module")
+def fitted(autoencoder):
+    """Fitted estimators by name."""
+    return {
+        "autoencoder": autoencoder,
+        "pipeline": make_pipeline(StandardScaler(), Autoencoder(2, max_iter=5, random_state=0)).fit(
+            DIGITS
+        ),
+    }
+
+
+@pytest.fixture(autouse=True)
+def figures():
+    matplotlib.use("agg")
+    yield
+    plt.close("all")
+
+
+# Display: how it is made of the fixture `fitted`, and the artists that `plot` sets.
+CASES = {
+    "LossCurveDisplay": (
+        lambda d, fitted, ax: d.from_estimator(fitted["autoencoder"], ax=ax),
+        {"training_line_", "validation_line_", "term_lines_", "initial_line_", "best_point_"},
+    ),
+}
+
+
+def test_every_display_has_a_case():
+    assert set(CASES) == set(displays.__all__)
+
+
+@pytest.fixture(params=displays.__all__)
+def case(request):
+    return getattr(displays, request.param), *CASES[request.param]
+
+
+def test_plot_returns_the_display_and_sets_its_artists(case, fitted):
+    Display, make, artists = case
+    display = make(Display, fitted, None)
+    assert isinstance(display, Display)
+    assert isinstance(display.ax_, matplotlib.axes.Axes)
+    assert isinstance(display.figure_, matplotlib.figure.Figure)
+    assert artists <= vars(display).keys()
+    display.figure_.canvas.draw()
+    _, ax = plt.subplots()
+    assert display.plot(ax) is display
+    assert display.ax_ is ax
+
+
+def test_init_takes_what_was_computed_and_keeps_it(case, fitted):
+    """A display is made anew from its own attributes, without an estimator."""
+    Display, make, _ = case
+    display = make(Display, fitted, None)
+    names = list(inspect.signature(Display.__init__).parameters)[1:]
+    again = Display(**{name: getattr(display, name) for name in names})
+    assert not {"ax_", "figure_"} & vars(again).keys()
+    assert all(getattr(again, name) is getattr(display, name) for name in names)
+    again.plot()
+    assert len(again.ax_.get_children()) == len(display.ax_.get_children())
+
+
+def test_several_are_drawn_on_one_ax(case, fitted):
+    Display, make, _ = case
+    _, ax = plt.subplots()
+    first = make(Display, fitted, ax)
+    second = make(Display, fitted, ax)
+    assert first.ax_ is second.ax_ is ax
+    first.figure_.canvas.draw()
+
+
+def test_nothing_is_fitted(case, fitted, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a display fits nothing")
+
+    for estimator in fitted.values():
+        for cls in type(estimator).__mro__:
+            for name in ("fit", "fit_transform", "partial_fit"):
+                if name in vars(cls):
+                    monkeypatch.setattr(cls, name, refuse)
+    Display, make, _ = case
+    make(Display, fitted, None)
+
+
+def test_state_of_pyplot_is_left_as_it_was(case, fitted):
+    Display, make, _ = case
+    _, ax = plt.subplots()
+    current = plt.figure()
+    parameters = dict(matplotlib.rcParams)
+    make(Display, fitted, ax)
+    assert plt.gcf() is current
+    assert dict(matplotlib.rcParams) == parameters
+    assert len(plt.get_fignums()) == 2
+
+
+def test_without_matplotlib_there_is_one_sentence(case, fitted, monkeypatch):
+    Display, make, _ = case
+    display = make(Display, fitted, None)
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=f"{Display.__name__}.plot requires matplotlib"):
+        display.plot()
