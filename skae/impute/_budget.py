@@ -31,6 +31,16 @@ class ImputationBudget(NamedTuple):
         names = ("max_em_iter", "n_metric_steps")
         return self._replace(**{name: min(getattr(self, name), max_iter) for name in names})
 
+    def one_of_several(self) -> ImputationBudget:
+        """Return the budget of one of several imputers whose draws are pooled.
+
+        Their draws differ by much more than what further training would improve.
+        """
+        less = ImputationBudget(n_network_steps=600, n_metric_steps=30, max_repeats=25)
+        names = ("n_network_steps", "n_metric_steps", "max_repeats")
+        limits = {name: min(getattr(self, name), getattr(less, name)) for name in names}
+        return self._replace(**limits)
+
     def n_passes(self, n_rows: int, max_iter: int | str) -> int:
         """Return how often the network is given each row."""
         steps = self.n_network_steps / -(-n_rows // BATCH_SIZE)

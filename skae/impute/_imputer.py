@@ -257,6 +257,19 @@ class AutoencoderImputer(
             If columns without any observed value are dropped; if the training of the autoencoder
             diverged, so that it stays at its start.
         """
+        return self._fit_within(self._budget, X, y, sample_weight)
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=False)
+    def _fit_one_of_several(
+        self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Fit as `fit` does, in less time, where the draws of several imputers are pooled."""
+        return self._fit_within(self._budget.one_of_several(), X, y, sample_weight)
+
+    def _fit_within(
+        self, budget: ImputationBudget, X: ArrayLike, y: None, sample_weight: ArrayLike | None
+    ) -> Self:
         with unchanged_on_error(self, but=CALLBACK_STATE):
             self._table = encoding_of(as_table(X), self.missing_values)
             table, weight = self._table.fit(X, self, sample_weight)
@@ -268,7 +281,7 @@ class AutoencoderImputer(
                 groups=self._groups,
                 varies=self._scaler.varies,
             )
-            budget = self._budget.limited(self.max_iter)
+            budget = budget.limited(self.max_iter)
             with self._steps(rows.n_steps(self.estimator, budget), X=X, y=y):
                 self._completion, self._residuals = learn(self, rows, self._step, budget)
             self.n_iter_ = 1 if self.estimator_ is None else self.estimator_.n_iter_

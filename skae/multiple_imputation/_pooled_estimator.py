@@ -153,7 +153,8 @@ class PooledEstimator(Composite, PredictionMixin, MetaEstimatorMixin, BaseEstima
         kw_only=False,
         doc="""
         Imputer with a method ``sample(X, n_imputations, random_state)`` that returns completed
-        tables. If None, ``AutoencoderImputer()``.""",
+        tables. If None, ``AutoencoderImputer()``, with ``bootstrap`` trained for a fifth of its
+        steps, as the draws of several differ by more than their training.""",
     )
     n_imputations: int = param(POSITIVE_INT, default=5, doc="Number of completed tables, m.")
     with_target: bool = param(
@@ -266,8 +267,9 @@ class PooledEstimator(Composite, PredictionMixin, MetaEstimatorMixin, BaseEstima
 
         def fitted_imputer(to_fit: dict[str, Any]) -> Any:
             imputer = self._seeded(self._imputer(), seed)
+            fit = imputer._fit_one_of_several if self._fits_briefly else imputer.fit
             with self._step("imputer", imputer):
-                return imputer.fit(table, **to_fit)
+                return fit(table, **to_fit)
 
         self.imputers_ = call_together([partial(fitted_imputer, each) for each in given_to_each])
         self.estimators_: list[Any] = []
@@ -346,6 +348,10 @@ class PooledEstimator(Composite, PredictionMixin, MetaEstimatorMixin, BaseEstima
     def _inner(self) -> Any:
         """Return a fitted estimator, or the one to fit."""
         return vars(self)["estimators_"][0] if "estimators_" in vars(self) else self.estimator
+
+    @property
+    def _fits_briefly(self) -> bool:
+        return self.imputer is None and self.bootstrap and self.n_imputations > 1
 
     def _imputer(self) -> Any:
         if self.imputer is not None:
