@@ -10,7 +10,7 @@ from skae.impute._conditional_gaussian import MAX_EM_ITER, RIDGES
 from skae.training import budget as training_budget
 
 BATCH_SIZE = 128  # of the network
-MIN_PASSES, MAX_PASSES = 4, 500
+MIN_PASSES = 4
 
 
 class ImputationBudget(NamedTuple):
@@ -18,6 +18,7 @@ class ImputationBudget(NamedTuple):
 
     min_network_rows: int = 32  # fewer rows are left to the Gaussian
     n_network_steps: int = 3000  # gradient steps of the network, about
+    max_passes: int = 500  # of the network, through all rows
     ridges: tuple[float, ...] = RIDGES  # candidates, in decreasing order
     max_em_iter: int = MAX_EM_ITER  # for a ridge
     n_folds: int = 4  # for choosing the ridge where no rows are held out
@@ -36,13 +37,16 @@ class ImputationBudget(NamedTuple):
 
         Their draws differ by much more than what further training would improve.
         """
-        less = ImputationBudget(n_network_steps=600, n_metric_steps=30, max_repeats=25)
-        names = ("n_network_steps", "n_metric_steps", "max_repeats")
-        limits = {name: min(getattr(self, name), getattr(less, name)) for name in names}
-        return self._replace(**limits)
+        limits = {
+            "n_network_steps": 600,
+            "max_passes": 100,
+            "n_metric_steps": 30,
+            "max_repeats": 25,
+        }
+        return self._replace(**{name: min(getattr(self, name), limits[name]) for name in limits})
 
     def n_passes(self, n_rows: int, max_iter: int | str) -> int:
         """Return how often the network is given each row."""
         steps = self.n_network_steps / -(-n_rows // BATCH_SIZE)
-        auto = int(np.clip(round(steps), MIN_PASSES, MAX_PASSES))
+        auto = int(np.clip(round(steps), MIN_PASSES, self.max_passes))
         return training_budget.resolve_auto(max_iter, auto)
