@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from report import show_table, write_json
 from rich.console import Console
 from rich.progress import Progress, track
 from rich.table import Table
@@ -35,7 +36,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.preprocessing import StandardScaler
-from tables import add_data_argument, mean, write_json
+from tables import add_data_argument, mean
 
 from skae import AutoencoderOutlierDetector, AutoencoderWarning
 from skae.data import DataSource
@@ -233,7 +234,6 @@ def fit(model: Any, X: np.ndarray) -> Any:
 
 def show(records: list[dict], detail: bool) -> None:
     """Print a line per detector, and one per table and protocol."""
-    console = Console(width=140)
     names = list(dict.fromkeys(r["detector"] for r in records))
     table = Table(title="Mean over tables and seeds; seconds of all fits", box=None)
     table.add_column("detector")
@@ -248,7 +248,7 @@ def show(records: list[dict], detail: bool) -> None:
             n = sum(all(r[k] == v for k, v in which.items()) for r in records)
             cells.append(f"{mean(records, 'seconds', **which) * n:.0f}")
         table.add_row(*cells)
-    console.print(table)
+    show_table(table, width=140)
     if detail:
         each = Table(title="AUROC by table, mean over seeds", box=None)
         for column in ("table", "protocol", "rows", "columns", "anomalies", *names):
@@ -258,9 +258,9 @@ def show(records: list[dict], detail: bool) -> None:
             facts = [str(first[k]) for k in ("n_train", "n_features", "n_anomalies")]
             values = [f"{mean(rows, 'auroc', detector=d):.3f}" for d in names]
             each.add_row(name, protocol, *facts, *values)
-        console.print(each)
+        show_table(each, width=140)
     for line in summary(records).values():
-        console.print(line, highlight=False)
+        print(line)
 
 
 def by_table(records: list[dict]) -> dict[tuple[str, str], list[dict]]:
@@ -310,7 +310,6 @@ def conformal(data: list[tuple], n_splits: int) -> list[dict[str, Any]]:
     anomalies, up to a tenth of them.
     """
     records = []
-    console = Console(width=120)
     title = f"P(p <= t) over {n_splits} splits of one test sample; selection at a rate of 0.1"
     table = Table(title=title, box=None)
     for column in ("table", *(f"t = {t}" for t in P_VALUE_LEVELS), "valid", "false", "found"):
@@ -361,7 +360,7 @@ def conformal(data: list[tuple], n_splits: int) -> list[dict[str, Any]]:
             f"{record['false']:.3f}",
             f"{record['found']:.3f}",
         )
-    console.print(table)
+    show_table(table, width=120)
     return records
 
 

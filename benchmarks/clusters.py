@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from anomaly import Skae, Sklearn, fit
+from report import show_table, write_json
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -25,7 +26,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
-from tables import mean, write_json
+from tables import mean
 
 DIMENSIONS = (5, 30)
 SHARES = (0.01, 0.03, 0.1)
@@ -119,7 +120,7 @@ def show(records: list[dict]) -> None:
         which = {"dimensions": d, "share": share, "spread": spread}
         values = [mean(records, "auroc", detector=name, **which) for name in DETECTORS]
         table.add_row(str(d), f"{share:.0%}", str(spread), *(f"{v:.3f}" for v in values))
-    Console().print(table)
+    show_table(table)
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
+from report import show_table, write_json
 from rich.table import Table
 from sklearn import datasets
 from sklearn.decomposition import PCA
@@ -38,7 +38,6 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
-from tables import write_json
 
 from skae import (
     Autoencoder,
@@ -360,7 +359,7 @@ def show(title: str, records: list[dict], value: str) -> None:
         of_model = [r for r in records if r["model"] == model]
         means = [np.mean([r[value] for r in of_model if r["data"] == n] or np.nan) for n in names]
         table.add_row(model, *(f"{m:.3f}" for m in (*means, np.nanmean(means))))
-    Console(width=40 + 14 * len(names)).print(table, "")
+    show_table(table, width=40 + 14 * len(names))
 
 
 def draw_figure(path: Path, seeds: int, quick: bool) -> list[dict]:

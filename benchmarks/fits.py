@@ -19,11 +19,12 @@ from statistics import median
 
 import numpy as np
 import torch
+from report import show_table, write_json
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from sklearn.decomposition import PCA
-from tables import SHIPPED, shipped, split, write_json
+from tables import SHIPPED, shipped, split
 
 import skae
 from skae.data import Batch, Random
@@ -103,7 +104,7 @@ def show(records: list[dict]) -> None:
             *(f"{m[key]:.4f}" for key in ("objective", "error", "pca_error")),
             "" if is_exact else f"{m['error'] / m['pca_error']:.3f}",
         )
-    Console(width=130).print(table)
+    show_table(table, width=130)
 
 
 def main() -> None:

@@ -18,11 +18,10 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from rich.console import Console
+from report import show_table, write_json
 from rich.table import Table
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
-from tables import write_json
 
 from skae import AutoencoderWarning, SparseAutoencoder
 from skae.model_selection import BatchedGridSearchCV
@@ -98,7 +97,7 @@ def show(records: list[dict]) -> None:
             f"{r['score_difference']:.1e}",
             "yes" if r["same_ranking"] else "no",
         )
-    Console(width=110).print(table)
+    show_table(table, width=110)
 
 
 def main() -> None:

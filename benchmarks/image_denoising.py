@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from rich.console import Console
+from report import show_table, write_json
 from rich.table import Table
 from scipy.ndimage import gaussian_filter, median_filter
 from skimage import data as skimage_data
@@ -43,7 +43,6 @@ from skimage.restoration import (
 from sklearn.base import clone
 from sklearn.datasets import load_sample_images
 from sklearn.decomposition import PCA
-from tables import write_json
 
 from skae import AutoencoderWarning, Conv, DenoisingAutoencoder, LinearAutoencoder, PatchDenoiser
 
@@ -328,7 +327,7 @@ def show(records: list[dict], title: str) -> None:
             text = "" if r is None else f"{r['psnr']:.2f} ({r['ssim']:.3f})"
             cells.append(f"[bold]{text}" if r and r["psnr"] == highest[noise] else text)
         table.add_row(method, *cells)
-    Console(width=150).print(table, "")
+    show_table(table, width=150)
 
 
 def draw(pictures: dict, records: list[dict], path: Path) -> None:

@@ -21,11 +21,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
+from report import show_table, write_json
 from rich.table import Table
 from sklearn.decomposition import PCA
 from speed import Turns
-from tables import write_json
 from torch import nn
 
 from skae import MLP, Autoencoder, Conv
@@ -100,7 +99,7 @@ def show(records: list[dict]) -> None:
             r["model"], f"{r['error']:.2f}", f"{r['train_error']:.2f}", f"{r['seconds']:.0f}"
         )
     table.add_row("Hinton and Salakhutdinov (2006)", f"{PUBLISHED:.2f}", "", "", style="dim")
-    Console(width=100).print(table)
+    show_table(table, width=100)
 
 
 def draw(path: Path, test: np.ndarray, y: np.ndarray, reconstructed: dict) -> None:

@@ -29,11 +29,12 @@ from typing import Any
 
 import numpy as np
 from imputation_peers import imputers
+from report import show_table, write_json
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from sklearn.exceptions import ConvergenceWarning
-from tables import add_data_argument, from_folder, mean, shipped, write_json
+from tables import add_data_argument, from_folder, mean, shipped
 
 from skae import AutoencoderImputer, AutoencoderWarning, make_missing
 from skae.impute._completion import GaussianCompletion
@@ -189,7 +190,7 @@ def show(records: list[dict], masks: dict[str, Mask]) -> None:
             covered = [mean(records, "coverage", imputer=name, mechanism=m) for m in masks]
             cells[-1] = "" if np.isnan(covered).any() else ", ".join(f"{c:.3f}" for c in covered)
         table.add_row(name, *cells)
-    Console(width=120).print(table)
+    show_table(table, width=120)
 
 
 def show_patterns(records: list[dict], masks: dict[str, Mask]) -> None:
@@ -208,7 +209,7 @@ def show_patterns(records: list[dict], masks: dict[str, Mask]) -> None:
     )
     seconds = (mean(records, "seconds", imputer=n) if n not in PARTS else np.nan for n in names)
     table.add_row("seconds", *("" if np.isnan(s) else f"{s:.1f}" for s in seconds))
-    Console(width=160).print(table)
+    show_table(table, width=160)
 
 
 def scores(records: list[dict]) -> list[float]:
@@ -234,7 +235,7 @@ def show_tables(records: list[dict]) -> None:
         rows = [r for r in records if (r["table"], r["mechanism"]) == key]
         facts = [str(rows[0][k]) for k in ("n_train", "n_features")]
         each.add_row(*key, *facts, *(f"{mean(rows, 'rmse', imputer=i):.3f}" for i in names))
-    Console(width=160).print(each)
+    show_table(each, width=160)
 
 
 def worst(records: list[dict], name: str) -> float:

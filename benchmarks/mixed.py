@@ -17,13 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from report import show_table, write_json
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from tables import mean, passengers, write_json
+from tables import mean, passengers
 
 from skae import AutoencoderImputer, make_missing
 
@@ -134,7 +135,7 @@ def main() -> None:
     for name in IMPUTERS:
         figures = [mean(records, value, imputer=name) for value in ("accuracy", "rmse", "seconds")]
         table.add_row(name, f"{figures[0]:.3f}", f"{figures[1]:.3f}", f"{figures[2]:.1f}")
-    Console(width=100).print(table)
+    show_table(table, width=100)
     write_json(arguments.json, records)
 
 

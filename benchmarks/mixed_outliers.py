@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from report import show_table, write_json
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -37,7 +38,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
-from tables import mean, passengers, write_json
+from tables import mean, passengers
 
 from skae import AutoencoderOutlierDetector, TableEncoder
 
@@ -206,7 +207,7 @@ def main() -> None:
         table.add_row(*case, *(f"{figure:.3f}" for figure in figures))
     figures = [mean(records, "auroc", detector=d) for d in DETECTORS]
     table.add_row("mean", "", "", *(f"{figure:.3f}" for figure in figures))
-    Console(width=160).print(table)
+    show_table(table, width=160)
     write_json(arguments.json, records)
 
 

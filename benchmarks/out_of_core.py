@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from report import write_json
 from scipy import sparse
 from skorch.callbacks import Callback
-from tables import write_json
 
 from skae import Autoencoder
 

@@ -15,12 +15,13 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+from report import show_table, write_json
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
-from tables import add_data_argument, from_folder, shipped, split, write_json
+from tables import add_data_argument, from_folder, shipped, split
 
 from skae import Autoencoder, AutoencoderWarning, LinearAutoencoder
 
@@ -100,10 +101,9 @@ def show(records: list[dict]) -> None:
                 f"{np.mean([r['seconds'] for r in own]):.1f}",
             ]
         table.add_row(*cells)
-    console = Console(width=120)
-    console.print(table)
+    show_table(table, width=120)
     for line in summary(records).values():
-        console.print(line, highlight=False)
+        print(line)
 
 
 def summary(records: list[dict]) -> dict[str, str]:

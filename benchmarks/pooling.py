@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from report import show_table, write_json
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -29,7 +30,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import scale
-from tables import mean, write_json
+from tables import mean
 
 from skae import (
     AutoencoderImputer,
@@ -138,7 +139,7 @@ def show(records: list[dict]) -> None:
     for name, kind in dict.fromkeys((r["table"], r["missing"]) for r in records):
         cells = [mean(records, value, table=name, missing=kind) for value in values]
         table.add_row(name, kind, *("" if np.isnan(cell) else f"{cell:.3f}" for cell in cells))
-    Console(width=120).print(table)
+    show_table(table, width=120)
 
 
 def main() -> None:

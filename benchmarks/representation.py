@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from report import show_table, write_json
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -33,7 +34,6 @@ from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import StratifiedKFold, cross_val_score, train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
-from tables import write_json
 
 from skae import (
     Autoencoder,
@@ -276,7 +276,7 @@ def show(title: str, records: list[dict], columns: list[str]) -> None:
         spread = np.max([np.std(rows, axis=0, ddof=1) for rows in groups.values()], axis=0)
         cells = (f"{s:.{n}f}" for s, n in zip(spread, digits, strict=True))
         table.add_row("largest standard deviation over seeds", "", *cells, style="dim")
-    Console(width=150).print(table, "")
+    show_table(table, width=150)
 
 
 def main() -> None:

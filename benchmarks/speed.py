@@ -34,12 +34,13 @@ from statistics import median
 
 import numpy as np
 import torch
+from report import show_table, write_json
 from rich.console import Console
 from rich.table import Table
 from speed_cases import CASES, Case
 from speed_loop import WIDTHS, Graph, Turns, synchronize
 from speed_peers import LIBRARIES, measure_in_process
-from tables import add_data_argument, write_json
+from tables import add_data_argument
 from torch import nn
 
 from skae import Autoencoder
@@ -113,7 +114,7 @@ def print_fits(console: Console, case: Case, records: list[dict]) -> None:
                 f"{r['samples_per_second']:,.0f}",
                 f"{r['peak_mb']:,.1f}",
             )
-    console.print(table)
+    show_table(table, width=110)
     for r in records:
         if "reason" in r:
             console.print(f"{r['library']}: {r['reason']}", markup=False)
@@ -190,7 +191,7 @@ def print_other_parts(console: Console, records: list[dict]) -> None:
     for r in records:
         other, own = (r[name] for name in r if name.endswith("_seconds"))
         table.add_row(r["what"], r["case"], f"{own:.4f}", f"{other:.4f}", f"{r['ratio']:.3f}")
-    console.print(table)
+    show_table(table, width=110)
 
 
 def chosen_cases(arguments: argparse.Namespace) -> list[Case]:

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from report import write_json
 from speed import Turns
-from tables import write_json
 from torch import Tensor, nn
 
 from skae import MaskedAutoencoder, ViT

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from report import write_json
 from speed import WIDTHS, Graph, Turns
-from tables import write_json
 from torch import Tensor, nn
 
 import skae

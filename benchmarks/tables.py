@@ -5,10 +5,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import io
-import json
 import os
-import platform
-import sys
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -87,33 +84,3 @@ def add_data_argument(parser: argparse.ArgumentParser) -> None:
 def mean(records: list[dict], value: str, **which: object) -> float:
     """Return the mean of a value over the records that match."""
     return float(np.mean([r[value] for r in records if all(r[k] == v for k, v in which.items())]))
-
-
-def write_json(path: Path | None, records: list[dict], **summary: object) -> None:
-    """Write what a benchmark measured, and on what, if a path is given."""
-    if path is None:
-        return
-    import sklearn
-    import torch
-
-    import skae
-
-    versions = {m.__name__: m.__version__ for m in (skae, sklearn, torch, np)}
-    machine = {
-        "python": platform.python_version(),
-        "processor": platform.machine(),
-        "threads": torch.get_num_threads(),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        json.dumps(
-            {
-                "command": " ".join(["python", *sys.argv]),
-                "versions": versions,
-                "machine": machine,
-                **summary,
-                "records": records,
-            },
-            indent=1,
-        )
-    )

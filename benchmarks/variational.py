@@ -23,10 +23,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from report import write_json
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
-from tables import from_folder, write_json
+from tables import from_folder
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
