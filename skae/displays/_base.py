@@ -85,13 +85,18 @@ def reconstruct(estimator: Any, X: ArrayLike) -> NDArray:
     """Return the reconstruction of X by an autoencoder, a pipeline or a linear decomposition."""
     if hasattr(estimator, "reconstruct"):
         return np.asarray(estimator.reconstruct(X))
+    check_decodes(estimator)
+    return np.asarray(estimator.inverse_transform(estimator.transform(X)))
+
+
+def check_decodes(estimator: Any) -> None:
+    """Raise TypeError if an estimator has no ``transform`` or no ``inverse_transform``."""
     for name in ("transform", "inverse_transform"):
         if not hasattr(estimator, name):
             raise TypeError(
-                f"{type(estimator).__name__} has no method {name!r}, so that it has no "
-                "reconstruction to show; pass an autoencoder, PCA or a pipeline that ends in one."
+                f"{name_of(estimator)} has no method {name!r}, so that it has no reconstruction "
+                "to show; pass an autoencoder, PCA or a pipeline that ends in one."
             )
-    return np.asarray(estimator.inverse_transform(estimator.transform(X)))
 
 
 def name_of(estimator: Any) -> str:

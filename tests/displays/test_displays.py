@@ -6,6 +6,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -24,6 +25,7 @@ def fitted(autoencoder):
     """Fitted estimators by name."""
     return {
         "autoencoder": autoencoder,
+        "pca": PCA(4).fit(DIGITS),
         "pipeline": make_pipeline(StandardScaler(), Autoencoder(2, max_iter=5, random_state=0)).fit(
             DIGITS
         ),
@@ -39,6 +41,12 @@ def figures():
 
 # Display: how it is made of the fixture `fitted`, and the artists that `plot` sets.
 CASES = {
+    "ExplainedVarianceDisplay": (
+        lambda d, fitted, ax: d.from_estimators(
+            [fitted["pca"], fitted["autoencoder"]], DIGITS, ax=ax
+        ),
+        {"lines_", "errorbars_"},
+    ),
     "LossCurveDisplay": (
         lambda d, fitted, ax: d.from_estimator(fitted["autoencoder"], ax=ax),
         {"training_line_", "validation_line_", "term_lines_", "initial_line_", "best_point_"},
