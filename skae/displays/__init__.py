@@ -2,5 +2,6 @@
 
 from skae.displays._explained_variance import ExplainedVarianceDisplay
 from skae.displays._loss_curve import LossCurveDisplay
+from skae.displays._reconstruction import ReconstructionDisplay
 
-__all__ = ["ExplainedVarianceDisplay", "LossCurveDisplay"]
+__all__ = ["ExplainedVarianceDisplay", "LossCurveDisplay", "ReconstructionDisplay"]

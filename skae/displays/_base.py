@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+PANELS = "_skae_panels"  # attribute of divided axes
+
 
 class Display:
     """Base of the displays: axes, and the names of the estimators.
@@ -45,6 +47,8 @@ class Display:
 def divided(ax: Axes, n_rows: int, n_columns: int, **ratios: Any) -> NDArray:
     """Return new axes, (n_rows, n_columns), in the place of `ax`, which becomes invisible.
 
+    Those of a former call with the same `ax` are removed.
+
     Parameters
     ----------
     ax : matplotlib Axes
@@ -61,10 +65,18 @@ def divided(ax: Axes, n_rows: int, n_columns: int, **ratios: Any) -> NDArray:
             "matplotlib.pyplot.subplots, or ax=None."
         )
     ax.set_axis_off()
+    _remove_panels(ax)
     grid = GridSpecFromSubplotSpec(n_rows, n_columns, subplot_spec=place, **ratios)
     figure = cast("Figure", ax.get_figure(root=False))
     cells = [figure.add_subplot(grid[i]) for i in range(n_rows * n_columns)]
+    setattr(ax, PANELS, cells)
     return np.array(cells, dtype=object).reshape(n_rows, n_columns)
+
+
+def _remove_panels(ax: Axes) -> None:
+    for panel in getattr(ax, PANELS, ()):
+        _remove_panels(panel)
+        panel.remove()
 
 
 def last_step(estimator: Any) -> Any:

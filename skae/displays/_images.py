@@ -26,6 +26,18 @@ def image_shape_of(estimator: Any, image_shape: tuple[int, ...] | None) -> tuple
     return getattr(getattr(last, "architecture_", None), "image_shape", None)
 
 
+def image_shape_of_rows(
+    estimator: Any, image_shape: tuple[int, ...] | None, n_features: int
+) -> tuple[int, ...] | None:
+    """Return the shape of `image_shape_of`, but None if that of an architecture does not fit.
+
+    Before the last step of a pipeline, rows may be no images.
+    """
+    found = image_shape_of(estimator, image_shape)
+    fits = found is not None and (image_shape is not None or math.prod(found) == n_features)
+    return tuple(found) if found is not None and fits else None
+
+
 def as_images(X: ArrayLike, image_shape: tuple[int, ...]) -> NDArray:
     """Return rows as images, (n, height, width) or (n, height, width, n_channels).
 
@@ -81,3 +93,39 @@ def show(ax: Axes, picture: NDArray, **kwargs: Any) -> AxesImage:
     for side in ax.spines.values():
         side.set_visible(False)
     return image
+
+
+def value_range(images: NDArray) -> tuple[float, float]:
+    """Return the lowest and highest value; (0, 1) for colours that are within it."""
+    low, high = float(np.nanmin(images)), float(np.nanmax(images))
+    if images.ndim == 4 and low >= 0 and high <= 1:
+        return 0.0, 1.0
+    return (low, high) if low < high else (low - 0.5, low + 0.5)
+
+
+def colors_in(images: NDArray, limits: tuple[float, float]) -> NDArray:
+    """Return colours with the limits at 0 and 1; gray values unchanged, which imshow scales."""
+    if images.ndim < 4:
+        return images
+    return (images - limits[0]) / (limits[1] - limits[0])
+
+
+def label_rows(ax: Axes, labels: list[str], size: float) -> None:
+    """Write labels at the left of the rows of a mosaic, each of `size` pixels with its gap."""
+    ax.set_yticks([(i + 0.5) * size - 1 for i in range(len(labels))], labels)
+    ax.tick_params(axis="y", length=0)
+    ax.set_anchor("W")  # otherwise, a constrained layout underestimates the width of the labels
+
+
+def figure_size(
+    n_rows: int, n_columns: int, image_shape: tuple[int, ...], margin: float
+) -> tuple[float, float]:
+    """Return inches for a mosaic with a margin at its left."""
+    height, width = n_rows * 0.83, n_columns * 0.83 * image_shape[1] / image_shape[0]
+    shrink = min(1.0, 10 / width, 9 / height)
+    return width * shrink + margin, height * shrink + 0.4
+
+
+def gap_of(image_shape: tuple[int, ...]) -> int:
+    """Return the number of pixels between images."""
+    return max(1, image_shape[0] // 10)

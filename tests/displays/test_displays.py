@@ -32,13 +32,6 @@ def fitted(autoencoder):
     }
 
 
-@pytest.fixture(autouse=True)
-def figures():
-    matplotlib.use("agg")
-    yield
-    plt.close("all")
-
-
 # Display: how it is made of the fixture `fitted`, and the artists that `plot` sets.
 CASES = {
     "ExplainedVarianceDisplay": (
@@ -50,6 +43,12 @@ CASES = {
     "LossCurveDisplay": (
         lambda d, fitted, ax: d.from_estimator(fitted["autoencoder"], ax=ax),
         {"training_line_", "validation_line_", "term_lines_", "initial_line_", "best_point_"},
+    ),
+    "ReconstructionDisplay": (
+        lambda d, fitted, ax: d.from_estimators(
+            [fitted["pca"], fitted["pipeline"]], DIGITS, image_shape=(8, 8), ax=ax
+        ),
+        {"image_", "residual_image_", "hidden_image_", "relative_errors_"},
     ),
 }
 
