@@ -93,6 +93,13 @@ def before_last_step(estimator: Any, X: ArrayLike) -> Any:
     return X
 
 
+def undo_steps(estimator: Any, X: ArrayLike) -> NDArray:
+    """Return rows as they are before the first step of a pipeline, from those of the last step."""
+    if isinstance(estimator, Pipeline) and len(estimator) > 1:
+        X = estimator[:-1].inverse_transform(X)
+    return np.asarray(X)
+
+
 def reconstruct(estimator: Any, X: ArrayLike) -> NDArray:
     """Return the reconstruction of X by an autoencoder, a pipeline or a linear decomposition."""
     if hasattr(estimator, "reconstruct"):

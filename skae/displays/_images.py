@@ -95,10 +95,13 @@ def show(ax: Axes, picture: NDArray, **kwargs: Any) -> AxesImage:
     return image
 
 
-def value_range(images: NDArray) -> tuple[float, float]:
-    """Return the lowest and highest value; (0, 1) for colours that are within it."""
-    low, high = float(np.nanmin(images)), float(np.nanmax(images))
-    if images.ndim == 4 and low >= 0 and high <= 1:
+def value_range(images: NDArray, tails: float = 0.0) -> tuple[float, float]:
+    """Return the lowest and highest value without tails; (0, 1) for colours that are within it.
+
+    Generated images may have a few extreme values, which a fraction `tails` at each end excludes.
+    """
+    low, high = (float(q) for q in np.nanquantile(images, [tails, 1 - tails]))
+    if images.ndim == 4 and np.nanmin(images) >= 0 and np.nanmax(images) <= 1:
         return 0.0, 1.0
     return (low, high) if low < high else (low - 0.5, low + 0.5)
 

@@ -16,6 +16,7 @@ from skae.displays._base import (
     name_of,
     named,
     reconstruct,
+    undo_steps,
 )
 from skae.displays._images import as_images, image_shape_of_rows
 from skae.displays._reconstruction_drawing import (
@@ -295,8 +296,7 @@ def _reconstruct(estimator: Any, X: Any, mask: NDArray | None) -> Any:
     method = getattr(last, "reconstruct", None)
     if method is None or "mask" not in inspect.signature(method).parameters:
         return reconstruct(estimator, X)
-    predicted = method(before_last_step(estimator, X), mask)
-    return predicted if last is estimator else estimator[:-1].inverse_transform(predicted)
+    return undo_steps(estimator, method(before_last_step(estimator, X), mask))
 
 
 def _moments(x: NDArray) -> tuple[NDArray, NDArray]:

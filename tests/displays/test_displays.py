@@ -10,9 +10,9 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skae import Autoencoder, displays
+from skae import Autoencoder, VariationalAutoencoder, displays
 
-DIGITS = load_digits().data[:300] / 16
+DIGITS, TARGETS = load_digits().data[:300] / 16, load_digits().target[:300]
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +25,7 @@ def fitted(autoencoder):
     """Fitted estimators by name."""
     return {
         "autoencoder": autoencoder,
+        "vae": VariationalAutoencoder(2, max_iter=20, random_state=0).fit(DIGITS),
         "pca": PCA(4).fit(DIGITS),
         "pipeline": make_pipeline(StandardScaler(), Autoencoder(2, max_iter=5, random_state=0)).fit(
             DIGITS
@@ -40,6 +41,18 @@ CASES = {
         ),
         {"lines_", "errorbars_"},
     ),
+    "InterpolationDisplay": (
+        lambda d, fitted, ax: d.from_estimator(
+            fitted["vae"], DIGITS[:2], DIGITS[2:4], image_shape=(8, 8), ax=ax
+        ),
+        {"image_", "lines_"},
+    ),
+    "LatentDisplay": (
+        lambda d, fitted, ax: d.from_estimator(
+            fitted["pipeline"], DIGITS, TARGETS, grid=3, image_shape=(8, 8), ax=ax
+        ),
+        {"scatters_", "histograms_", "grid_image_", "legend_", "colorbar_"},
+    ),
     "LossCurveDisplay": (
         lambda d, fitted, ax: d.from_estimator(fitted["autoencoder"], ax=ax),
         {"training_line_", "validation_line_", "term_lines_", "initial_line_", "best_point_"},
@@ -49,6 +62,12 @@ CASES = {
             [fitted["pca"], fitted["pipeline"]], DIGITS, image_shape=(8, 8), ax=ax
         ),
         {"image_", "residual_image_", "hidden_image_", "relative_errors_"},
+    ),
+    "SampleDisplay": (
+        lambda d, fitted, ax: d.from_estimator(
+            fitted["vae"], image_shape=(8, 8), random_state=0, ax=ax
+        ),
+        {"image_", "lines_"},
     ),
 }
 
