@@ -390,6 +390,32 @@ def test_over_impute_equals_masking_by_hand(table):
         imputer.over_impute(table, 1.0)
 
 
+def test_cells_of_over_impute_are_those_of_the_report(table):
+    X = np.insert(table, 1, np.nan, axis=1)
+    with pytest.warns(AutoencoderWarning, match="dropped: 1"):
+        imputer = AutoencoderImputer(max_iter=1, random_state=0).fit(X[:300])
+    given = X[300:], 0.3, 0.8
+    cells = imputer.over_impute_cells(*given, random_state=0)
+    assert cells.columns.tolist() == ["row", "column", "truth", "estimate", "low", "high"]
+    columns = cells["column"].str[1:].astype(int)
+    np.testing.assert_array_equal(cells["truth"], X[300 + cells["row"], columns])
+    masked = X[300:].copy()
+    masked[cells["row"], columns] = np.nan
+    filled = np.insert(imputer.transform(masked), 1, np.nan, axis=1)
+    np.testing.assert_array_equal(cells["estimate"], filled[cells["row"], columns])
+    report = imputer.over_impute(*given, random_state=0)
+    cells["square"] = (cells["estimate"] - cells["truth"]) ** 2
+    cells["covered"] = cells["truth"].between(cells["low"], cells["high"])
+    of_column = cells.groupby("column")
+    np.testing.assert_array_equal(report["n_cells"], of_column.size()[report.index])
+    rmse = np.sqrt(of_column["square"].mean())
+    np.testing.assert_allclose(report["rmse"], rmse[report.index])
+    coverage = of_column["covered"].mean()
+    np.testing.assert_allclose(report["coverage"], coverage[report.index])
+    with pytest.raises(ValueError, match="coverage must be between 0 and 1"):
+        imputer.over_impute_cells(table, 0.1, 2.0)
+
+
 def test_over_impute_is_independent_of_make_missing_with_the_same_seed(table):
     X_missing = make_missing(table, fraction=0.2, random_state=0)
     imputer = AutoencoderImputer(max_iter=1, random_state=0).fit(X_missing)

@@ -487,6 +487,18 @@ def test_reports_have_a_row_per_column(table, fitted):
             assert report.loc[name, "accuracy"] == pytest.approx(right)
 
 
+def test_cells_of_over_impute_are_those_of_numbers(table, fitted):
+    cells = fitted.over_impute_cells(table, 0.3, random_state=0)
+    report = fitted.over_impute(table, 0.3, random_state=0)
+    n_cells = report["n_cells"][report["rmse"].notna()]
+    assert cells["column"].value_counts()[n_cells.index].tolist() == n_cells.tolist()
+    assert set(cells["column"]) == set(n_cells.index)
+    values = [
+        table[name].iloc[row] for row, name in zip(cells["row"], cells["column"], strict=True)
+    ]
+    np.testing.assert_allclose(cells["truth"], np.array(values, dtype=float))
+
+
 def test_modes_are_those_of_the_training_rows():
     frame = pd.DataFrame({"x": list("aaabbc") * 10, "y": np.arange(60.0)})
     imputer = clone(BRIEF).fit(frame)
