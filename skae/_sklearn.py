@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sklearn.decomposition._pca import _infer_dimension
+from sklearn.utils import _safe_indexing
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -44,6 +45,7 @@ __all__ = [
     "_get_output_config",
     "_raise_for_params",
     "_routing_enabled",
+    "_safe_indexing",
     "make_constraint",
     "validate_parameter_constraints",
 ]

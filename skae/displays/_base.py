@@ -100,6 +100,19 @@ def undo_steps(estimator: Any, X: ArrayLike) -> NDArray:
     return np.asarray(X)
 
 
+def n_samples_of(X: Any) -> int:
+    """Return the number of samples of an array, a sparse matrix, a DataFrame or a list."""
+    return X.shape[0] if hasattr(X, "shape") else len(X)
+
+
+def position_of(index: int, X: Any) -> int:
+    """Return the position of a sample of X, given from either end."""
+    n = n_samples_of(X)
+    if not -n <= index < n:
+        raise IndexError(f"X has no sample {index}: it has {n} samples.")
+    return index % n
+
+
 def reconstruct(estimator: Any, X: ArrayLike) -> NDArray:
     """Return the reconstruction of X by an autoencoder, a pipeline or a linear decomposition."""
     if hasattr(estimator, "reconstruct"):

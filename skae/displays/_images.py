@@ -57,6 +57,12 @@ def as_images(X: ArrayLike, image_shape: tuple[int, ...]) -> NDArray:
     return images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images
 
 
+def from_minus_one_to_one(X: NDArray) -> NDArray:
+    """Return values mapped linearly to the range from -1 to 1; NaN stays."""
+    low, high = np.nanmin(X), np.nanmax(X)
+    return 2 * (X - low) / (high - low if high > low else 1) - 1
+
+
 def mosaic(images: NDArray, n_columns: int, gap: int = 1) -> NDArray:
     """Return images in rows of `n_columns`, with NaN between them.
 

@@ -153,8 +153,7 @@ class PooledEstimator(Composite, PredictionMixin, MetaEstimatorMixin, BaseEstima
         kw_only=False,
         doc="""
         Imputer with a method ``sample(X, n_imputations, random_state)`` that returns completed
-        tables. If None, ``AutoencoderImputer()``, with ``bootstrap`` trained for a fifth of its
-        steps, as the draws of several differ by more than their training.""",
+        tables. If None, ``AutoencoderImputer()``, with ``bootstrap`` trained for fewer steps.""",
     )
     n_imputations: int = param(POSITIVE_INT, default=5, doc="Number of completed tables, m.")
     with_target: bool = param(

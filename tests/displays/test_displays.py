@@ -10,7 +10,14 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skae import Autoencoder, VariationalAutoencoder, displays
+from skae import (
+    Autoencoder,
+    AutoencoderImputer,
+    AutoencoderOutlierDetector,
+    KSparseAutoencoder,
+    VariationalAutoencoder,
+    displays,
+)
 
 DIGITS, TARGETS = load_digits().data[:300] / 16, load_digits().target[:300]
 
@@ -30,6 +37,9 @@ def fitted(autoencoder):
         "pipeline": make_pipeline(StandardScaler(), Autoencoder(2, max_iter=5, random_state=0)).fit(
             DIGITS
         ),
+        "detector": AutoencoderOutlierDetector(max_iter=2, random_state=0).fit(DIGITS[:, 2:6]),
+        "imputer": AutoencoderImputer(max_iter=1, random_state=0).fit(DIGITS[:, 2:6]),
+        "sparse": KSparseAutoencoder(16, max_iter=2, random_state=0).fit(DIGITS),
     }
 
 
@@ -53,6 +63,22 @@ CASES = {
         ),
         {"scatters_", "histograms_", "grid_image_", "legend_", "colorbar_"},
     ),
+    "ActivationDisplay": (
+        lambda d, fitted, ax: d.from_estimator(
+            fitted["sparse"], DIGITS, image_shape=(8, 8), n_top_samples=2, ax=ax
+        ),
+        {"frequency_ax_", "line_", "dead_points_", "dense_points_", "image_ax_", "image_"},
+    ),
+    "ContributionDisplay": (
+        lambda d, fitted, ax: d.from_estimator(fitted["detector"], DIGITS[:, 2:6], ax=ax),
+        {"bars_", "labels_", "threshold_line_"},
+    ),
+    "JacobianDisplay": (
+        lambda d, fitted, ax: d.from_estimator(
+            fitted["pipeline"], DIGITS[:20], image_shape=(8, 8), ax=ax
+        ),
+        {"spectrum_ax_", "line_", "band_", "image_ax_", "image_"},
+    ),
     "LossCurveDisplay": (
         lambda d, fitted, ax: d.from_estimator(fitted["autoencoder"], ax=ax),
         {"training_line_", "validation_line_", "term_lines_", "initial_line_", "best_point_"},
@@ -68,6 +94,20 @@ CASES = {
             fitted["vae"], image_shape=(8, 8), random_state=0, ax=ax
         ),
         {"image_", "lines_"},
+    ),
+    "OutlierScoreDisplay": (
+        lambda d, fitted, ax: d.from_estimator(fitted["detector"], DIGITS[:, 2:6], ax=ax),
+        {"bars_", "line_"},
+    ),
+    "OverimputationDisplay": (
+        lambda d, fitted, ax: d.from_estimator(
+            fitted["imputer"], DIGITS[:20, 2:6], random_state=0, ax=ax
+        ),
+        {"axes_", "points_", "covering_intervals_", "other_intervals_", "coverage_"},
+    ),
+    "PosteriorDisplay": (
+        lambda d, fitted, ax: d.from_estimator(fitted["vae"], DIGITS, ax=ax),
+        {"active_bars_", "inactive_bars_", "order_", "active_"},
     ),
 }
 
