@@ -51,7 +51,7 @@ initial_validation_loss_ : float or None
     starts there. None if the first fit had no validation samples.
 n_features_in_ : int
     Number of features seen during ``fit``.
-feature_names_in_ : ndarray of shape (n_features_in_,)
+feature_names_in_ : ndarray of shape (`n_features_in_`,)
     Names of features seen during ``fit``; defined only if all names are strings.
 """.strip()
 

@@ -100,10 +100,10 @@ class AutoencoderImputer(
     estimator_ : autoencoder or None
         The autoencoder fitted to the standardised columns; None if there are fewer than 32 rows or
         two columns that vary, so that the Gaussian is used alone.
-    mean_, scale_ : ndarray of shape (n_features_in_,)
+    mean_, scale_ : ndarray of shape (`n_features_in_`,)
         Means and standard deviations of the observed values of each column, NaN for a column
         without any and for categories; the scale of a constant column is 1.
-    data_min_, data_max_ : ndarray of shape (n_features_in_,)
+    data_min_, data_max_ : ndarray of shape (`n_features_in_`,)
         Smallest and largest plausible observed value of each column (see Notes), NaN where the
         mean is.
     n_iter_ : int
@@ -116,7 +116,7 @@ class AutoencoderImputer(
         The indicator of these columns; None without ``add_indicator``.
     n_features_in_ : int
         Number of columns of the training data.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, if they were all strings.
 
     See Also

@@ -69,7 +69,7 @@ class PooledEstimator(Composite, PredictionMixin, MetaEstimatorMixin, BaseEstima
         tables: an `AutoencoderImputer` drops features without any observed value in ``fit``.
     n_features_in_ : int
         Number of features seen during ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if they were all strings.
 
     See Also

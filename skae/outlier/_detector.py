@@ -92,7 +92,7 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
         Epochs that the autoencoder was trained for.
     n_features_in_ : int
         Number of features seen during ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if they were all strings.
 
     See Also

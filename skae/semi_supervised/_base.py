@@ -49,7 +49,7 @@ n_iter_ : int
     Number of epochs of the last training; 1 with ``fine_tune="head"``.
 n_features_in_ : int
     Number of features seen during ``fit``.
-feature_names_in_ : ndarray of shape (n_features_in_,)
+feature_names_in_ : ndarray of shape (`n_features_in_`,)
     Names of the features, if they were all strings.
 """.strip()
 REFERENCES = """

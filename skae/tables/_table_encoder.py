@@ -64,7 +64,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         constant, or the root of 2 for an indicator. NaN where the mean is.
     n_features_in_ : int
         Number of columns of the training data.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, if they were all strings.
 
     See Also

@@ -1,0 +1,37 @@
+"""Link a public name that a page of the guide writes as code to its page of the reference."""
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.transforms import SphinxTransform
+
+import skae
+from skae import displays, extension, inspection, metrics, model_selection
+
+MODULES = (skae, displays, inspection, metrics, model_selection, extension)
+CLASSES = {name: f"{m.__name__}.{name}" for m in reversed(MODULES) for name in m.__all__}
+TARGETS = CLASSES | {name: name for name in CLASSES.values()}
+
+
+class ApiLinks(SphinxTransform):
+    """Turn `Autoencoder` and `skae.save` into links, outside of titles and other links."""
+
+    default_priority = 500
+
+    def apply(self):
+        if self.env.docname.startswith(("api/", "auto_examples/")):
+            return
+        for node in list(self.document.findall(nodes.literal)):
+            target = TARGETS.get(node.astext().removesuffix("()"))
+            outer = (nodes.title, nodes.reference, addnodes.pending_xref)
+            if target is None or isinstance(node.parent, outer):
+                continue
+            link = addnodes.pending_xref(
+                "", refdomain="py", reftype="obj", reftarget=target, refdoc=self.env.docname
+            )
+            node.replace_self(link)
+            link += node
+
+
+def setup(app):
+    app.add_transform(ApiLinks)
+    return {"parallel_read_safe": True}
