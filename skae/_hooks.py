@@ -27,7 +27,18 @@ class Hooks(TrainingParameters):
     from ``batch.random`` only, read numbers from ``self`` (in hooks that run after ``fit``, those
     of the fit) and have no side effects, no code for a device, and no branch that depends on the
     values of a tensor, so that they run unchanged under ``torch.compile``, ``torch.func.vmap`` and
-    in several processes.
+    in several processes. All autoencoders inherit from this class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skae.extension import Autoencoder
+    >>> class SmallCode(Autoencoder):
+    ...     def _penalty(self, module, batch, h, output):
+    ...         return 0.1 * h.square().mean(1)
+    >>> X = np.random.default_rng(0).normal(size=(50, 4))
+    >>> SmallCode(2, max_iter=1, early_stopping=False, random_state=0).fit_transform(X).shape
+    (50, 2)
     """
 
     n_components_: int  # set before all hooks except `_check`

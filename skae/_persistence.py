@@ -102,6 +102,16 @@ def load(
     See Also
     --------
     save : Write an estimator to a file.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import skae
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "model.skae")
+    ...     skae.save(skae.Autoencoder(3), path)
+    ...     skae.load(path)
+    Autoencoder(n_components=3)
     """
     estimator = read(path, "estimator", lambda v: TYPES.get(type_name(type(v))) is type(v), trusted)
     if device is not None:

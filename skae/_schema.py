@@ -68,18 +68,42 @@ def persistent(cls: C) -> C:
     Parameters
     ----------
     cls : type
+        The class.
 
     Returns
     -------
     cls : type
         The same class.
+
+    Examples
+    --------
+    >>> from skae.extension import persistent
+    >>> @persistent  # doctest: +SKIP
+    ... class Threshold:
+    ...     def __init__(self, value):
+    ...         self.value = value
+    ...
+    ...     def __getstate__(self):
+    ...         return {"value": self.value}
     """
     TYPES[type_name(cls)] = cls
     return cls
 
 
 class Persistent:
-    """Base of the classes whose subclasses outside of skae register themselves for files."""
+    """Base of the classes whose subclasses outside of skae register themselves for files.
+
+    See Also
+    --------
+    persistent : Registers any other class.
+
+    Examples
+    --------
+    >>> from skae import Autoencoder
+    >>> from skae.extension import Persistent
+    >>> issubclass(Autoencoder, Persistent)
+    True
+    """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

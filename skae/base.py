@@ -71,6 +71,10 @@ class BaseAutoencoder(
     Parameters
     ----------
     {parameters}
+
+    Examples
+    --------
+    See `Hooks`.
     """
 
     _fitted_schema: ClassVar[dict[str, schema.Check]] = FITTED_SCHEMA

@@ -4,7 +4,15 @@ __all__ = ["AutoencoderWarning", "DivergenceError"]
 
 
 class AutoencoderWarning(UserWarning):
-    """A fit that succeeded but is probably not as intended; the message suggests a remedy."""
+    """A fit that succeeded but is probably not as intended; the message suggests a remedy.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from skae import AutoencoderWarning
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", AutoencoderWarning)  # or "error"
+    """
 
 
 class DivergenceError(ValueError):

@@ -48,7 +48,24 @@ FRACTION = Interval(Real, 0, 1, closed="neither")
 
 
 def one_of(*names: str) -> StrOptions:
-    """Return the constraint that a parameter is one of these strings."""
+    """Return the constraint that a parameter is one of these strings.
+
+    Parameters
+    ----------
+    *names : str
+        The strings.
+
+    Returns
+    -------
+    constraint : object
+        The constraint, for `param`.
+
+    Examples
+    --------
+    >>> from skae.extension import one_of
+    >>> one_of("mean", "median").is_satisfied_by("mean")
+    True
+    """
     return StrOptions(set(names))
 
 
@@ -66,6 +83,20 @@ def param(*constraints: Any, default: Any = MISSING, doc: str, kw_only: bool = T
         What the parameter does, as it stands in the docstring.
     kw_only : bool, default=True
         Whether it must be given by its name.
+
+    Returns
+    -------
+    declaration : object
+        The value to assign in the body of the class.
+
+    Examples
+    --------
+    >>> from skae.extension import FRACTION, hyperparameters, param
+    >>> @hyperparameters
+    ... class Share:
+    ...     quantile: float = param(FRACTION, default=0.5, doc="The quantile.")
+    >>> Share().quantile
+    0.5
     """
     return field(
         default=default,
@@ -76,7 +107,29 @@ def param(*constraints: Any, default: Any = MISSING, doc: str, kw_only: bool = T
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(param,))
 def hyperparameters(cls: C) -> C:
-    """Derive ``__init__``, ``_parameter_constraints``, docstring and link to the documentation."""
+    """Derive ``__init__``, ``_parameter_constraints``, docstring and link to the documentation.
+
+    Parameters
+    ----------
+    cls : type
+        Class whose body declares hyperparameters by `param`.
+
+    Returns
+    -------
+    cls : type
+        The same class.
+
+    Examples
+    --------
+    >>> import inspect
+    >>> from sklearn.base import BaseEstimator
+    >>> from skae.extension import NON_NEGATIVE, hyperparameters, param
+    >>> @hyperparameters
+    ... class Ridge(BaseEstimator):
+    ...     alpha: float = param(NON_NEGATIVE, default=1.0, doc="Weight of the penalty.")
+    >>> Ridge(alpha=2.0)
+    Ridge(alpha=2.0)
+    """
     made: Any = dataclass(eq=False, repr=False, match_args=False)(cls)
     declared = sorted(fields(made), key=lambda f: bool(f.kw_only))
     made._parameter_constraints = {f.name: f.metadata["constraints"] for f in declared}

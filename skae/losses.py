@@ -51,6 +51,20 @@ class Loss:
     likelihood : str or None
         Name of the corresponding distribution of `x` given :math:`\hat x`, for the ``likelihood``
         parameter, if any.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skae.extension import Loss
+    >>> class FourthPower(Loss):
+    ...     name = "fourth_power"
+    ...     power = 4
+    ...     pca = True
+    ...
+    ...     def cell(self, output, x):
+    ...         return (output - x) ** 4
+    >>> FourthPower().cell(torch.tensor([2.0]), torch.tensor([0.0]))
+    tensor([16.])
     """
 
     name: ClassVar[str]
@@ -61,25 +75,85 @@ class Loss:
     def check(
         self, low: NDArray, high: NDArray, names: NDArray | None, parameter: str = "loss"
     ) -> None:
-        """Raise ValueError if the range [low, high] of a column exceeds the domain.
+        """Check that the values of each column are in the domain, by default all numbers.
 
-        `parameter` is the name of the hyperparameter in the message: "loss" or "likelihood".
+        Parameters
+        ----------
+        low, high : ndarray of shape (n_features,)
+            Smallest and largest value of each column.
+        names : ndarray of shape (n_features,) or None
+            Names of the columns, for the message.
+        parameter : {'likelihood', 'loss'}, default='loss'
+            The hyperparameter that chose the loss, for the message.
+
+        Raises
+        ------
+        ValueError
+            If a column has values outside of the domain.
         """
 
     def link(self, output: Tensor) -> Tensor:
-        """Return the reconstruction for an output of the decoder."""
+        """Return the reconstruction for an output of the decoder.
+
+        Parameters
+        ----------
+        output : Tensor of shape (n, n_outputs)
+            Output of the decoder.
+
+        Returns
+        -------
+        x_hat : Tensor of shape (n, n_outputs)
+            Reconstruction, by default the output itself.
+        """
         return output
 
     def cell(self, output: Tensor, x: Tensor) -> Tensor:
-        """Return the error of each cell for an output of the decoder."""
+        """Return the error of each cell for an output of the decoder.
+
+        Parameters
+        ----------
+        output : Tensor of shape (n, n_outputs)
+            Output of the decoder.
+        x : Tensor of shape (n, n_outputs)
+            The samples that it reconstructs.
+
+        Returns
+        -------
+        cell : Tensor of shape (n, n_outputs)
+            Errors.
+        """
         raise NotImplementedError
 
     def nll(self, output: Tensor, x: Tensor) -> Tensor:
-        """Return the negative log-likelihood of each cell; not for a Gaussian likelihood."""
+        """Return the negative log-likelihood of each cell; not for a Gaussian likelihood.
+
+        Parameters
+        ----------
+        output : Tensor of shape (n, n_outputs)
+            Output of the decoder.
+        x : Tensor of shape (n, n_outputs)
+            The samples that it reconstructs.
+
+        Returns
+        -------
+        nll : Tensor of shape (n, n_outputs)
+            Negative log-likelihoods, by default the errors.
+        """
         return self.cell(output, x)
 
     def bias(self, mean: NDArray) -> NDArray:
-        """Return the constant output that training starts from, given the mean of each column."""
+        """Return the constant output that training starts from.
+
+        Parameters
+        ----------
+        mean : ndarray of shape (n_features,)
+            Mean of each column.
+
+        Returns
+        -------
+        output : ndarray of shape (n_features,)
+            Output, by default zeros.
+        """
         return np.zeros_like(mean)
 
 
@@ -232,6 +306,22 @@ def register_loss(cls: C) -> C:
     -------
     cls : type
         The same class.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skae import Autoencoder
+    >>> from skae.extension import Loss, register_loss
+    >>> @register_loss
+    ... class PseudoHuber(Loss):
+    ...     name = "pseudo_huber"
+    ...     power = 1
+    ...     pca = True
+    ...
+    ...     def cell(self, output, x):
+    ...         return torch.sqrt(1 + (output - x).square()) - 1
+    >>> Autoencoder(2, loss="pseudo_huber")
+    Autoencoder(loss='pseudo_huber')
     """
     loss = cls()
     LOSSES[loss.name] = loss

@@ -13,12 +13,21 @@ from skae._sklearn_types import BaseEstimator
 class PretrainingStage(NamedTuple):
     """Parts of two networks that are trained as an autoencoder before the whole is.
 
-    Attributes
+    Parameters
     ----------
     encoder, decoder : torch.nn.Module
         Map arrays of shape (n, n_inputs) to (n, n_code), and back.
     n_code : int
+        Number of entries of the code between them.
     n_epochs : int
+        Number of epochs of this training.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from skae.extension import PretrainingStage
+    >>> PretrainingStage(nn.Linear(64, 16), nn.Linear(16, 64), n_code=16, n_epochs=5).n_code
+    16
     """
 
     encoder: nn.Module
@@ -32,6 +41,26 @@ class Architecture(Persistent, BaseEstimator, ABC):
 
     An architecture is an estimator whose hyperparameters describe networks. It depends on shapes
     only, not on losses or data.
+
+    See Also
+    --------
+    skae.FunctionArchitecture : Networks of functions, without a class of your own.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from skae import Autoencoder
+    >>> from skae.extension import POSITIVE_INT, Architecture, hyperparameters, param
+    >>> @hyperparameters
+    ... class OneLayer(Architecture):
+    ...     n_units: int = param(POSITIVE_INT, default=64, doc="Number of hidden units.")
+    ...
+    ...     def build(self, n_inputs, n_code, n_components, n_outputs):
+    ...         hidden = nn.Linear(n_inputs, self.n_units)
+    ...         encoder = nn.Sequential(hidden, nn.Tanh(), nn.Linear(self.n_units, n_code))
+    ...         return encoder, nn.Sequential(nn.Linear(n_components, n_outputs))
+    >>> Autoencoder(2, architecture=OneLayer(n_units=32))
+    Autoencoder(architecture=OneLayer(n_units=32))
     """
 
     # The steps that max_iter="auto" makes about, and the fewest epochs; less if steps are costly.
@@ -75,6 +104,7 @@ class Architecture(Persistent, BaseEstimator, ABC):
         Returns
         -------
         parameters : list of torch.nn.Parameter
+            The parameters that are set to zero.
 
         Raises
         ------
@@ -100,6 +130,7 @@ class Architecture(Persistent, BaseEstimator, ABC):
         Returns
         -------
         stages : list of PretrainingStage
+            The stages, the outermost layers first.
         """
         return []
 

@@ -29,6 +29,14 @@ class Dropout(nn.Module):
     ----------
     p : float
         Probability of a unit to be set to zero; the others are divided by ``1 - p``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skae.extension import Dropout
+    >>> layer = Dropout(0.5).eval()  # in training, it draws from the batch
+    >>> layer(torch.ones(3))
+    tensor([1., 1., 1.])
     """
 
     random: Any = None  # of the batch; set before each forward pass
@@ -38,7 +46,18 @@ class Dropout(nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x; in training, with units set to zero at random."""
+        """Return x; in training, with units set to zero at random.
+
+        Parameters
+        ----------
+        x : Tensor
+            Units.
+
+        Returns
+        -------
+        x : Tensor
+            The same units, some of them zero.
+        """
         if not self.training or not self.p:
             return x
         return x * ((self.random.uniform(*x.shape) >= self.p) / (1 - self.p))

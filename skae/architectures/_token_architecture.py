@@ -46,10 +46,12 @@ class TokenArchitecture(Architecture):
         Parameters
         ----------
         n_features : int
+            Number of columns.
 
         Returns
         -------
         layout : TokenLayout
+            The columns of each token.
 
         Raises
         ------
@@ -63,10 +65,12 @@ class TokenArchitecture(Architecture):
         Parameters
         ----------
         layout : TokenLayout
+            The columns of each token.
 
         Returns
         -------
         tokenizer : torch.nn.Module
+            The map.
         """
         return Tokenizer(layout, self.width, shared=self._shared)
 
@@ -81,6 +85,7 @@ class TokenArchitecture(Architecture):
         Returns
         -------
         transformer : torch.nn.Module
+            The blocks.
 
         Raises
         ------

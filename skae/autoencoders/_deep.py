@@ -25,6 +25,17 @@ class DeepAutoencoder(BaseAutoencoder):
     Parameters
     ----------
     {parameters}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skae.extension import DeepAutoencoder
+    >>> class SmallCode(DeepAutoencoder):
+    ...     def _penalty(self, module, batch, h, output):
+    ...         return 0.1 * h.square().mean(1)
+    >>> X = np.random.default_rng(0).normal(size=(50, 4))
+    >>> SmallCode(2, max_iter=1, early_stopping=False, random_state=0).fit_transform(X).shape
+    (50, 2)
     """
 
     hidden_layer_sizes: Sequence[int] | int | None = param(

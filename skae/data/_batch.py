@@ -13,17 +13,52 @@ NO_RANDOM = cast(Random, None)  # outside of training, where nothing is drawn
 
 
 class Batch(NamedTuple):
-    """A batch of samples, in conditioned units."""
+    """A batch of samples, in conditioned units.
 
-    x: Tensor  # (n, d), 0 (the mean) where a value is missing
-    observed: Tensor | None  # (n, d), 1 where a value is observed; None if all are
-    weight: Tensor  # (n,)
-    progress: Tensor  # (), completed fraction of the training
-    context: Tensor | None = None  # (n, c), further inputs of the encoder, set by `_corrupt`
-    random: Random = NO_RANDOM  # random numbers for objectives
+    Parameters
+    ----------
+    x : Tensor of shape (n, d)
+        The samples, 0 (the mean) where a value is missing.
+    observed : Tensor of shape (n, d) or None
+        1 where a value is observed, 0 where it is missing; None if all are observed.
+    weight : Tensor of shape (n,)
+        Weights of the samples.
+    progress : Tensor of shape ()
+        Completed fraction of the training.
+    context : Tensor of shape (n, c) or None, default=None
+        Further inputs of the encoder, set by the hook ``_corrupt``.
+    random : Random, default=None
+        Random numbers for objectives; None outside of training.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skae.extension import Batch
+    >>> batch = Batch(torch.zeros(5, 3), None, torch.ones(5), torch.tensor(0.0))
+    >>> batch._replace(x=batch.x + 1).x.mean()  # as a hook that corrupts samples does
+    tensor(1.)
+    """
+
+    x: Tensor
+    observed: Tensor | None
+    weight: Tensor
+    progress: Tensor
+    context: Tensor | None = None
+    random: Random = NO_RANDOM
 
     def to(self, device: torch.device | str) -> Batch:
-        """Return the batch on a device; the copy is asynchronous from pinned memory."""
+        """Return the batch on a device; the copy is asynchronous from pinned memory.
+
+        Parameters
+        ----------
+        device : torch.device or str
+            The device.
+
+        Returns
+        -------
+        batch : Batch
+            The batch there.
+        """
         moved: dict[str, Any] = {
             name: value.to(device, non_blocking=True)
             for name, value in self._asdict().items()

@@ -23,10 +23,24 @@ class RowDataset(Dataset):
     Attributes
     ----------
     n_features : int
+        Number of columns, d.
     weight : Tensor of shape (n,)
+        Weights of the samples.
     dtype : torch.dtype
+        Dtype of the conditioned values.
     complete : bool
         Whether no value is missing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skae import Autoencoder
+    >>> class Ranges(Autoencoder):
+    ...     def _after_fit(self, module, rows):
+    ...         self.largest_ = max(rows[chunk].x.max().item() for chunk in rows.gen_chunks())
+    >>> X = np.random.default_rng(0).normal(size=(50, 4))
+    >>> Ranges(2, max_iter=1, early_stopping=False, random_state=0).fit(X).largest_ > 1
+    True
     """
 
     n_features: int
@@ -42,7 +56,26 @@ class RowDataset(Dataset):
         dtype: torch.dtype,
         complete: bool,
     ) -> RowDataset:
-        """Condition data in memory at once, other data batch by batch."""
+        """Condition data in memory at once, other data batch by batch.
+
+        Parameters
+        ----------
+        source : DataSource
+            The samples.
+        weight : ndarray of shape (n,)
+            Weights of the samples.
+        conditioning : Conditioning
+            What is subtracted from the samples, and what they are divided by.
+        dtype : torch.dtype
+            Dtype of the conditioned values.
+        complete : bool
+            Whether no value is missing.
+
+        Returns
+        -------
+        rows : RowDataset
+            The conditioned samples.
+        """
         weights = torch.tensor(weight, dtype=dtype)
         if source.out_of_core:
             return LazyDataset(source, weights, conditioning, dtype, complete)
@@ -63,26 +96,82 @@ class RowDataset(Dataset):
         return bool((self.weight == self.weight[0]).all())
 
     def values(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
-        """Return x and the mask of observed cells of some of the samples."""
+        """Return x and the mask of observed cells of some of the samples.
+
+        Parameters
+        ----------
+        index : Tensor or slice
+            Which samples.
+
+        Returns
+        -------
+        x : Tensor of shape (n, d)
+            The conditioned values.
+        observed : Tensor of shape (n, d) or None
+            1 where a value is observed, 0 where it is missing; None if none can be missing.
+        """
         raise NotImplementedError
 
     def take(self, index: Tensor) -> RowDataset:
-        """Return a dataset of some of the samples."""
+        """Return a dataset of some of the samples.
+
+        Parameters
+        ----------
+        index : Tensor
+            Indices of the samples.
+
+        Returns
+        -------
+        rows : RowDataset
+            Those samples.
+        """
         raise NotImplementedError
 
     def to(self, device: torch.device | str) -> RowDataset:
-        """Return the dataset for use on a device."""
+        """Return the dataset for use on a device.
+
+        Parameters
+        ----------
+        device : torch.device or str
+            The device.
+
+        Returns
+        -------
+        rows : RowDataset
+            The samples there.
+        """
         raise NotImplementedError
 
     def __getitem__(self, index: Tensor | slice) -> Batch:
         return self.batch(index, torch.zeros((), dtype=self.dtype))
 
     def batch(self, index: Tensor | slice, progress: Tensor, random: Random = NO_RANDOM) -> Batch:
-        """Return a batch of some of the samples."""
+        """Return a batch of some of the samples.
+
+        Parameters
+        ----------
+        index : Tensor or slice
+            Which samples.
+        progress : Tensor of shape ()
+            Completed fraction of the training.
+        random : Random, default=None
+            Random numbers for objectives.
+
+        Returns
+        -------
+        batch : Batch
+            Those samples.
+        """
         return Batch(*self.values(index), self.weight[index], progress, random=random)
 
     def gen_chunks(self) -> Iterator[slice]:
-        """Generate slices of samples of at most a few million cells each."""
+        """Generate slices of samples of at most a few million cells each.
+
+        Returns
+        -------
+        chunks : iterator of slice
+            Slices that together cover all samples.
+        """
         return gen_chunks(len(self), self.n_features)
 
 

@@ -16,8 +16,16 @@ class Random:
     Parameters
     ----------
     seed : int
+        Determines the draws.
     like : Tensor
         Determines the dtype and the device of the draws.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skae.extension import Random
+    >>> Random(0, torch.empty(0)).uniform(5, 3).shape
+    torch.Size([5, 3])
     """
 
     def __init__(self, seed: int, like: Tensor):
@@ -27,23 +35,82 @@ class Random:
         self.generator = torch.Generator(device).manual_seed(seed)
 
     def uniform(self, *shape: int) -> Tensor:
-        """Draw from the uniform distribution on [0, 1)."""
+        """Draw from the uniform distribution on [0, 1).
+
+        Parameters
+        ----------
+        *shape : int
+            Sizes of the result.
+
+        Returns
+        -------
+        draws : Tensor of the given shape
+            Random numbers.
+        """
         return self._drawn(torch.rand, shape)
 
     def normal(self, *shape: int) -> Tensor:
-        """Draw from the standard normal distribution."""
+        """Draw from the standard normal distribution.
+
+        Parameters
+        ----------
+        *shape : int
+            Sizes of the result.
+
+        Returns
+        -------
+        draws : Tensor of the given shape
+            Random numbers.
+        """
         return self._drawn(torch.randn, shape)
 
     def signs(self, *shape: int) -> Tensor:
-        """Draw -1 or 1 with equal probability."""
+        """Draw -1 or 1 with equal probability.
+
+        Parameters
+        ----------
+        *shape : int
+            Sizes of the result.
+
+        Returns
+        -------
+        draws : Tensor of the given shape
+            Random signs.
+        """
         return self.integers(2, *shape).to(self.dtype) * 2 - 1
 
     def integers(self, high: int, *shape: int) -> Tensor:
-        """Draw integers from [0, high)."""
+        """Draw integers from [0, high).
+
+        Parameters
+        ----------
+        high : int
+            Upper bound, which is not drawn.
+        *shape : int
+            Sizes of the result.
+
+        Returns
+        -------
+        draws : Tensor of the given shape
+            Random integers, in int64.
+        """
         return self._drawn(partial(torch.randint, high), shape, torch.int64)
 
     def choices(self, weight: Tensor, n: int) -> Tensor:
-        """Draw n indices with replacement, with probabilities proportional to their weights."""
+        """Draw n indices with replacement, with probabilities proportional to their weights.
+
+        Parameters
+        ----------
+        weight : Tensor of shape (m,)
+            Weights of the indices.
+        n : int
+            Number of draws.
+
+        Returns
+        -------
+        draws : Tensor of shape (n,)
+            Random indices, in int64.
+        """
         cumulative = weight.double().cumsum(0)
         target = self.uniform(n).double() * cumulative[-1]
         index = torch.searchsorted(cumulative, target, right=True)

@@ -109,7 +109,7 @@ class BatchedRandomizedSearchCV(_Batched, RandomizedSearchCV):
         Number of candidates.
     random_state : int, RandomState instance or None, default=None
         Determines the candidates.
-    scoring, n_jobs, refit, cv, verbose, pre_dispatch, error_score, return_train_score
+    scoring, n_jobs, refit, cv, verbose, pre_dispatch, error_score, return_train_score : object
         See `BatchedGridSearchCV`.
 
     See Also

@@ -18,7 +18,25 @@ from skae.losses import LOSSES, Loss
 
 
 class LayerSizes(TypedDict):
-    """Sizes of a module's tensors: x, h, z and o, see `AutoencoderModule`."""
+    """Sizes of a module's tensors: x, h, z and o, see `AutoencoderModule`.
+
+    Attributes
+    ----------
+    n_inputs : int
+        Number of inputs of the encoder, the size of x.
+    n_code : int
+        Number of its outputs, the size of h.
+    n_components : int
+        Number of entries of the code, the size of z.
+    n_outputs : int
+        Number of outputs of the decoder, the size of o.
+
+    Examples
+    --------
+    >>> from skae.extension import LayerSizes
+    >>> LayerSizes(n_inputs=64, n_code=16, n_components=8, n_outputs=64)["n_code"]
+    16
+    """
 
     n_inputs: int
     n_code: int
@@ -48,7 +66,20 @@ class AutoencoderModule(nn.Module):
     tied : bool
         Whether :math:`B = A^\top`.
     loss : Loss
+        Reconstruction loss.
     conditioning : Conditioning
+        What is subtracted from the samples, and what they are divided by.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from skae import Autoencoder
+    >>> X = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    >>> module = Autoencoder(2, max_iter=1, early_stopping=False, random_state=0).fit(X).module_
+    >>> x = (torch.from_numpy(X) - module.shift) / module.scale
+    >>> module.decode(module.encode(x)).shape
+    torch.Size([50, 4])
     """
 
     shift: Tensor
@@ -90,7 +121,18 @@ class AutoencoderModule(nn.Module):
         return self.__dict__ | {"objective": None}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the terms of the objective by name, (n,) each."""
+        """Return the terms of the objective.
+
+        Parameters
+        ----------
+        batch : Batch
+            Samples.
+
+        Returns
+        -------
+        terms : dict of str to Tensor of shape (n,)
+            Each term by its name.
+        """
         assert self.objective is not None
         for layer in self._drawing_layers:
             layer.random = batch.random
@@ -101,7 +143,20 @@ class AutoencoderModule(nn.Module):
                 layer.random = None
 
     def convert(self, dtype: torch.dtype, conditioning: Conditioning) -> Self:
-        """Convert to a dtype, with shift and scale in its full precision."""
+        """Convert to a dtype, with shift and scale in its full precision.
+
+        Parameters
+        ----------
+        dtype : torch.dtype
+            The dtype.
+        conditioning : Conditioning
+            Shift and scale.
+
+        Returns
+        -------
+        self : AutoencoderModule
+            The module itself.
+        """
         if self.output_bias.dtype != dtype:
             self.to(dtype)
             self.shift.copy_(torch.tensor(conditioning.shift))
@@ -109,16 +164,35 @@ class AutoencoderModule(nn.Module):
         return self
 
     def encode(self, x: Tensor) -> Tensor:
-        """Return h, (n, n_code)."""
+        """Return the output of the encoder.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_inputs)
+            Inputs.
+
+        Returns
+        -------
+        h : Tensor of shape (n, n_code)
+            The network's output plus that of the shortcut.
+        """
         if self.encoder_shortcut is None:
             return cast(nn.Module, self.encoder)(x)
         h = self.encoder_shortcut(x)
         return h if self.encoder is None else h + self.encoder(x)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the output before the link, (n, n_outputs).
+        """Return the output of the decoder, before the link.
 
-        Codes may have several axes of samples, of which networks are given one.
+        Parameters
+        ----------
+        z : Tensor of shape (..., n, n_components)
+            Codes. They may have several axes of samples, of which networks are given one.
+
+        Returns
+        -------
+        o : Tensor of shape (..., n, n_outputs)
+            The network's output plus that of the shortcut.
         """
         if z.ndim > 2:
             return self.decode(z.flatten(0, -2)).unflatten(0, z.shape[:-1])
@@ -140,13 +214,39 @@ class AutoencoderModule(nn.Module):
         return cast(nn.Linear, self.decoder_shortcut).weight
 
     def cell_loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the loss of each cell, (n, n_outputs); 0 for missing values."""
+        """Return the loss of each cell.
+
+        Parameters
+        ----------
+        output : Tensor of shape (n, n_outputs)
+            Output of the decoder.
+        batch : Batch
+            The samples that it reconstructs.
+
+        Returns
+        -------
+        cell : Tensor of shape (n, n_outputs)
+            Losses, 0 for missing values.
+        """
         x = batch.x if self.loss.power else torch.addcmul(self.shift, batch.x, self.scale)
         cell = self.loss.cell(output, x)
         return cell if batch.observed is None else cell * batch.observed
 
     def reconstruction_loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the mean loss over the observed cells of each sample, (n,); 0 without any."""
+        """Return the mean loss over the observed cells of each sample.
+
+        Parameters
+        ----------
+        output : Tensor of shape (n, n_outputs)
+            Output of the decoder.
+        batch : Batch
+            The samples that it reconstructs.
+
+        Returns
+        -------
+        loss : Tensor of shape (n,)
+            Losses, 0 for a sample without observed cells.
+        """
         cell = self.cell_loss(output, batch)
         if batch.observed is None:
             return cell.mean(1)
