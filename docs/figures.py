@@ -25,6 +25,7 @@ from skae.displays import (
     JacobianDisplay,
     LatentDisplay,
     ReconstructionDisplay,
+    SampleDisplay,
 )
 
 FOLDER = Path(__file__).parent / "figures"
@@ -41,9 +42,7 @@ def autoencoder(ax: plt.Axes) -> None:
 
 def linear(ax: plt.Axes) -> None:
     """Draw the principal components."""
-    ActivationDisplay.from_estimator(
-        LinearAutoencoder(16).fit(X), X_new, image_shape=SHAPE, n_atoms=16, ax=ax
-    )
+    SampleDisplay(LinearAutoencoder(16).fit(X).components_, image_shape=SHAPE).plot(ax)
 
 
 def sparse(ax: plt.Axes) -> None:
@@ -88,7 +87,7 @@ def masked(ax: plt.Axes) -> None:
 
 FIGURES = {
     autoencoder: (8, 3.6),
-    linear: (8, 3),
+    linear: (3.5, 3.5),
     sparse: (8, 3),
     denoising: (8, 2.9),
     contractive: (8, 3),
