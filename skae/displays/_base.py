@@ -96,6 +96,7 @@ def before_last_step(estimator: Any, X: ArrayLike) -> Any:
 def undo_steps(estimator: Any, X: ArrayLike) -> NDArray:
     """Return rows as they are before the first step of a pipeline, from those of the last step."""
     if isinstance(estimator, Pipeline) and len(estimator) > 1:
+        check_decodes(estimator[:-1])
         X = estimator[:-1].inverse_transform(X)
     return np.asarray(X)
 
@@ -122,13 +123,18 @@ def reconstruct(estimator: Any, X: ArrayLike) -> NDArray:
 
 
 def check_decodes(estimator: Any) -> None:
-    """Raise TypeError if an estimator has no ``transform`` or no ``inverse_transform``."""
-    for name in ("transform", "inverse_transform"):
-        if not hasattr(estimator, name):
-            raise TypeError(
-                f"{name_of(estimator)} has no method {name!r}, so that it has no reconstruction "
-                "to show; pass an autoencoder, PCA or a pipeline that ends in one."
-            )
+    """Raise TypeError if an estimator, or a step, lacks ``transform`` or ``inverse_transform``."""
+    steps = [estimator]
+    if isinstance(estimator, Pipeline):
+        steps = [step for _, step in estimator.steps if step not in (None, "passthrough")]
+    for step in steps:
+        for name in ("transform", "inverse_transform"):
+            if not hasattr(step, name):
+                raise TypeError(
+                    f"{type(step).__name__} has no method {name!r}, so that there is no "
+                    "reconstruction to show; pass an autoencoder, PCA or a pipeline of steps that "
+                    "have both."
+                )
 
 
 def name_of(estimator: Any) -> str:

@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from skae._validation import check_count
 from skae.autoencoders import VariationalAutoencoder
-from skae.displays._base import Display, divided, last_step, name_of
+from skae.displays._base import Display, check_decodes, divided, last_step, name_of
 from skae.displays._images import as_images, image_shape_of
 from skae.displays._latent_drawing import (
     Colors,
@@ -138,7 +138,8 @@ class LatentDisplay(Display):
         Raises
         ------
         TypeError
-            If the estimator has no ``transform``.
+            If the estimator has no ``transform``, or if there is a grid and a step of it has no
+            ``inverse_transform``.
         ValueError
             If `y` has another length than X, or if there is a grid without images or of other than
             two components.
@@ -160,6 +161,7 @@ class LatentDisplay(Display):
                 f"grid={grid} needs two components and images; {name_of(estimator)} has "
                 f"{codes.shape[1]}, and image_shape is {shape}. Pass grid=None or image_shape."
             )
+        check_decodes(estimator)
         values = _grid_values(last, codes, grid)
         plane = np.stack(np.meshgrid(*values), axis=-1).reshape(-1, 2)
         images = as_rows(estimator.inverse_transform(plane), "inverse_transform")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MAX_CLASSES = 20  # different numbers that are classes
 N_BINS = 30
-MAX_TICKS = 7  # intervals between labels of an axis of a grid
+MAX_TICKS = 4  # intervals between labels of an axis of a grid
 TAILS = 0.01  # fraction of the decoded values that are drawn as black, and as white
 
 

@@ -130,10 +130,23 @@ class ReconstructionDisplay(Display):
             A fitted autoencoder, a decomposition such as PCA, or a pipeline that ends in one.
         X : array-like of shape (n_samples, n_features)
             Input samples. NaN marks a missing value.
-        image_shape, n_samples, mask, standardize, ax, **kwargs
-            As in `from_estimators`.
+        image_shape : tuple of int, default=None
+            (height, width) or (height, width, n_channels) of rows that are images. If None, that of
+            the architecture of the estimator; without one, rows are drawn as lines.
+        n_samples : int, default=8
+            Number of samples to draw: the first ones of X.
+        mask : array-like of bool of shape (n_features,) or like X, default=None
+            Cells to hide. It is given to ``reconstruct`` of `MaskedAutoencoder`; for others, these
+            cells are missing values.
+        standardize : bool, default=True
+            Whether lines show values minus the mean of each feature of X, divided by its standard
+            deviation.
         name : str, default=None
             Name for the label. If None, that of the class.
+        ax : matplotlib Axes, default=None
+            Axes to draw on. If None, a new figure is created.
+        **kwargs : dict
+            Parameters of `plot`.
 
         Returns
         -------
@@ -199,7 +212,8 @@ class ReconstructionDisplay(Display):
             If the mask is not boolean or has another shape, if rows are no images of that shape, or
             if there are no estimators.
         TypeError
-            If an estimator has no ``transform`` or no ``inverse_transform``.
+            If an estimator, or a step of a pipeline, has no ``transform`` or no
+            ``inverse_transform``.
         """
         estimators = named(estimators)
         hidden = None if mask is None else check_mask(mask, X)[:n_samples]
@@ -212,14 +226,13 @@ class ReconstructionDisplay(Display):
         shapes = [image_shape_of_rows(e, image_shape, rows.shape[1]) for e in estimators.values()]
         shape = next((shape for shape in shapes if shape is not None), None)
         center, scale = _moments(as_rows(X)) if standardize and shape is None else (None, None)
+        names = [str(name) for name in shown.columns] if hasattr(shown, "columns") else None
         display = cls(
             rows,
             reconstructions,
             image_shape=shape,
             mask=hidden,
-            feature_names=[str(name) for name in shown.columns]
-            if hasattr(shown, "columns")
-            else None,
+            feature_names=names,
             center=center,
             scale=scale,
         )

@@ -2,11 +2,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits, load_wine
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import Normalizer, StandardScaler
 
 from skae import Autoencoder, Conv, MaskedAutoencoder, ViT
 from skae.displays import ReconstructionDisplay
@@ -176,6 +177,17 @@ def test_a_second_picture_of_a_table_takes_the_place_of_the_first(pipeline):
     assert len(figure.axes) == 2 * n_axes - 2
 
 
+@pytest.mark.parametrize("convert", [sparse.csr_array, lambda X: X.tolist(), pd.DataFrame])
+def test_tables_of_all_kinds_are_drawn_alike(convert):
+    X = convert(DIGITS)
+    svd = TruncatedSVD(3, algorithm="arpack", random_state=0).fit(X)
+    display = ReconstructionDisplay.from_estimator(svd, X, image_shape=(8, 8))
+    np.testing.assert_array_equal(display.X, DIGITS[:8])
+    expected = TruncatedSVD(3, algorithm="arpack", random_state=0).fit(DIGITS)
+    expected = expected.inverse_transform(expected.transform(DIGITS[:8]))
+    np.testing.assert_allclose(display.reconstructions["TruncatedSVD"], expected, atol=1e-9)
+
+
 def test_what_cannot_be_drawn_is_refused_in_one_sentence(pca):
     draw = ReconstructionDisplay.from_estimator
     with pytest.raises(ValueError, match="does not describe rows of 64 values"):
@@ -186,6 +198,8 @@ def test_what_cannot_be_drawn_is_refused_in_one_sentence(pca):
         draw(pca, DIGITS, n_samples=0)
     with pytest.raises(TypeError, match="KMeans has no method 'inverse_transform'"):
         draw(KMeans(2, n_init=1, random_state=0).fit(DIGITS), DIGITS)
+    with pytest.raises(TypeError, match="Normalizer has no method 'inverse_transform'"):
+        draw(make_pipeline(Normalizer(), pca), DIGITS)
     with pytest.raises(ValueError, match="estimators is empty"):
         ReconstructionDisplay.from_estimators({}, DIGITS)
     figure = plt.figure()

@@ -4,7 +4,7 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import Normalizer, StandardScaler
 
 from skae import VariationalAutoencoder
 from skae.displays import SampleDisplay
@@ -73,6 +73,8 @@ def test_number_of_columns_is_chosen():
 def test_what_cannot_be_drawn_is_refused_in_one_sentence(vae):
     with pytest.raises(TypeError, match="PCA has no method 'sample'"):
         SampleDisplay.from_estimator(PCA(2).fit(X))
+    with pytest.raises(TypeError, match="Normalizer has no method 'inverse_transform'"):
+        SampleDisplay.from_estimator(make_pipeline(Normalizer(), vae))
     with pytest.raises(ValueError, match="n_samples must be"):
         SampleDisplay.from_estimator(vae, n_samples=0)
     with pytest.raises(ValueError, match="does not describe rows of 64 values"):
