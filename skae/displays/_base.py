@@ -40,7 +40,7 @@ class Display:
 
         if ax is None:
             ax = plt.subplots(figsize=figsize, layout="constrained")[1]
-        self.ax_, self.figure_ = ax, cast("Figure", ax.get_figure(root=True))
+        self.ax_, self.figure_ = ax, ax.figure.figure
         return ax
 
 
@@ -67,7 +67,7 @@ def divided(ax: Axes, n_rows: int, n_columns: int, **ratios: Any) -> NDArray:
     ax.set_axis_off()
     _remove_panels(ax)
     grid = GridSpecFromSubplotSpec(n_rows, n_columns, subplot_spec=place, **ratios)
-    figure = cast("Figure", ax.get_figure(root=False))
+    figure = cast("Figure", ax.figure)
     cells = [figure.add_subplot(grid[i]) for i in range(n_rows * n_columns)]
     setattr(ax, PANELS, cells)
     return np.array(cells, dtype=object).reshape(n_rows, n_columns)

@@ -132,7 +132,7 @@ def write_legend(
     ax: Axes, colors: Colors, scatters: list[Any], is_empty: bool = False
 ) -> tuple[Any, Any]:
     """Write a legend of classes or a colour bar beside an axes, or in an empty one; return both."""
-    figure = ax.get_figure(root=False)
+    figure = ax.figure
     if colors.is_continuous and scatters and figure is not None:
         place = ax.inset_axes((0.5, 0.1, 0.1, 0.8) if is_empty else (1.03, 0, 0.05, 1))
         return None, figure.colorbar(scatters[0], cax=place, label="y")

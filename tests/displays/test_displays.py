@@ -155,6 +155,16 @@ def test_several_are_drawn_on_one_ax(case, fitted):
     first.figure_.canvas.draw()
 
 
+def test_figure_is_the_one_that_contains_a_subfigure(case, fitted):
+    Display, make, _ = case
+    figure = plt.figure(layout="constrained")
+    part = figure.subfigures(1, 2)[1]
+    display = make(Display, fitted, part.subplots())
+    assert display.figure_ is figure
+    assert {ax.figure for ax in figure.axes} == {part}
+    figure.canvas.draw()
+
+
 def test_nothing_is_fitted(case, fitted, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("a display fits nothing")
