@@ -142,20 +142,28 @@ def name_of(estimator: Any) -> str:
     return type(estimator[-1] if isinstance(estimator, Pipeline) else estimator).__name__
 
 
+def check_are_estimators(estimators: Any) -> None:
+    """Raise an error if these are not several estimators."""
+    if hasattr(estimators, "fit"):  # a pipeline is also a sequence of its steps
+        raise TypeError(
+            f"estimators is a single {type(estimators).__name__}; pass it to from_estimator, or in "
+            "a list."
+        )
+    if not estimators:
+        raise ValueError("estimators is empty; pass at least one fitted estimator.")
+
+
 def named(estimators: Any) -> dict[str, Any]:
     """Return estimators by name, given a mapping or a sequence of them.
 
     Estimators of a sequence are named by their classes, and numbered if a class occurs twice.
     """
+    check_are_estimators(estimators)
     if isinstance(estimators, Mapping):
-        result = dict(estimators)
-    else:
-        estimators = list(estimators)
-        names = [name_of(estimator) for estimator in estimators]
-        result = {}
-        for name, estimator in zip(names, estimators, strict=True):
-            n_before = sum(key.split(" ")[0] == name for key in result)
-            result[name if names.count(name) == 1 else f"{name} {n_before + 1}"] = estimator
-    if not result:
-        raise ValueError("estimators is empty; pass at least one fitted estimator.")
+        return dict(estimators)
+    names = [name_of(estimator) for estimator in estimators]
+    result: dict[str, Any] = {}
+    for name, estimator in zip(names, estimators, strict=True):
+        n_before = sum(key.split(" ")[0] == name for key in result)
+        result[name if names.count(name) == 1 else f"{name} {n_before + 1}"] = estimator
     return result

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skae.displays._base import Display, check_decodes, last_step, name_of
+from skae.displays._base import (
+    Display,
+    check_are_estimators,
+    check_decodes,
+    last_step,
+    name_of,
+)
 from skae.displays._candidates import candidate_lines, score_of
 from skae.metrics import explained_variance
 
@@ -286,6 +292,7 @@ class _Truncated:
 
 def _lines(estimators: Mapping[str, Any] | Sequence[Any]) -> dict[str, list[Any]]:
     """Return the estimators of each line."""
+    check_are_estimators(estimators)
     lines: dict[str, list[Any]] = {}
     if isinstance(estimators, Mapping):
         for name, member in estimators.items():
@@ -293,7 +300,7 @@ def _lines(estimators: Mapping[str, Any] | Sequence[Any]) -> dict[str, list[Any]
     else:
         for estimator in estimators:
             lines.setdefault(name_of(estimator), []).append(estimator)
-    if not all(lines.values()) or not lines:
+    if not all(lines.values()):
         raise ValueError("estimators is empty; pass at least one fitted estimator.")
     return lines
 

@@ -195,3 +195,12 @@ def test_without_matplotlib_there_is_one_sentence(case, fitted, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(ImportError, match=f"{Display.__name__}.plot requires matplotlib"):
         display.plot()
+
+
+@pytest.mark.parametrize("display", ["ExplainedVarianceDisplay", "ReconstructionDisplay"])
+def test_one_estimator_in_the_place_of_several_is_refused(display, fitted):
+    cls = getattr(displays, display)
+    with pytest.raises(TypeError, match="estimators is a single Pipeline; pass it to"):
+        cls.from_estimators(fitted["pipeline"], DIGITS)
+    with pytest.raises(ValueError, match="estimators is empty"):
+        cls.from_estimators([], DIGITS)
