@@ -80,17 +80,14 @@ def markdown_of(result: dict[str, Any], title: str) -> str:
     return "\n\n".join(line for line in lines if line)
 
 
-def main() -> None:
-    """Write the page."""
-    sections = [
-        "# Results",
-        "Written by `python benchmarks/report.py` from the files in `results`.",
-    ]
+def page() -> str:
+    """Return the page of all result files."""
+    parts = ["# Results", "Written by `python benchmarks/report.py` from the files in `results`."]
     for path in sorted(FOLDER.glob("*.json")):
         title = path.stem.replace("_", " ")
-        sections.append(markdown_of(json.loads(path.read_text()), title[:1].upper() + title[1:]))
-    PAGE.write_text("\n\n".join(sections) + "\n")
+        parts.append(markdown_of(json.loads(path.read_text()), title[:1].upper() + title[1:]))
+    return "\n\n".join(parts) + "\n"
 
 
 if __name__ == "__main__":
-    main()
+    PAGE.write_text(page())
