@@ -1,7 +1,6 @@
 """Configuration of the documentation site, which `make docs` builds."""
 
 import sys
-import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
@@ -24,7 +23,7 @@ extensions = [
     "sphinx_design",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
-    "skae_members",
+    "reference_pages",
     "repository_links",
     "api_links",
     "llms_txt",
@@ -53,7 +52,6 @@ sphinx_gallery_conf = {
     "backreferences_dir": "backreferences",
     "doc_module": ("skae",),
     "reference_url": {"skae": None},
-    "prefer_full_module": {r"skae\.(displays|inspection|metrics|model_selection|extension)"},
     "remove_config_comments": True,
     "show_memory": False,
     "min_reported_time": 1,
@@ -88,6 +86,3 @@ html_sidebars = {"index": [], "install": [], "project/changelog": []}
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
-
-# A fit of a few seconds may well stay at its start, which a user is warned of.
-warnings.filterwarnings("ignore", category=skae.AutoencoderWarning)

@@ -89,7 +89,8 @@ def blocks(page):
 
 
 QUICK = ("README.md", "docs/extending.md")  # the other pages take longer
-PAGES = [p for p in ("README.md", *(f"docs/{f.name}" for f in ROOT.glob("docs/*.md"))) if blocks(p)]
+FILES = [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]
+PAGES = [page for page in (f.relative_to(ROOT).as_posix() for f in FILES) if blocks(page)]
 
 
 def test_pages_with_python_are_found():

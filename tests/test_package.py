@@ -22,7 +22,7 @@ ESTIMATORS = [c for n in skae.__all__ if hasattr(c := getattr(skae, n), "get_par
 
 
 def pages():
-    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.full

@@ -1,5 +1,7 @@
 """Link a public name that a page of the guide writes as code to its page of the reference."""
 
+import re
+
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
@@ -13,7 +15,7 @@ TARGETS = CLASSES | {name: name for name in CLASSES.values()}
 
 
 class ApiLinks(SphinxTransform):
-    """Turn `Autoencoder` and `skae.save` into links, outside of titles and other links."""
+    """Turn `Autoencoder(2)` and `skae.save` into links, outside of titles and other links."""
 
     default_priority = 500
 
@@ -21,7 +23,7 @@ class ApiLinks(SphinxTransform):
         if self.env.docname.startswith(("api/", "auto_examples/")):
             return
         for node in list(self.document.findall(nodes.literal)):
-            target = TARGETS.get(node.astext().removesuffix("()"))
+            target = TARGETS.get(re.sub(r"\(.*\)$", "", node.astext()))
             outer = (nodes.title, nodes.reference, addnodes.pending_xref)
             if target is None or isinstance(node.parent, outer):
                 continue

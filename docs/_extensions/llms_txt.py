@@ -9,9 +9,9 @@ SECTIONS = {"": "Guide", "variants/": "Variants", "auto_examples/": "Examples", 
 
 
 def first_sentence(doctree):
-    """Return the first sentence of a page, without the notes that Sphinx-Gallery puts first."""
+    """Return the first sentence of a page that is neither in a note, nor in a list or table."""
     for node in doctree.findall(nodes.paragraph):
-        if not isinstance(node.parent, (nodes.Admonition, nodes.list_item)):
+        if not isinstance(node.parent, (nodes.Admonition, nodes.list_item, nodes.entry)):
             text = " ".join(node.astext().split())
             return re.split(r"(?<=[.!?])(?<!al\.)\s(?=[A-Z`])", text)[0].rstrip(":")
     return ""

@@ -15,6 +15,7 @@ PAGES = {
     "SECURITY.md": "/project/security.md",
     "benchmarks/README.md": "/project/benchmarks.md",
 }
+FENCED = re.compile(r"(^```.*?^```)", re.M | re.S)
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)#\s:]+)(#[^)\s]*)?\)")
 
 
@@ -29,7 +30,9 @@ def relink(text, folder):
         page = PAGES.get(str(target.relative_to(DOCS.parent)))
         return f"[{label}]({page}{anchor or ''})" if page else label
 
-    return LINK.sub(replace, text)
+    parts = FENCED.split(text)  # text, code, text, ...
+    parts[::2] = [LINK.sub(replace, part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def read_source(app, docname, source):
