@@ -76,7 +76,7 @@ def test_nothing_is_loaded_from_elsewhere(site, pages):
 
 
 TASKS = {
-    "replace PCA": "how_it_works.html",
+    "replace PCA": "variants.html#dimensionality-reduction",
     "detect outliers": "outliers.html",
     "fill missing values": "missing_values.html",
     "denoise images": "denoising_images.html",
