@@ -14,6 +14,7 @@ PAGES = {
     "CONTRIBUTING.md": "/project/contributing.md",
     "SECURITY.md": "/project/security.md",
     "benchmarks/README.md": "/project/benchmarks.md",
+    "benchmarks/results.md": "/project/results.md",
 }
 FENCED = re.compile(r"(^```.*?^```)", re.M | re.S)
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)#\s:]+)(#[^)\s]*)?\)")
