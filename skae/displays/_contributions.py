@@ -221,11 +221,16 @@ def _names_and_values(estimator: Any, row: Any, given: Any) -> tuple[list[str], 
     """
     first = estimator[0] if isinstance(estimator, Pipeline) else estimator
     names = list(row.columns if hasattr(row, "columns") else _check_feature_names_in(first))
+    values, given_values = _values(row), _values(given)
     if isinstance(estimator, Pipeline) and len(estimator) > 1:
-        after = list(estimator[:-1].get_feature_names_out(names))
+        try:
+            after = list(estimator[:-1].get_feature_names_out(names))
+        except AttributeError:  # a step without names; the number of features may tell
+            same = len(values) == len(given_values)
+            after = names if same else [f"x{j}" for j in range(len(given_values))]
         if after != names:
-            return after, _values(given)
-    return names, _values(row)
+            return after, given_values
+    return names, values
 
 
 def _values(row: Any) -> list[Any]:

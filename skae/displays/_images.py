@@ -59,6 +59,8 @@ def as_images(X: ArrayLike, image_shape: tuple[int, ...]) -> NDArray:
 
 def from_minus_one_to_one(X: NDArray) -> NDArray:
     """Return values mapped linearly to the range from -1 to 1; NaN stays."""
+    if np.isnan(X).all():
+        return X
     low, high = np.nanmin(X), np.nanmax(X)
     return 2 * (X - low) / (high - low if high > low else 1) - 1
 

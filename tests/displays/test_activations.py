@@ -94,6 +94,11 @@ def test_samples_are_shown_only_where_a_unit_is_positive():
     assert display.frequency.tolist() == pytest.approx([2 / 3, 0, 1, 0])
     np.testing.assert_array_equal(display.top_samples[0], rows[[1, 2]])
     np.testing.assert_array_equal(display.top_samples[1], [rows[0], [np.nan] * 4])
+    negative = ActivationDisplay.from_estimator(
+        identity, -rows[:1], image_shape=(2, 2), n_top_samples=1
+    )
+    assert np.isnan(negative.top_samples).all()
+    assert np.asarray(negative.image_.get_array()).shape == (5, 5)
     dead = ActivationDisplay.from_estimator(identity, np.zeros((2, 4)), image_shape=(2, 2))
     assert dead.image_ is None
 

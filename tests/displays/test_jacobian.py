@@ -1,5 +1,7 @@
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.sparse import csr_array
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA, FastICA, TruncatedSVD
 from sklearn.pipeline import make_pipeline
@@ -55,6 +57,14 @@ def test_tangents_are_those_of_the_sample(contractive):
     np.testing.assert_allclose(tile(display, 0), sample, atol=1e-6)
     tangent = display.tangents[1].reshape(8, 8)
     np.testing.assert_allclose(tile(display, 2), tangent / np.abs(tangent).max(), atol=1e-6)
+
+
+@pytest.mark.parametrize("container", [csr_array, pd.DataFrame, np.ndarray.tolist])
+def test_samples_in_other_containers_are_drawn_alike(contractive, container):
+    display = JacobianDisplay.from_estimator(contractive, container(X), image_shape=(8, 8), index=5)
+    whole = np.linalg.svd(jacobian(contractive, X), compute_uv=False)
+    np.testing.assert_allclose(display.singular_values, whole, rtol=1e-5)
+    np.testing.assert_array_equal(display.sample, X[5])
 
 
 @pytest.mark.parametrize("whiten", [False, True])
