@@ -1,20 +1,22 @@
-"""Write llms.txt: every page of the site with its title and its first sentence (llmstxt.org)."""
+"""Write llms.txt: every page of the site with its title and what it is about (llmstxt.org)."""
 
 import re
 from pathlib import Path
 
 from docutils import nodes
+from sphinx import addnodes
 
 SECTIONS = {"": "Guide", "variants/": "Variants", "auto_examples/": "Examples", "api/": "Reference"}
 
 
-def first_sentence(doctree):
-    """Return the first sentence of a page that is neither in a note, nor in a list or table."""
+def description(doctree):
+    """Return the first sentence of a page below its title; without one, the titles of its parts."""
     for node in doctree.findall(nodes.paragraph):
-        if not isinstance(node.parent, (nodes.Admonition, nodes.list_item, nodes.entry)):
+        leads = isinstance(node.parent, nodes.section) and node.parent.parent is doctree
+        if leads or isinstance(node.parent, addnodes.desc_content):
             text = " ".join(node.astext().split())
             return re.split(r"(?<=[.!?])(?<!al\.)\s(?=[A-Z`])", text)[0].rstrip(":")
-    return ""
+    return "; ".join(title.astext() for title in list(doctree.findall(nodes.title))[1:])
 
 
 def write(app, exception):
@@ -27,10 +29,10 @@ def write(app, exception):
             continue
         folder = f"{page.rpartition('/')[0]}/" if "/" in page else ""
         url = app.config.html_baseurl + app.builder.get_target_uri(page)
-        text = first_sentence(env.get_doctree(page))
+        text = description(env.get_doctree(page))
         entry = f"- [{env.titles[page].astext()}]({url})" + (f": {text}" if text else "")
         lines[SECTIONS.get(folder, "Project")].append(entry)
-    summary = first_sentence(env.get_doctree(app.config.root_doc))
+    summary = description(env.get_doctree(app.config.root_doc))
     sections = [f"## {name}\n\n" + "\n".join(rows) for name, rows in lines.items() if rows]
     text = "\n\n".join([f"# {app.config.project}", f"> {summary}", *sections]) + "\n"
     (Path(app.outdir) / "llms.txt").write_text(text, encoding="utf-8")
