@@ -9,7 +9,7 @@ from skae.outlier._loss_criteria import NOISE_LEVELS
 from skae.training import budget
 
 N_STEPS = 2000  # of the default autoencoder's training, at most, unless these are few epochs
-MIN_STEPS, STEPS_PER_SAMPLE, MIN_EPOCHS = 300, 1.5, 3
+MIN_STEPS, STEPS_PER_SAMPLE, MIN_EPOCHS = 200, 1.5, 3
 LEARNING_RATE = 5e-3  # for `N_STEPS`; fewer steps are larger, by the root of their ratio
 
 

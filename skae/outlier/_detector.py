@@ -152,7 +152,7 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
         doc="""
         The autoencoder. If None, ``DenoisingAutoencoder(noise_level=(0.1, 1.0),
         early_stopping=False)`` with a learning rate of 5e-3 from 1,333 training samples on, up to
-        1.3e-2 for fewer, or ``VariationalAutoencoder()`` for ``method="likelihood"``, with
+        1.6e-2 for fewer, or ``VariationalAutoencoder()`` for ``method="likelihood"``, with
         ``max_iter`` epochs.""",
     )
     method: str | Sequence[str] = param(
@@ -214,7 +214,7 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
         default="auto",
         doc="""
         Epochs of the default autoencoder; ignored if ``estimator`` is given. If 'auto', as many as
-        make about 1.5 gradient steps per training sample, at least 300 and at most 2,000, but not
+        make about 1.5 gradient steps per training sample, at least 200 and at most 2,000, but not
         fewer than 3 epochs; for ``method="likelihood"``, as `VariationalAutoencoder` chooses
         them.""",
     )

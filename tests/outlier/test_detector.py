@@ -166,8 +166,8 @@ def test_auto_is_a_combination(rows):
 @pytest.mark.parametrize(
     ("n", "epochs", "learning_rate"),
     [
-        (2, 300, 5e-3 * np.sqrt(20 / 3)),
-        (100, 50, 5e-3 * np.sqrt(20 / 3)),
+        (2, 200, 5e-3 * np.sqrt(10)),
+        (100, 33, 5e-3 * np.sqrt(10)),
         (500, 47, 5e-3 * np.sqrt(8 / 3)),
         (4096, 62, 5e-3),
         (1_000_000, 3, 5e-3),
