@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 
 from skae.displays._base import name_of
 
@@ -91,7 +92,25 @@ def _labels(params: list[dict[str, Any]], param: str) -> list[str]:
     names = {
         key: end if short.count(end) == 1 else key for key, end in zip(keys, short, strict=True)
     }
-    return [", ".join(f"{names[key]}={_text(c[key])}" for key in keys if key in c) for c in params]
+    classes = {key: _class_names([c[key] for c in params if key in c]) for key in keys}
+    if len(keys) == 1 and classes[keys[0]]:
+        return [classes[keys[0]].get(_text(c.get(keys[0])), "") for c in params]
+    return [
+        ", ".join(
+            f"{names[key]}={classes[key].get(_text(c[key]), _text(c[key]))}"
+            for key in keys
+            if key in c
+        )
+        for c in params
+    ]
+
+
+def _class_names(values: list[Any]) -> dict[str, str]:
+    """Return the class of each estimator by its text; {} if classes do not tell values apart."""
+    if not all(isinstance(value, BaseEstimator) for value in values):
+        return {}
+    names = {_text(value): name_of(value) for value in values}
+    return names if len(set(names.values())) == len(names) else {}
 
 
 def _text(value: Any) -> str:

@@ -3,7 +3,7 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.decomposition import NMF, PCA, TruncatedSVD
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, ParameterGrid
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -116,6 +116,29 @@ def test_errors_of_a_search_are_positive_and_constant_parameters_have_no_label()
     assert display.ax_.get_ylabel() == "reconstruction error"
     again = ExplainedVarianceDisplay.from_cv_results(search.cv_results_, "n_components", name="a")
     assert list(again.lines_) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("grid", "labels"),
+    [
+        ({"reduce": [PCA(random_state=0), NMF(random_state=0)]}, ["PCA", "NMF"]),
+        (
+            {"reduce": [PCA(), NMF()], "scale": ["passthrough", StandardScaler()]},
+            ["reduce=PCA, scale=passthrough", "reduce=NMF, scale=StandardScaler()"],
+        ),
+        (
+            {"reduce": [PCA(), PCA(whiten=True)]},
+            ["reduce=PCA()", "reduce=PCA(whiten=True)"],
+        ),
+    ],
+)
+def test_estimators_of_a_search_have_the_names_of_their_classes_where_these_differ(grid, labels):
+    candidates = list(ParameterGrid(grid | {"reduce__n_components": [1, 2]}))
+    score = np.arange(len(candidates)) / 10
+    results = {"params": candidates, "mean_test_score": score, "std_test_score": 0 * score}
+    display = ExplainedVarianceDisplay.from_cv_results(results)
+    assert set(labels) <= set(display.lines_)
+    assert all(len(line.get_xdata()) == 2 for line in display.lines_.values())
 
 
 def test_what_cannot_be_drawn_is_refused_in_one_sentence(search):
