@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -162,8 +163,17 @@ def draw_grid(ax: Axes, images: NDArray, values: NDArray, cmap: Any) -> Any:
     image = show(ax, picture, vmin=limits[0], vmax=limits[1], cmap=cmap)
     chosen = np.arange(0, n, max(1, -(-(n - 1) // MAX_TICKS)))
     height, width = (length + gap for length in images.shape[1:3])
-    across, up = ([f"{value:.2g}" for value in axis[chosen]] for axis in values)
+    across, up = (_tick_labels(axis[chosen]) for axis in values)
     ax.set_xticks((chosen + 0.5) * width - 1, across)
     ax.set_yticks((n - chosen - 0.5) * height - 1, up)
     ax.set(xlabel="component 0", ylabel="component 1")
     return image
+
+
+def _tick_labels(values: NDArray) -> list[str]:
+    """Return values with the digits that tell them apart: two of their range."""
+    width = float(np.ptp(values))
+    if not 1e-3 < width < 1e5:
+        return [f"{value:.2g}" for value in values]
+    decimals = max(0, 1 - math.floor(math.log10(width)))
+    return [f"{value + 0.0:.{decimals}f}" for value in values.round(decimals)]  # no "-0"

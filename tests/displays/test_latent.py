@@ -88,6 +88,25 @@ def test_grid_covers_the_codes_with_the_second_component_upwards():
     assert display.grid_image_.axes is display.ax_
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [
+        (-20, 20.2, ["-20", "0", "20"]),
+        (-1.645, 1.645, ["-1.6", "0.0", "1.6"]),
+        (0.011, 0.031, ["0.011", "0.021", "0.031"]),
+        (-4e9, 4e9, ["-4e+09", "0", "4e+09"]),
+        (3, 3, ["3", "3", "3"]),
+    ],
+)
+def test_labels_of_a_grid_have_two_digits_of_its_range(low, high, labels):
+    values = [np.linspace(low, high, 3)] * 2
+    images = np.arange(36.0).reshape(9, 4)
+    display = LatentDisplay(X[:5, :2], grid_values=values, grid_images=images, image_shape=(2, 2))
+    display.plot(scatter=False)
+    assert [label.get_text() for label in display.ax_.get_xticklabels()] == labels
+    assert [label.get_text() for label in display.ax_.get_yticklabels()] == labels
+
+
 def test_grid_of_a_gaussian_prior_is_of_its_quantiles():
     vae = VariationalAutoencoder(2, max_iter=20, random_state=0).fit(X)
     display = LatentDisplay.from_estimator(vae, X, grid=5, image_shape=(8, 8))
