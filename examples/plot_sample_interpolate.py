@@ -41,9 +41,10 @@ for name, rows in images.items():
     distance = nearest.kneighbors(rows)[0].mean()
     print(f"{name:22} distance from the nearest training image {distance:.2f}")
 
-figure, axes = plt.subplots(1, 3, figsize=(9, 2.4), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(9, 2.9), layout="constrained")
+figure.get_layout_engine().set(wspace=0.08)
 for ax, (name, rows) in zip(axes, images.items(), strict=True):
-    SampleDisplay(rows[:32], image_shape=(8, 8)).plot(ax, n_columns=8, vmin=0, vmax=1)
+    SampleDisplay(rows[:30], image_shape=(8, 8)).plot(ax, n_columns=6, vmin=0, vmax=1)
     ax.set_title(name)
 plt.show()
 
