@@ -45,11 +45,11 @@ def as_table(X: Any) -> Any:
         return X
     if X.dtype.kind == "V":
         raise ValueError("X is a structured array; pass pandas.DataFrame(X), or plain numbers.")
-    masked = np.ma.getmaskarray(X)
+    masked = np.ma.getmask(X)  # one value if there is no mask: X may be larger than memory
     X = np.ma.getdata(X) if isinstance(X, np.ma.MaskedArray) else X
     if X.dtype.kind == "O":
         masked = masked | np.asarray(_is_masked(X), dtype=bool)
-    if not masked.any():
+    if not np.any(masked):
         return X
     X = X.astype(X.dtype if X.dtype.kind in "fmM" else object)
     X[masked] = {"f": np.nan, "O": None}.get(X.dtype.kind, "NaT")

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -5,7 +7,7 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 
 from skae import Autoencoder, LinearAutoencoder
-from skae.data import DataSource, _chunks, _principal_axes, drop_empty_rows
+from skae.data import DataSource, _chunks, _principal_axes, drop_empty_rows, read_source
 
 MODELS = pytest.mark.parametrize(
     "model",
@@ -45,6 +47,17 @@ def test_sparse_rows_are_dense_rows(model, counts, kind):
     assert np.allclose(dense.transform(kind(counts)), codes)
     again = type(model)(**model.get_params()).fit(kind(counts))
     same(dense, again, counts, kind(counts))
+
+
+def test_reading_a_file_takes_no_memory_for_each_value(tmp_path):
+    X = np.memmap(tmp_path / "X", dtype="f4", mode="w+", shape=(10_000, 500))
+    model = LinearAutoencoder(2).fit(np.eye(500, dtype="f4"))
+    tracemalloc.start()
+    source = read_source(model, X, reset=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < X.size / 10  # a mask of the values is one byte for each
+    assert source.out_of_core
 
 
 @pytest.mark.filterwarnings("ignore:No epoch:skae.AutoencoderWarning")
