@@ -174,6 +174,8 @@ class LossCurveDisplay(Display):
         """
         chosen = self._chosen_terms(terms)
         ax = self._set_axes(ax)
+        from matplotlib.ticker import MaxNLocator
+
         suffix = f" ({self.estimator_name})" if self.estimator_name else ""
         curve, held_out = np.asarray(self.loss_curve), self.validation_loss_curve
         epochs = np.arange(1, len(curve) + 1)
@@ -202,6 +204,8 @@ class LossCurveDisplay(Display):
                     label=f"epoch {self.best_epoch}, kept{suffix}",
                 )
         ax.set(xlabel="epoch", ylabel="loss")
+        if ax.get_xscale() == "linear":
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.legend()
         return self
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 HEAVY_TAIL = 10  # ratio of the largest score to the median above which the axis is logarithmic
+WIDE = 1000  # ratio of the ends of a logarithmic axis above which only powers of ten are labelled
 
 
 class OutlierScoreDisplay(Display):
@@ -200,7 +201,8 @@ class OutlierScoreDisplay(Display):
         ax.set(xlabel="outlier score" if of_scores else "p-value", ylabel="share of the samples")
         if logarithmic:
             ax.set_xscale("log")
-            ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            is_wide = edges[-1] > WIDE * edges[0]
+            ax.xaxis.set_major_locator(LogLocator(subs=(1,) if is_wide else (1, 2, 5)))
             ax.xaxis.set_major_formatter("{x:g}")
             ax.xaxis.set_minor_formatter(NullFormatter())
         ax.legend()

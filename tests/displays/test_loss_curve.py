@@ -25,6 +25,15 @@ def test_curves_are_those_of_the_fit(fitted):
     np.testing.assert_allclose(total, fitted.loss_curve_, rtol=1e-5)
 
 
+def test_epochs_are_labelled_by_integers():
+    display = LossCurveDisplay([3.0, 2.0, 1.5]).plot()
+    ticks = display.ax_.get_xticks()
+    np.testing.assert_array_equal(ticks, ticks.round())
+    display.ax_.set_xscale("log")
+    locator = display.ax_.xaxis.get_major_locator()
+    assert display.plot(display.ax_).ax_.xaxis.get_major_locator() is locator
+
+
 def test_level_of_the_start_is_the_loss_of_pca():
     X = load_digits().data
     model = Autoencoder(2, max_iter=3, random_state=0).fit(X)

@@ -50,6 +50,19 @@ def test_bars_are_the_histogram_of_the_scores(estimator):
     assert display.line_.get_label() == f"threshold, exceeded by {share:.1%}"
 
 
+def test_labels_of_a_wide_logarithmic_axis_do_not_overlap():
+    for decades, n_labels in ((2, 7), (8, 9)):  # 1, 2, 5, 10, ..., 100; 1, 10, ..., 1e8
+        scores = np.logspace(0, decades, 500)
+        display = OutlierScoreDisplay(scores).plot(log_scale=True)
+        display.ax_.set_xlim(0.99, 1.01 * 10**decades)
+        display.figure_.draw_without_rendering()
+        low, high = display.ax_.get_xlim()
+        texts = [t for t in display.ax_.get_xticklabels() if low <= t.get_position()[0] <= high]
+        assert len(texts) == n_labels
+        ends = np.array([t.get_window_extent().intervalx for t in texts])
+        assert (ends[1:, 0] > ends[:-1, 1]).all()
+
+
 @pytest.mark.parametrize(
     "y",
     [np.where(IS_OUTLIER, -1, 1), IS_OUTLIER.astype(int), IS_OUTLIER, IS_OUTLIER.tolist()],
