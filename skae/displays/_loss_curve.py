@@ -205,7 +205,7 @@ class LossCurveDisplay(Display):
                 )
         ax.set(xlabel="epoch", ylabel="loss")
         if ax.get_xscale() == "linear":
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 5, 10)))
         ax.legend()
         return self
 
