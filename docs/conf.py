@@ -44,9 +44,13 @@ toc_object_entries_show_parents = "hide"
 add_module_names = False
 default_role = "py:obj"
 
+# Folders of examples in the order of the gallery.
+EXAMPLES = ("dimensionality_reduction", "images", "outliers", "missing_values", "tables_and_labels")
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
+    "subsection_order": [f"../examples/{name}" for name in (*EXAMPLES, "*")],
+    "within_subsection_order": "FileNameSortKey",
     "filename_pattern": r"/plot_",
     "image_srcset": ["2x"],
     "backreferences_dir": "backreferences",

@@ -6,7 +6,7 @@ from pathlib import Path
 from docutils import nodes
 from sphinx import addnodes
 
-SECTIONS = {"": "Guide", "variants/": "Variants", "auto_examples/": "Examples", "api/": "Reference"}
+SECTIONS = {"": "Guide", "variants": "Variants", "auto_examples": "Examples", "api": "Reference"}
 
 
 def description(doctree):
@@ -27,7 +27,7 @@ def write(app, exception):
     for page in sorted(env.found_docs):
         if page == app.config.root_doc:
             continue
-        folder = f"{page.rpartition('/')[0]}/" if "/" in page else ""
+        folder = page.split("/")[0] if "/" in page else ""
         url = app.config.html_baseurl + app.builder.get_target_uri(page)
         text = description(env.get_doctree(page))
         entry = f"- [{env.titles[page].astext()}]({url})" + (f": {text}" if text else "")

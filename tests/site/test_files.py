@@ -13,7 +13,8 @@ from tests.test_docs import PUBLIC_NAMES
 pytestmark = pytest.mark.site
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("plot_*.py"))
+FOLDERS = {path.stem: path.parent.name for path in (ROOT / "examples").rglob("plot_*.py")}
+EXAMPLES = sorted(FOLDERS)
 OWN = {"index.html", "search.html", "genindex.html"}  # pages that llms.txt need not list
 
 
@@ -121,10 +122,11 @@ def test_llms_txt_lists_every_page(site, pages):
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_has_a_notebook_a_picture_and_takes_less_than_30_seconds(name, site, pages):
-    page = pages[f"auto_examples/{name}.html"]
+    path = f"auto_examples/{FOLDERS[name]}/{name}.html"
+    page = pages[path]
     downloads = {Path(link).name for link in page.links if "_downloads" in link}
     assert {f"{name}.ipynb", f"{name}.py"} <= downloads
     assert any(f"sphx_glr_{name}_001" in source for source in page.sources)
-    text = (SITE / "auto_examples" / f"{name}.html").read_text(encoding="utf-8")
+    text = (SITE / path).read_text(encoding="utf-8")
     minutes, seconds = re.search(r"\((\d+) minutes ([\d.]+) seconds\)", text).groups()
     assert 60 * int(minutes) + float(seconds) < 30
