@@ -1,6 +1,6 @@
 """
-Has training converged?
-=======================
+See whether training has converged
+==================================
 
 The loss of validation samples shows whether more epochs would help, whether the learning rate fits,
 and how much better than PCA the result is.

@@ -57,7 +57,7 @@ path.write_bytes(content)
 try:
     skae.load(path)
 except ValueError as error:
-    print(error)
+    print(str(error).replace(str(path), path.name))
 
 # %%
 # The scaler of a pipeline is not an estimator of skae. joblib and pickle save the whole pipeline.

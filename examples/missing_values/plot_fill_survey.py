@@ -3,7 +3,7 @@ Fill in a survey
 ================
 
 Answers are missing from a survey of numbers, ordered and unordered categories and booleans.
-`AutoencoderImputer` takes the DataFrame as it is, fills it in, and says how certain it is.
+`skae.AutoencoderImputer` takes the DataFrame as it is, fills it in, and says how certain it is.
 """
 
 # %%

@@ -1,10 +1,10 @@
 """
-Coefficients from incomplete data
-=================================
+Estimate coefficients from incomplete data
+==========================================
 
 A regression on incomplete data can use complete samples only, or fill in the missing values.
-Filled-in values look as certain as observed ones. `PooledEstimator` draws several completed tables,
-and its intervals include the uncertainty of the missing values.
+Filled-in values look as certain as observed ones. `skae.PooledEstimator` draws several completed
+tables, and its intervals include the uncertainty of the missing values.
 """
 
 # %%

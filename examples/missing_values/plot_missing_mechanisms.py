@@ -1,14 +1,15 @@
 """
-Values that are missing because of what they are
-================================================
+Fill in values that are missing because of what they are
+========================================================
 
 High incomes are withheld, and sensors fail in the heat. Filling in the mean of similar samples is
-then wrong on average. `AutoencoderImputer` looks for this and corrects its estimates.
+then wrong on average. `skae.AutoencoderImputer` looks for this and corrects its estimates.
 """
 
 # %%
-# Wine: 178 samples of 13 standardised columns. `make_missing` removes 30 % of the values by one of
-# four mechanisms. The removed values are known, so that each imputer can be compared with them.
+# Wine: 178 samples of 13 standardised columns. `skae.make_missing` removes 30 % of the values by
+# one of four mechanisms. The removed values are known, so that each imputer can be compared with
+# them.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,8 +24,8 @@ X = StandardScaler().fit_transform(load_wine().data)
 mechanisms = {
     "mcar": "completely\nat random",
     "mnar": "the larger,\nthe more often",
-    "mnar_self_masking": "extreme ones,\non one side",
-    "mnar_censoring": "all beyond\na limit",
+    "mnar_self_masking": "large or small,\nby column",
+    "mnar_censoring": "beyond a limit,\nby column",
 }
 imputers = {
     "KNNImputer": KNNImputer(),
@@ -67,6 +68,6 @@ plt.show()
 
 # %%
 # ``mechanism="auto"`` corrects for values that are missing the more often, the larger they are, and
-# costs nothing where they are missing at random. Where all values beyond a limit are missing, the
-# observed ones say nothing about them: no method can correct for it, and all are worse than the
-# mean of the complete column.
+# costs nothing where they are missing at random. Where all values beyond a limit are missing,
+# nothing in the column tells how far beyond they are: all imputers are worse than the mean of the
+# complete column, which nobody has.

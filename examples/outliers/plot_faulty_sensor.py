@@ -55,8 +55,7 @@ for name, candidate in {"autoencoder of 2 components": model, **others}.items():
 
 # %%
 # The two hidden quantities lie on a curved surface, so that two components of PCA do not suffice.
-# Faulty rows with normal scores are those in which the old reading is close to the true one; no
-# detector can find them.
+# Faulty rows with normal scores are mostly those in which the old reading is close to the true one.
 
 OutlierScoreDisplay.from_estimator(model, new, is_faulty[600:])
 plt.show()

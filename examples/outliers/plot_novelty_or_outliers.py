@@ -1,6 +1,6 @@
 """
-Clean or dirty training data
-============================
+Detect outliers after training on clean or dirty data
+=====================================================
 
 Training data are clean if they hold normal samples only, and dirty if some outliers are among them.
 Which setting of the detector is right for which?

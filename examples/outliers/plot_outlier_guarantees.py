@@ -1,6 +1,6 @@
 """
-Outliers with reasons and guarantees
-====================================
+Select outliers, with reasons and guarantees
+============================================
 
 Which of the new samples are unusual, why, and how many of the alarms are false? A detector that is
 calibrated on samples which it was not trained on answers with p-values.

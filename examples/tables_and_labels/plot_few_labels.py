@@ -2,14 +2,14 @@
 Classify with few labels
 ========================
 
-Images are cheap, labels are not. `AutoencoderClassifier` learns codes from all images, and classes
-from the few that are labelled. How does it compare with what scikit-learn has for this job?
+Images are cheap, labels are not. `skae.AutoencoderClassifier` learns codes from all images, and
+classes from the few that are labelled. How does it compare with what scikit-learn has for this job?
 """
 
 # %%
 # Of 1,347 training images of digits, 20 to 200 have a label, the same number of each class. The
-# label -1 stands for none. `LogisticRegression` uses labelled images only. `LabelSpreading` passes
-# labels on to near images, labelled or not.
+# label -1 stands for none. ``LogisticRegression`` uses labelled images only. ``LabelSpreading``
+# passes labels on to near images, labelled or not.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -64,7 +64,7 @@ right.set(xticks=[], yticks=[], title="20 images")
 plt.show()
 
 # %%
-# With two labels of each class, the autoencoder is ahead. From fifty labels on, `LabelSpreading` is
-# as good or better, and takes no time: clean digits of a class are close to each other. It keeps
+# With two labels of each class, the autoencoder is ahead. From fifty labels on, ``LabelSpreading``
+# is as good or better, and takes no time: clean digits of a class are close to each other. It keeps
 # all training images to predict new ones, however, while the classifier of an autoencoder is one
 # network. Larger networks and more unlabelled images change the order: see the guide on few labels.

@@ -1,9 +1,10 @@
 """
-Codes of a table of mixed columns
-=================================
+Encode a table of mixed columns
+===============================
 
-A DataFrame of numbers, categories and booleans goes through one pipeline: `TableEncoder` makes
-numbers of it, `Autoencoder` makes codes of three components. Both have a way back to a DataFrame.
+A DataFrame of numbers, categories and booleans goes through one pipeline: `skae.TableEncoder` makes
+numbers of it, `skae.Autoencoder` makes codes of three components. Both have a way back to a
+DataFrame.
 """
 
 # %%
@@ -40,11 +41,12 @@ train, new = table[:1000], table[1000:]
 
 pipeline = make_pipeline(TableEncoder(), Autoencoder(3, max_iter=100, random_state=0)).fit(train)
 again = pipeline.inverse_transform(pipeline.transform(new))
-print(new.head(), again.head(), sep="\n\n")
+print(new.head(), again.head().round(1), sep="\n\n")
 
 # %%
 # How much of the table do three numbers keep? PCA in the place of the autoencoder is the baseline.
-# It does not accept missing values, so that both are evaluated by the complete table.
+# It does not accept missing values, so that PCA is fitted to the complete table, and both are
+# evaluated by it.
 
 complete, truth = bicycles[:1000], bicycles[1000:]
 others = {"PCA": make_pipeline(TableEncoder(), PCA(3)).fit(complete), "Autoencoder": pipeline}
@@ -55,6 +57,7 @@ for name, model in others.items():
     print(f"{name:12} mean error of the price {error:.0f}; accuracy:", ", ".join(right))
 
 # %%
+# The kind of a bicycle was not the target of anything, but the codes of new bicycles separate it.
 
 LatentDisplay.from_estimator(pipeline, truth, truth["kind"])
 plt.show()
