@@ -49,7 +49,7 @@ EXAMPLES = ("dimensionality_reduction", "images", "outliers", "missing_values", 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
-    "subsection_order": [f"../examples/{name}" for name in (*EXAMPLES, "*")],
+    "subsection_order": [*(f"../examples/{name}" for name in EXAMPLES), "*"],
     "within_subsection_order": "FileNameSortKey",
     "filename_pattern": r"/plot_",
     "image_srcset": ["2x"],
