@@ -58,7 +58,7 @@ sphinx_gallery_conf = {
     "reference_url": {"skae": None},
     "remove_config_comments": True,
     "show_memory": False,
-    "min_reported_time": 1,
+    "min_reported_time": 0,
     "download_all_examples": False,
     "show_signature": False,
 }
