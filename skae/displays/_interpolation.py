@@ -121,7 +121,7 @@ class InterpolationDisplay(Display):
             Number of codes of a path, both ends included; at least 2.
         method : {"linear", "spherical"} or a sequence of them, default=None
             Along a line between the codes, or along an arc around the origin, which needs
-            ``interpolate``. If None, those that the estimator has.
+            ``interpolate``. If None, those that the estimator has; for one component, the line.
         image_shape : tuple of int, default=None
             (height, width) or (height, width, n_channels) of rows that are images. If None, that of
             the architecture of the estimator; without one, rows are drawn as lines.
@@ -253,8 +253,12 @@ def _draw_strips(
 
 def _check_methods(estimator: Any, method: str | Sequence[str] | None) -> list[str]:
     """Return the methods, checked to be available."""
-    available = METHODS if hasattr(last_step(estimator), "interpolate") else METHODS[:1]
-    methods = list(available) if method is None else [method] if isinstance(method, str) else method
+    last = last_step(estimator)
+    available = METHODS if hasattr(last, "interpolate") else METHODS[:1]
+    if method is None:
+        is_line = getattr(last, "n_components_", None) == 1  # no arc joins opposite signs
+        return list(METHODS[:1] if is_line else available)
+    methods = [method] if isinstance(method, str) else method
     for name in methods:
         if name not in METHODS:
             raise ValueError(f"method must be 'linear' or 'spherical'; got {name!r}.")
