@@ -11,6 +11,7 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import check_is_fitted
 
 from skae._sklearn import _safe_indexing
+from skae._validation import check_count
 from skae.displays._base import Display, divided, name_of
 from skae.displays._images import (
     as_images,
@@ -149,9 +150,11 @@ class ActivationDisplay(Display):
         TypeError
             If the estimator has no ``transform``, or no ``inverse_transform`` to draw atoms by.
         ValueError
-            If `image_shape` does not describe the samples.
+            If `image_shape` does not describe the samples, or if `n_atoms` or `n_top_samples` is
+            not such a number.
         """
         check_is_fitted(estimator)
+        check_count(n_atoms, "n_atoms")
         image_shape = image_shape_of(estimator, image_shape)
         needed = ["transform"] + ["inverse_transform"] * (image_shape is not None)
         if missing := [method for method in needed if not hasattr(estimator, method)]:
@@ -166,7 +169,8 @@ class ActivationDisplay(Display):
             order = np.argsort(-frequency, kind="stable")
             units = order[frequency[order] > 0][:n_atoms]
             atoms = decoder_atoms(estimator, units, codes)
-            if n_top_samples:
+            if n_top_samples != 0:
+                check_count(n_top_samples, "n_top_samples")
                 top_samples = most_active_samples(X, codes[:, units], n_top_samples)
         display = cls(
             frequency,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -109,6 +110,8 @@ def n_samples_of(X: Any) -> int:
 def position_of(index: int, X: Any) -> int:
     """Return the position of a sample of X, given from either end."""
     n = n_samples_of(X)
+    if not isinstance(index, Integral):
+        raise TypeError(f"index must be an integer; got {index!r}.")
     if not -n <= index < n:
         raise IndexError(f"X has no sample {index}: it has {n} samples.")
     return index % n

@@ -13,6 +13,7 @@ from scipy.sparse import issparse
 from sklearn.pipeline import Pipeline
 
 from skae._sklearn import _check_feature_names_in, _safe_indexing
+from skae._validation import check_count
 from skae.displays._base import Display, before_last_step, last_step, name_of, position_of
 
 if TYPE_CHECKING:
@@ -168,10 +169,10 @@ class ContributionDisplay(Display):
         Raises
         ------
         ValueError
-            If `max_features` is less than 1.
+            If `max_features` is not a positive integer, or if there are not as many names or values
+            as contributions.
         """
-        if max_features < 1:
-            raise ValueError(f"max_features must be at least 1; got {max_features}.")
+        check_count(max_features, "max_features")
         labels, widths, n_shown = self._parts(max_features)
         ends = np.cumsum(widths)
         ax = self._set_axes(ax, figsize=(6.4, 1.5 + 0.32 * len(widths)))
@@ -199,6 +200,12 @@ class ContributionDisplay(Display):
         names = self.feature_names
         names = [f"x{j}" for j in range(len(contributions))] if names is None else list(names)
         labels = [str(name) for name in names]
+        for given, what in ((labels, "feature_names"), (self.feature_values, "feature_values")):
+            if given is not None and len(given) != len(contributions):
+                raise ValueError(
+                    f"{what} has {len(given)} elements, but there are {len(contributions)} "
+                    "contributions; pass one for each."
+                )
         if self.feature_values is not None:
             pairs = zip(labels, self.feature_values, strict=True)
             labels = [f"{name} = {_formatted(value)}" for name, value in pairs]

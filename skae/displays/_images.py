@@ -44,9 +44,11 @@ def as_images(X: ArrayLike, image_shape: tuple[int, ...]) -> NDArray:
     Raises
     ------
     ValueError
-        If rows are not of that many values.
+        If there are no rows, or if they are not of that many values.
     """
     rows = np.asarray(X, dtype=np.float64)
+    if not rows.size:
+        raise ValueError("There are no images to draw; pass at least one sample.")
     rows = rows.reshape(len(rows), -1)
     if len(image_shape) not in (2, 3) or rows.shape[1] != math.prod(image_shape):
         raise ValueError(
@@ -108,6 +110,8 @@ def value_range(images: NDArray, tails: float = 0.0) -> tuple[float, float]:
 
     Generated images may have a few extreme values, which a fraction `tails` at each end excludes.
     """
+    if np.isnan(images).all():
+        return 0.0, 1.0
     low, high = (float(q) for q in np.nanquantile(images, [tails, 1 - tails]))
     if images.ndim == 4 and np.nanmin(images) >= 0 and np.nanmax(images) <= 1:
         return 0.0, 1.0

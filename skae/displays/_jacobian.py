@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA, IncrementalPCA, TruncatedSVD
 from sklearn.utils import gen_batches
 
 from skae._sklearn import _safe_indexing
+from skae._validation import check_count
 from skae.base import BaseAutoencoder
 from skae.displays._base import (
     Display,
@@ -161,10 +162,11 @@ class JacobianDisplay(Display):
         TypeError
             If the estimator is neither an autoencoder of skae nor PCA.
         ValueError
-            If `image_shape` does not describe the samples.
+            If `image_shape` does not describe the samples, or if `n_tangents` is not positive.
         IndexError
             If X has no sample at `index`.
         """
+        check_count(n_tangents, "n_tangents")
         image_shape = image_shape_of(estimator, image_shape)
         given = before_last_step(estimator, X)
         model, tangents, sample = _with_jacobian(estimator), None, None
@@ -263,7 +265,8 @@ def _jacobian(model: Any, X: ArrayLike) -> NDArray:
         return jacobian(model, X)
     J = model.components_
     if getattr(model, "whiten", False):
-        J = J / np.sqrt(model.explained_variance_)[:, None]
+        scale = np.sqrt(model.explained_variance_)
+        J = J / np.maximum(scale, np.finfo(scale.dtype).eps)[:, None]  # as in PCA.transform
     return J[None]
 
 

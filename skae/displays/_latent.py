@@ -206,10 +206,12 @@ class LatentDisplay(Display):
             The display.
         """
         check_count(max_components, "max_components")
-        codes = np.asarray(self.codes)[:, :max_components]
+        codes = as_rows(self.codes, "codes")
+        targets = check_targets(self.y, len(codes))
+        codes = codes[:, :max_components]
         images = self._images()  # before a figure is made
         ax = self._set_axes(ax, _figure_size(codes.shape[1], images is not None, scatter))
-        colors = Colors.of(self.y, cmap)
+        colors = Colors.of(targets, cmap)
         size = np.clip(2e4 / len(codes), 4, 30) / (2 if codes.shape[1] > 2 else 1)
         style = {"s": size, "linewidths": 0} | kwargs
         self.scatters_: list[Any] = []

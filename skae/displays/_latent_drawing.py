@@ -56,7 +56,10 @@ class Colors:
         if y is None:
             return cls(None, [], None)
         y = np.asarray(y)
-        classes, numbers = np.unique(y, return_inverse=True)
+        try:
+            classes, numbers = np.unique(y, return_inverse=True)
+        except TypeError:  # names beside None or numbers cannot be sorted
+            classes, numbers = np.unique(y.astype(str), return_inverse=True)
         if y.dtype.kind in "iuf" and len(classes) > MAX_CLASSES:
             return cls(y.astype(np.float64), [], colormaps.get_cmap(cmap or "viridis"))
         if cmap is None and len(classes) <= MAX_CLASSES:

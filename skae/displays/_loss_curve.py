@@ -96,7 +96,7 @@ class LossCurveDisplay(Display):
         estimator: Any,
         *,
         name: str | None = None,
-        terms: bool | Sequence[str] = False,
+        terms: bool | str | Sequence[str] = False,
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> Self:
@@ -109,7 +109,7 @@ class LossCurveDisplay(Display):
             ``estimator_``, as `AutoencoderOutlierDetector`.
         name : str, default=None
             Name for the legend. Pass one for each estimator if several are drawn on one `ax`.
-        terms : bool or sequence of str, default=False
+        terms : bool, str or sequence of str, default=False
             Whether to draw the terms of the training loss, or which of them.
         ax : matplotlib Axes, default=None
             Axes to draw on. If None, a new figure is created.
@@ -148,7 +148,7 @@ class LossCurveDisplay(Display):
         self,
         ax: Axes | None = None,
         *,
-        terms: bool | Sequence[str] = False,
+        terms: bool | str | Sequence[str] = False,
         **kwargs: Any,
     ) -> Self:
         """Draw the curves.
@@ -157,7 +157,7 @@ class LossCurveDisplay(Display):
         ----------
         ax : matplotlib Axes, default=None
             Axes to draw on. If None, a new figure is created.
-        terms : bool or sequence of str, default=False
+        terms : bool, str or sequence of str, default=False
             Whether to draw the terms of the training loss, or which of them.
         **kwargs : dict
             Parameters of matplotlib's ``plot``.
@@ -170,9 +170,10 @@ class LossCurveDisplay(Display):
         Raises
         ------
         ValueError
-            If a term is not in ``loss_terms``.
+            If a term is not in ``loss_terms``, or if there is no validation loss of the best epoch.
         """
         chosen = self._chosen_terms(terms)
+        self._check_best_epoch()
         ax = self._set_axes(ax)
         from matplotlib.ticker import MaxNLocator
 
@@ -209,8 +210,19 @@ class LossCurveDisplay(Display):
         ax.legend()
         return self
 
-    def _chosen_terms(self, terms: bool | Sequence[str]) -> dict[str, ArrayLike]:
+    def _check_best_epoch(self) -> None:
+        if self.validation_loss_curve is None or self.best_epoch is None:
+            return
+        last = len(np.asarray(self.validation_loss_curve))
+        if not 0 <= self.best_epoch <= last:
+            raise ValueError(
+                f"best_epoch must be from 0 to {last}, the number of validation losses; got "
+                f"{self.best_epoch}."
+            )
+
+    def _chosen_terms(self, terms: bool | str | Sequence[str]) -> dict[str, ArrayLike]:
         known = dict(self.loss_terms or {})
+        terms = [terms] if isinstance(terms, str) else terms
         names = list(known) * terms if isinstance(terms, bool) else list(terms)
         if unknown := [name for name in names if name not in known]:
             raise ValueError(f"terms has {unknown[0]!r}, but the terms are {sorted(known)}.")

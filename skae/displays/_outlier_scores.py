@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skae._sklearn import check_matplotlib_support
+from skae._validation import check_count
 from skae.displays._base import Display, before_last_step, last_step, name_of
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 HEAVY_TAIL = 10  # ratio of the largest score to the median above which the axis is logarithmic
+ROUNDING = 1e-9  # relative difference of scores that are the same
 WIDE = 1000  # ratio of the ends of a logarithmic axis above which only powers of ten are labelled
 
 
@@ -131,7 +133,8 @@ class OutlierScoreDisplay(Display):
         TypeError
             If the estimator has no scores, or no p-values.
         ValueError
-            If `y` holds other labels, or 1 alone, or if the detector is not calibrated.
+            If `y` has another length than X, holds other labels, or 1 alone, or if the detector is
+            not calibrated.
         """
         detector = last_step(estimator)
         needed = ("score_samples", "offset_", *["p_values"] * p_values)
@@ -180,18 +183,21 @@ class OutlierScoreDisplay(Display):
         Raises
         ------
         ValueError
-            If `log_scale` is True, and a score is not positive.
+            If `bins` is not a positive integer, if `is_outlier` has another length than the scores,
+            or if `log_scale` is True, and a score is not positive.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         from matplotlib.ticker import LogLocator, NullFormatter
 
+        check_count(bins, "bins")
+        groups = self._groups()
         of_scores = self.p_values is None
         values = np.asarray(self.scores if of_scores else self.p_values, dtype=np.float64)
         logarithmic = of_scores and self._is_logarithmic(values, log_scale)
         edges = self._edges(values, bins, logarithmic)
         ax = self._set_axes(ax)
         self.bars_ = {}
-        for group, mask in self._groups().items():
+        for group, mask in groups.items():
             heights = np.histogram(values[mask], edges)[0] / mask.sum()
             style: dict[str, Any] = {"alpha": 0.6, "label": self._label(group, mask)} | kwargs
             self.bars_[group] = ax.bar(
@@ -234,13 +240,19 @@ class OutlierScoreDisplay(Display):
         if self.p_values is not None:
             return np.linspace(0, 1, bins + 1)
         if logarithmic:
-            return 10 ** np.histogram_bin_edges(np.log10(values), bins)
-        return np.histogram_bin_edges(values, bins)
+            return 10 ** _evenly(np.log10(values), bins)
+        return _evenly(values, bins)
 
     def _groups(self) -> dict[str, NDArray]:
+        shape = np.shape(self.scores)
         if self.is_outlier is None:
-            return {"all": np.ones(len(np.asarray(self.scores)), dtype=bool)}
+            return {"all": np.ones(shape, dtype=bool)}
         is_outlier = np.asarray(self.is_outlier, dtype=bool)
+        if is_outlier.shape != shape:
+            raise ValueError(
+                f"The labels have shape {is_outlier.shape}, but the scores have shape {shape}; "
+                "pass one label for each sample."
+            )
         groups = {"normal": ~is_outlier, "outlier": is_outlier}
         return {name: mask for name, mask in groups.items() if mask.any()}
 
@@ -251,6 +263,14 @@ class OutlierScoreDisplay(Display):
     def _label(self, group: str, mask: NDArray) -> str:
         names = {"all": "samples", "normal": "normal samples", "outlier": "outliers"}
         return f"{mask.sum()} {names[group]}{self._suffix}"
+
+
+def _evenly(values: NDArray, bins: int) -> NDArray:
+    """Return the edges of intervals; values that differ by rounding alone are in one."""
+    low, high = float(values.min()), float(values.max())
+    if high - low > ROUNDING * max(abs(low), abs(high)):
+        return np.histogram_bin_edges(values, bins)
+    return low + (abs(low) or 1) / bins * (np.arange(bins + 1) - bins // 2 - 0.5)
 
 
 def outlier_mask(y: ArrayLike) -> NDArray:

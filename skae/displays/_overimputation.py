@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skae._sklearn import _check_feature_names_in
+from skae._validation import check_count
 from skae.data import subsample_evenly
 from skae.displays._base import Display, before_last_step, divided, last_step, name_of
 
@@ -109,7 +110,7 @@ class OverimputationDisplay(Display):
         fraction: float = 0.1,
         coverage: float = 0.9,
         random_state: Any = None,
-        columns: Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
         per_column: bool = False,
         max_cells: int | None = 500,
         ax: Axes | None = None,
@@ -130,7 +131,7 @@ class OverimputationDisplay(Display):
             Nominal coverage of the prediction intervals.
         random_state : int, RandomState instance or None, default=None
             Seed of the mask.
-        columns : sequence of str, default=None
+        columns : str or sequence of str, default=None
             Names of the columns to draw. If None, all.
         per_column : bool, default=False
             Whether to draw a panel per column, in the units of X, or all columns together, in
@@ -181,7 +182,7 @@ class OverimputationDisplay(Display):
         self,
         ax: Axes | None = None,
         *,
-        columns: Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
         per_column: bool = False,
         max_cells: int | None = 500,
         **kwargs: Any,
@@ -193,7 +194,7 @@ class OverimputationDisplay(Display):
         ax : matplotlib Axes, default=None
             Axes to draw on. If None, a new figure is created. With `per_column`, they must have
             been made by matplotlib's ``subplots``.
-        columns : sequence of str, default=None
+        columns : str or sequence of str, default=None
             Names of the columns to draw. If None, all.
         per_column : bool, default=False
             Whether to draw a panel per column, in the units of X, or all columns together, in
@@ -211,9 +212,10 @@ class OverimputationDisplay(Display):
         Raises
         ------
         ValueError
-            If `columns` has an unknown name, or there is no value to draw.
+            If `columns` is empty or has an unknown name, if there is no value to draw, or if
+            `max_cells` is not a positive integer.
         """
-        names = self._chosen(columns)
+        names, limit = self._chosen(columns), self._limit(max_cells)
         of = np.asarray(self.column)
         shown = np.isin(of, names)
         panels = {name: of == name for name in names} if per_column else {"all": shown}
@@ -231,7 +233,7 @@ class OverimputationDisplay(Display):
         self.covering_intervals_: dict[str, Any] = {}
         self.other_intervals_: dict[str, Any] = {}
         for key, mask in panels.items():
-            cells = subsample_evenly(np.flatnonzero(mask), max_cells or len(of))
+            cells = subsample_evenly(np.flatnonzero(mask), limit)
             self._draw(key, cells, per_column, kwargs)
             if per_column:
                 title = f"{shortened(key)}\ncoverage {self._coverage_of(mask):.0%}"
@@ -253,16 +255,27 @@ class OverimputationDisplay(Display):
         low, truth, high = (np.asarray(a)[mask] for a in (self.low, self.truth, self.high))
         return float(((low <= truth) & (truth <= high)).mean())
 
-    def _chosen(self, columns: Sequence[str] | None) -> list[str]:
+    def _limit(self, max_cells: int | None) -> int:
+        if max_cells is None:
+            return len(np.asarray(self.column))
+        check_count(max_cells, "max_cells")
+        return max_cells
+
+    def _chosen(self, columns: str | Sequence[str] | None) -> list[str]:
         known = list(dict.fromkeys(np.asarray(self.column).tolist()))
         if not known:
             raise ValueError(
                 "No number was masked; pass more samples or a larger fraction, and an X with "
                 "columns of numbers."
             )
-        if unknown := [name for name in columns or () if name not in known]:
+        if columns is None:
+            return known
+        chosen = [columns] if isinstance(columns, str) else list(columns)
+        if not chosen:
+            raise ValueError("columns is empty; pass names of columns, or None for all.")
+        if unknown := [name for name in chosen if name not in known]:
             raise ValueError(f"columns has {unknown[0]!r}, but values of {known} were masked.")
-        return known if columns is None else list(columns)
+        return chosen
 
     def _draw(self, key: str, cells: NDArray, per_column: bool, kwargs: dict[str, Any]) -> None:
         ax = self.axes_[key]

@@ -47,7 +47,7 @@ class ReconstructionDisplay(Display):
     image_shape : tuple of int, default=None
         (height, width) or (height, width, n_channels) of rows that are images. If None, rows are
         drawn as lines.
-    mask : array-like of bool of shape (n_samples, n_features), default=None
+    mask : array-like of bool of shape (n_features,) or (n_samples, n_features), default=None
         Cells that were hidden.
     feature_names : array-like of str of shape (n_features,), default=None
         Labels of the features.
@@ -266,6 +266,12 @@ class ReconstructionDisplay(Display):
         -------
         self : ReconstructionDisplay
             The display.
+
+        Raises
+        ------
+        ValueError
+            If there are no reconstructions, if one of them or the mask has another shape than X, or
+            if rows are no images of that shape.
         """
         rows = self._comparison()
         self.relative_errors_ = rows.errors
@@ -291,12 +297,20 @@ class ReconstructionDisplay(Display):
         """Return what is drawn, in the units that are drawn."""
         center = 0.0 if self.center is None else np.asarray(self.center)
         scale = 1.0 if self.scale is None else np.asarray(self.scale)
-        x = (np.asarray(self.X, dtype=np.float64) - center) / scale
-        hidden = np.zeros(x.shape, dtype=bool) if self.mask is None else np.asarray(self.mask)
+        x = (as_rows(self.X) - center) / scale
+        hidden = np.zeros(x.shape, dtype=bool) if self.mask is None else check_mask(self.mask, x)
+        if not self.reconstructions:
+            raise ValueError("reconstructions is empty; pass at least one.")
         x_hat = {
-            name: (np.asarray(values, dtype=np.float64) - center) / scale
+            name: (as_rows(values, f"reconstructions[{name!r}]") - center) / scale
             for name, values in self.reconstructions.items()
         }
+        for name, values in x_hat.items():
+            if values.shape != x.shape:
+                raise ValueError(
+                    f"reconstructions[{name!r}] has shape {values.shape}, but X has shape "
+                    f"{x.shape}; pass a reconstruction of each sample."
+                )
         return Comparison(x, x_hat, hidden)
 
 

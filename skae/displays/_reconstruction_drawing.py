@@ -80,7 +80,7 @@ def draw_images(
     blank = np.full(x.shape[:3], np.nan)
     x_hat = {name: as_images(values, image_shape) for name, values in rows.x_hat.items()}
     differences = {name: _gray(x - values) for name, values in x_hat.items()}
-    bound = max((float(np.nanmax(abs(r))) for r in differences.values()), default=0.0) or 1.0
+    bound = max(float(np.nan_to_num(abs(r)).max()) for r in differences.values()) or 1.0
     labels, images, residual_images = [rows.label_of_x()], [x], [blank]
     for name, values in x_hat.items():
         labels += [rows.label_of(name)]

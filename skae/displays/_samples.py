@@ -116,7 +116,7 @@ class SampleDisplay(Display):
         Raises
         ------
         TypeError
-            If the estimator has no ``sample``.
+            If the estimator has no ``sample``, or a ``sample`` without the `random_state` given.
         ValueError
             If `n_samples` is not a positive integer, or if rows are no images of that shape.
         """
@@ -151,7 +151,7 @@ class SampleDisplay(Display):
         self : SampleDisplay
             The display.
         """
-        rows = np.asarray(self.X, dtype=np.float64)
+        rows = as_rows(self.X)
         self.image_, self.lines_ = None, []
         if self.image_shape is None:
             ax = self._set_axes(ax)
@@ -182,7 +182,13 @@ def _drawn(estimator: Any, n_samples: int, noise: bool, random_state: Any) -> An
             "generative model, or a pipeline that ends in one."
         )
     params = {} if random_state is None else {"random_state": random_state}
-    if "noise" in inspect.signature(last.sample).parameters:
+    known = inspect.signature(last.sample).parameters
+    if params.keys() - known.keys():
+        raise TypeError(
+            f"{type(last).__name__}.sample has no random_state; pass random_state=None here, and a "
+            "seed to the estimator."
+        )
+    if "noise" in known:
         params["noise"] = noise
     drawn = last.sample(n_samples, **params)
     return drawn[0] if isinstance(drawn, tuple) else drawn  # a mixture returns labels, too

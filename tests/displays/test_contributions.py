@@ -122,7 +122,7 @@ def test_bad_input_is_refused(pipeline):
         ContributionDisplay.from_estimator(forest, X)
     with pytest.raises(IndexError, match="X has no sample 100: it has 100"):
         ContributionDisplay.from_estimator(pipeline, FRAME, 100)
-    with pytest.raises(ValueError, match="max_features must be at least 1; got 0"):
+    with pytest.raises(ValueError, match="max_features must be a positive integer; got 0"):
         ContributionDisplay([1.0]).plot(max_features=0)
     with pytest.raises(ValueError, match="not a sum over features"):
         ContributionDisplay.from_estimator(detector(method="neighbors").fit(X), X)
