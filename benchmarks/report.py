@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 FOLDER = Path(__file__).parent / "results"
 PAGE = Path(__file__).parent / "results.md"
@@ -56,9 +57,11 @@ def write_json(path: Path | None, records: list[dict], **summary: object) -> Non
 
 
 def as_lists(table: Table) -> dict[str, Any]:
-    """Return the title, the columns and the rows of a table."""
+    """Return the title, the columns and the rows of a table, without their colours."""
     columns = [str(column.header) for column in table.columns]
-    cells = [[str(cell) for cell in column.cells] for column in table.columns]
+    cells = [
+        [Text.from_markup(str(cell)).plain for cell in column.cells] for column in table.columns
+    ]
     rows = [list(row) for row in zip(*cells, strict=True)]
     return {"title": str(table.title or ""), "columns": columns, "rows": rows}
 

@@ -16,7 +16,7 @@ def test_tables_that_were_shown_are_written_beside_their_command(tmp_path, monke
     monkeypatch.setattr(report, "shown", [])
     monkeypatch.setattr("sys.argv", ["benchmarks/it.py", "--seeds", "2", "--json", str(path)])
     table = Table("name", "error", title="Errors")
-    table.add_row("PCA", "0.5")
+    table.add_row("PCA", "[green]0.5[/]")
     report.show_table(table)
     assert "PCA" in capsys.readouterr().out
     report.write_json(path, [{"error": np.float64(0.5)}])
