@@ -44,8 +44,8 @@ for name, model in models.items():
     print(f"{name:30} validation loss {min(model.validation_loss_curve_):.3f}")
 
 # %%
-# With few samples, here 400, a network learns them by heart: the training loss decreases further
-# while the validation loss increases. Early stopping ends the training some time after that, and
+# With few samples, here 400, a network overfits: the training loss decreases further while the
+# validation loss increases. Early stopping ends the training some time after that, and
 # the epoch with the lowest validation loss is kept. More epochs cannot help, but more samples
 # would.
 

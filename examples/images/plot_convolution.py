@@ -67,7 +67,7 @@ plt.show()
 
 # %%
 # The training of both networks starts at PCA, the dotted line. The distance between training and
-# validation shows how much a network has learned by heart:
+# validation shows how much a network overfits:
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained", sharey=True)
 for ax, name in zip(axes, ["MLP", "Conv"], strict=True):

@@ -24,8 +24,8 @@ from skae.displays import ReconstructionDisplay
 X_train, X_test = train_test_split(load_digits().data / 16, test_size=300, random_state=0)
 rng = np.random.default_rng(0)
 noisy = X_test + 0.3 * rng.normal(size=X_test.shape)
-holes = rng.random(X_test.shape) < 0.5
-incomplete = np.where(holes, np.nan, X_test)
+is_missing = rng.random(X_test.shape) < 0.5
+incomplete = np.where(is_missing, np.nan, X_test)
 
 # %%
 # Noise: the alternatives are PCA, and the mean of the ten training images that are nearest to the
@@ -59,12 +59,12 @@ filled = {
     "autoencoder": inpainter.reconstruct(incomplete),
 }
 for name, x_hat in filled.items():
-    error = np.sqrt(np.mean((x_hat - X_test)[holes] ** 2))
+    error = np.sqrt(np.mean((x_hat - X_test)[is_missing] ** 2))
     print(f"{name:15} root mean squared error of the missing pixels {error:.3f}")
 
-first = {name: np.where(holes, x_hat, X_test)[:10] for name, x_hat in filled.items()}
+first = {name: np.where(is_missing, x_hat, X_test)[:10] for name, x_hat in filled.items()}
 figure, ax = plt.subplots(figsize=(9, 3.4), layout="constrained")
-ReconstructionDisplay(X_test[:10], first, image_shape=(8, 8), mask=holes[:10]).plot(
+ReconstructionDisplay(X_test[:10], first, image_shape=(8, 8), mask=is_missing[:10]).plot(
     ax, residuals=False
 )
 plt.show()
