@@ -48,7 +48,7 @@ def candidate_lines(
     """Return the sizes and the numbers of the candidates of each line, by label."""
     params = list(results_of(search)["params"])
     param = _size_parameter(params) if param is None else param
-    groups: dict[str, list[tuple[int, int]]] = {}
+    groups: dict[str, dict[int, int]] = {}
     if name is None:
         name = name_of(search.estimator) if hasattr(search, "estimator") else "mean of the folds"
     labels = _labels(params, param)
@@ -61,10 +61,10 @@ def candidate_lines(
                 f"{param} has the value {size!r}, which is no number of components; search over "
                 "integers, or pass the results of those candidates."
             )
-        groups.setdefault(labels[i] or name, []).append((int(size), i))
+        groups.setdefault(labels[i] or name, {})[int(size)] = i  # of successive halving, the last
     if not groups:
         raise ValueError(f"No candidate has the parameter {param!r}; pass one as param.")
-    return {label: _columns(sorted(pairs)) for label, pairs in groups.items()}
+    return {label: _columns(sorted(pairs.items())) for label, pairs in groups.items()}
 
 
 def _columns(pairs: list[tuple[int, int]]) -> tuple[NDArray, NDArray]:

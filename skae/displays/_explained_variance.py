@@ -207,7 +207,8 @@ class ExplainedVarianceDisplay(Display):
         ----------
         search : object or dict
             A fitted search such as `GridSearchCV`, or its ``cv_results_``. There is a line for each
-            combination of the other parameters.
+            combination of the other parameters. If a candidate was evaluated several times, as by
+            successive halving, its last scores are drawn.
         param : str, default=None
             Parameter of the horizontal axis. If None, the one that ends in ``n_components``.
         score : str, default="score"

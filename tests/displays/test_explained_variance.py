@@ -164,3 +164,15 @@ def test_what_cannot_be_drawn_is_refused_in_one_sentence(search):
         results({"params": [{"n_components": 0.9}], "mean_test_score": [1], "std_test_score": [0]})
     with pytest.raises(TypeError, match="PCA has no cv_results_"):
         results(pca)
+
+
+def test_candidates_of_successive_halving_have_their_last_scores():
+    results = {
+        "params": [{"n_components": k} for k in (1, 2, 4, 4, 2)],
+        "iter": [0, 0, 0, 1, 1],
+        "mean_test_score": [0.1, 0.2, 0.3, 0.5, 0.4],
+        "std_test_score": [0.01] * 5,
+    }
+    (line,) = ExplainedVarianceDisplay.from_cv_results(results).lines_.values()
+    assert line.get_xdata().tolist() == [1, 2, 4]
+    assert line.get_ydata().tolist() == [0.1, 0.4, 0.5]
