@@ -179,9 +179,9 @@ def check_denoising_images(names):
     china, noisy, denoised = (names[n].astype(float) for n in ("china", "noisy", "denoised"))
     assert names["denoised"].dtype == np.uint8
     assert np.mean((denoised - china) ** 2) < 0.6 * np.mean((noisy - china) ** 2)
-    missing = np.isnan(names["holes"])
+    missing = np.isnan(names["incomplete"])
     clean = china / 255
-    filled, by_mean = names["filled"][missing], np.nanmean(names["holes"])
+    filled, by_mean = names["filled"][missing], np.nanmean(names["incomplete"])
     assert np.mean((filled - clean[missing]) ** 2) < 0.3 * np.mean((by_mean - clean[missing]) ** 2)
 
 
