@@ -21,9 +21,19 @@ def image_shape_of(estimator: Any, image_shape: tuple[int, ...] | None) -> tuple
     pipeline; None if it has none.
     """
     if image_shape is not None:
+        check_image_shape(image_shape)
         return image_shape
     last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
     return getattr(getattr(last, "architecture_", None), "image_shape", None)
+
+
+def check_image_shape(image_shape: Any) -> None:
+    """Raise TypeError if a shape is not a sequence."""
+    if not np.iterable(image_shape):
+        raise TypeError(
+            "image_shape must be (height, width) or (height, width, n_channels); got "
+            f"{image_shape!r}."
+        )
 
 
 def image_shape_of_rows(
@@ -47,6 +57,7 @@ def as_images(X: ArrayLike, image_shape: tuple[int, ...]) -> NDArray:
         If there are no rows, or if they are not of that many values.
     """
     rows = np.asarray(X, dtype=np.float64)
+    check_image_shape(image_shape)
     if not rows.size:
         raise ValueError("There are no images to draw; pass at least one sample.")
     rows = rows.reshape(len(rows), -1)

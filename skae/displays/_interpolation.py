@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skae._numeric_input import as_numeric
 from skae.displays._base import (
     Display,
     before_last_step,
@@ -30,7 +29,7 @@ from skae.displays._images import (
     show,
     value_range,
 )
-from skae.displays._rows import as_rows
+from skae.displays._rows import as_numbers, as_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -274,7 +273,7 @@ def _check_methods(estimator: Any, method: str | Sequence[str] | None) -> list[s
 
 def _pair_rows(X: Any, name: str) -> Any:
     """Return samples as a table, given one or several."""
-    X = as_numeric(X, name)
+    X = as_numbers(X, name)
     if np.ndim(X) != 1:
         return X
     return X.to_frame().T if hasattr(X, "to_frame") else np.reshape(X, (1, -1))

@@ -13,10 +13,21 @@ from skae._numeric_input import as_numeric
 from skae._validation import check_count
 
 
+def as_numbers(X: Any, name: str = "X") -> Any:
+    """Return a table of numbers, or raise ValueError."""
+    try:
+        return as_numeric(X, name)
+    except ValueError as error:
+        raise ValueError(
+            f"{str(error).rstrip('.')}. For a pipeline that does so, pass its last step and the input "
+            "of that: pipeline[-1] and pipeline[:-1].transform(X)."
+        ) from error
+
+
 def first_rows(X: Any, n_samples: int) -> Any:
     """Return the first rows of a table, as a DataFrame if it is one."""
     check_count(n_samples, "n_samples")
-    X = as_numeric(X)
+    X = as_numbers(X)
     if isinstance(X, pd.DataFrame):
         return X.iloc[:n_samples]
     return (X.tocsr() if sparse.issparse(X) else np.asarray(X))[:n_samples]
@@ -24,7 +35,7 @@ def first_rows(X: Any, n_samples: int) -> Any:
 
 def as_rows(X: Any, name: str = "X") -> NDArray:
     """Return a table as an array of shape (n, n_features) in float64."""
-    X = as_numeric(X, name)
+    X = as_numbers(X, name)
     rows = np.asarray(X.toarray() if sparse.issparse(X) else X, dtype=np.float64)
     if rows.ndim != 2:
         raise ValueError(

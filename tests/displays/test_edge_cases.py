@@ -3,12 +3,14 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
+from sklearn.pipeline import make_pipeline
 
-from skae import KSparseAutoencoder, VariationalAutoencoder
+from skae import KSparseAutoencoder, LinearAutoencoder, TableEncoder, VariationalAutoencoder
 from skae.displays import (
     ActivationDisplay,
     ContributionDisplay,
@@ -149,3 +151,29 @@ def test_what_does_not_exist_is_named():
         SampleDisplay(DIGITS[:0], image_shape=(8, 8)).plot()
     with pytest.raises(ValueError, match="feature_names has 1 elements"):
         ContributionDisplay([1.0, 2.0], feature_names=["a"]).plot()
+
+
+def test_a_shape_of_images_is_a_sequence():
+    message = r"image_shape must be \(height, width\) or \(height, width, n_channels\); got 8"
+    pca = PCA(2).fit(DIGITS)
+    for draw in (
+        lambda: ReconstructionDisplay.from_estimator(pca, DIGITS, image_shape=8),
+        lambda: ActivationDisplay.from_estimator(pca, DIGITS, image_shape=8),
+        lambda: LatentDisplay.from_estimator(pca, DIGITS, grid=2, image_shape=8),
+        lambda: SampleDisplay(DIGITS, image_shape=8).plot(),
+    ):
+        with pytest.raises(TypeError, match=message):
+            draw()
+
+
+def test_tables_with_text_are_drawn_by_the_last_step_of_a_pipeline():
+    X = pd.DataFrame({"x": DIGITS[:, 2], "y": DIGITS[:, 3], "side": ["left", "right"] * 25})
+    pipeline = make_pipeline(TableEncoder(), LinearAutoencoder(2)).fit(X)
+    message = r"pass its last step and the input of that: pipeline\[-1\]"
+    with pytest.raises(ValueError, match=f"Column 'side' of X holds text.*{message}"):
+        ReconstructionDisplay.from_estimator(pipeline, X)
+    with pytest.raises(ValueError, match=f"Column 'side' of X_start holds text.*{message}"):
+        InterpolationDisplay.from_estimator(pipeline, X[:2], X[2:4])
+    encoded = pipeline[:-1].transform(X)
+    display = ReconstructionDisplay.from_estimator(pipeline[-1], encoded)
+    assert display.X.shape == (8, encoded.shape[1])
