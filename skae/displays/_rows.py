@@ -19,8 +19,8 @@ def as_numbers(X: Any, name: str = "X") -> Any:
         return as_numeric(X, name)
     except ValueError as error:
         raise ValueError(
-            f"{str(error).rstrip('.')}. For a pipeline that does so, pass its last step and the input "
-            "of that: pipeline[-1] and pipeline[:-1].transform(X)."
+            f"{str(error).rstrip('.')}. For a pipeline that does so, pass its last step and the "
+            "input of that: pipeline[-1] and pipeline[:-1].transform(X)."
         ) from error
 
 
