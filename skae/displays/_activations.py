@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skae._sklearn import _safe_indexing
 from skae._validation import check_count
-from skae.displays._base import Display, divided, name_of
+from skae.displays._base import Display, divided, in_brackets, name_of
 from skae.displays._images import (
     as_images,
     from_minus_one_to_one,
@@ -219,7 +219,7 @@ class ActivationDisplay(Display):
 
     def _draw_frequencies(self, ax: Axes, kwargs: dict[str, Any]) -> None:
         frequency = np.sort(np.asarray(self.frequency, dtype=np.float64))[::-1]
-        suffix = f" ({self.estimator_name})" if self.estimator_name else ""
+        suffix = in_brackets(self.estimator_name)
         rank = np.arange(1, len(frequency) + 1)
         style = {"label": f"{len(frequency)} units{suffix}"} | kwargs
         (self.line_,) = ax.plot(rank, frequency, **style)

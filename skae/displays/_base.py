@@ -145,6 +145,11 @@ def name_of(estimator: Any) -> str:
     return type(estimator[-1] if isinstance(estimator, Pipeline) else estimator).__name__
 
 
+def in_brackets(name: str | None) -> str:
+    """Return what a label has behind it for the name of an estimator, nothing for None."""
+    return f" ({name})" if name else ""
+
+
 def check_are_estimators(estimators: Any) -> None:
     """Raise an error if these are not several estimators."""
     if hasattr(estimators, "fit"):  # a pipeline is also a sequence of its steps

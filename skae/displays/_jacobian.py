@@ -17,6 +17,7 @@ from skae.displays._base import (
     Display,
     before_last_step,
     divided,
+    in_brackets,
     last_step,
     n_samples_of,
     name_of,
@@ -216,7 +217,7 @@ class JacobianDisplay(Display):
             self.image_ax_.set_title("a sample and its tangents")
         values = np.asarray(self.singular_values, dtype=np.float64)
         index = np.arange(1, values.shape[1] + 1)
-        suffix = f" ({self.estimator_name})" if self.estimator_name else ""
+        suffix = in_brackets(self.estimator_name)
         style: dict[str, Any] = {
             "marker": "o",
             "markersize": 3,

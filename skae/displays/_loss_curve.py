@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skae.base import BaseAutoencoder
-from skae.displays._base import Display, last_step, name_of
+from skae.displays._base import Display, in_brackets, last_step, name_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -177,7 +177,7 @@ class LossCurveDisplay(Display):
         ax = self._set_axes(ax)
         from matplotlib.ticker import MaxNLocator
 
-        suffix = f" ({self.estimator_name})" if self.estimator_name else ""
+        suffix = in_brackets(self.estimator_name)
         curve, held_out = np.asarray(self.loss_curve), self.validation_loss_curve
         epochs = np.arange(1, len(curve) + 1)
 

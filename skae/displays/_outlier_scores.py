@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skae._sklearn import check_matplotlib_support
 from skae._validation import check_count
-from skae.displays._base import Display, before_last_step, last_step, name_of
+from skae.displays._base import Display, before_last_step, in_brackets, last_step, name_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -222,7 +222,8 @@ class OutlierScoreDisplay(Display):
             return ax.axhline(1 / bins, label="uniform distribution", **style)
         if self.threshold is None:
             return None
-        label = f"threshold{self._suffix}, exceeded by {(values > self.threshold).mean():.1%}"
+        suffix, share = in_brackets(self.estimator_name), (values > self.threshold).mean()
+        label = f"threshold{suffix}, exceeded by {share:.1%}"
         return ax.axvline(self.threshold, label=label, **style)
 
     def _is_logarithmic(self, scores: NDArray, log_scale: bool | None) -> bool:
@@ -256,13 +257,9 @@ class OutlierScoreDisplay(Display):
         groups = {"normal": ~is_outlier, "outlier": is_outlier}
         return {name: mask for name, mask in groups.items() if mask.any()}
 
-    @property
-    def _suffix(self) -> str:
-        return f" ({self.estimator_name})" if self.estimator_name else ""
-
     def _label(self, group: str, mask: NDArray) -> str:
         names = {"all": "samples", "normal": "normal samples", "outlier": "outliers"}
-        return f"{mask.sum()} {names[group]}{self._suffix}"
+        return f"{mask.sum()} {names[group]}{in_brackets(self.estimator_name)}"
 
 
 def _evenly(values: NDArray, bins: int) -> NDArray:

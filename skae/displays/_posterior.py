@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skae.displays._base import Display, before_last_step, last_step, name_of
+from skae.displays._base import Display, before_last_step, in_brackets, last_step, name_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -139,7 +139,7 @@ class PosteriorDisplay(Display):
         kl = np.asarray(self.kl, dtype=np.float64)
         self.order_ = np.argsort(-kl, kind="stable")
         self.active_ = np.asarray(self.mean_variance)[self.order_] > ACTIVE_VARIANCE
-        suffix = f" ({self.estimator_name})" if self.estimator_name else ""
+        suffix = in_brackets(self.estimator_name)
 
         def bars(which: NDArray, color: str, name: str) -> BarContainer:
             label = f"{which.sum()} {name}{suffix}" if which.any() else None
