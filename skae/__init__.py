@@ -13,6 +13,7 @@ from skae.autoencoders import (
     KSparseAutoencoder,
     LinearAutoencoder,
     MaskedAutoencoder,
+    QuantizedAutoencoder,
     SparseAutoencoder,
     VariationalAutoencoder,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "MaskedAutoencoder",
     "PatchDenoiser",
     "PooledEstimator",
+    "QuantizedAutoencoder",
     "SparseAutoencoder",
     "TableEncoder",
     "VariationalAutoencoder",

@@ -41,6 +41,8 @@ ESTIMATORS = [
     skae.SparseAutoencoder(penalty="kl", max_iter=3),
     skae.KSparseAutoencoder(max_iter=3),
     skae.KSparseAutoencoder(selection="batch", max_iter=3),
+    skae.QuantizedAutoencoder(max_iter=3),
+    skae.QuantizedAutoencoder(levels=5, quantization="noise", max_iter=3),
     skae.DenoisingAutoencoder(max_iter=3, early_stopping=False),
     skae.DenoisingAutoencoder(noise="swap", noise_level=(0.1, 0.5), max_iter=3),
     skae.ContractiveAutoencoder(max_iter=3),

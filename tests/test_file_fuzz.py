@@ -30,6 +30,7 @@ FITTED = [
     lambda: (Autoencoder(2, architecture=MLP((3,)), **SHORT).fit(X), X_NEW),
     lambda: (skae.LinearAutoencoder(2).fit(X), X_NEW),
     lambda: (skae.KSparseAutoencoder(3, selection="batch", **SHORT).fit(X), X_NEW),
+    lambda: (skae.QuantizedAutoencoder(3, levels=3, **SHORT).fit(X), X_NEW),
     lambda: (skae.DenoisingAutoencoder(2, noise_level=(0.1, 1.0), **SHORT).fit(X), X_NEW),
     lambda: (skae.VariationalAutoencoder(2, variance="feature", **SHORT).fit(X), X_NEW),
     lambda: (Autoencoder(2, architecture=skae.Conv((2,)), **SHORT).fit(X), X_NEW),

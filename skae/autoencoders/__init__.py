@@ -8,6 +8,7 @@ from skae.autoencoders._gaussian import standard_draws
 from skae.autoencoders._k_sparse import KSparseAutoencoder
 from skae.autoencoders._linear import LinearAutoencoder
 from skae.autoencoders._masked import MaskedAutoencoder
+from skae.autoencoders._quantized import QuantizedAutoencoder
 from skae.autoencoders._sparse import SparseAutoencoder
 from skae.autoencoders._variational import VariationalAutoencoder
 
@@ -19,6 +20,7 @@ __all__ = [
     "KSparseAutoencoder",
     "LinearAutoencoder",
     "MaskedAutoencoder",
+    "QuantizedAutoencoder",
     "SparseAutoencoder",
     "VariationalAutoencoder",
     "standard_draws",
