@@ -17,6 +17,7 @@ from skae import (
     KSparseAutoencoder,
     LinearAutoencoder,
     MaskedAutoencoder,
+    QuantizedAutoencoder,
     VariationalAutoencoder,
     ViT,
 )
@@ -70,6 +71,17 @@ def contractive(ax: plt.Axes) -> None:
     JacobianDisplay.from_estimator(model, X_new, image_shape=SHAPE, index=5, ax=ax)
 
 
+def quantized(ax: plt.Axes) -> None:
+    """Draw digits from few bits."""
+    fitted = {
+        f"{3 * k} bits": QuantizedAutoencoder(k, levels=8, random_state=0).fit(X)
+        for k in (3, 5, 11)
+    }
+    ReconstructionDisplay.from_estimators(
+        fitted, X_new, image_shape=SHAPE, n_samples=12, ax=ax, residuals=False
+    )
+
+
 def variational(ax: plt.Axes) -> None:
     """Draw the plane of codes."""
     model = VariationalAutoencoder(2, random_state=0).fit(X)
@@ -91,6 +103,7 @@ FIGURES = {
     sparse: (8, 3),
     denoising: (8, 2.9),
     contractive: (8, 3),
+    quantized: (8, 2.9),
     variational: (9, 4.5),
     masked: (8, 2.2),
 }
