@@ -11,7 +11,7 @@ from skae.data import RowDataset
 from skae.training import AutoencoderModule
 
 N_ITER = 50  # of the rotation, as in the source
-MAX_ROWS = 20_000  # that the rotation is learned from
+MAX_ROWS = 20_000  # that rotation and scales are learned from
 RIDGE = 1e-4  # relative to the mean square of a component
 
 
@@ -35,8 +35,7 @@ def rotation_to_signs(V: Tensor, weight: Tensor) -> Tensor:
     Gong, Y. and Lazebnik, S. (2011). "Iterative quantization: a procrustean approach to learning
     binary codes". Conference on Computer Vision and Pattern Recognition.
     """
-    some = slice(None, None, -(-len(V) // MAX_ROWS))
-    V, weight = V[some].double(), weight[some].double()
+    V, weight = V.double(), weight.double()
     R = torch.linalg.qr(torch.randn(V.shape[1], V.shape[1], dtype=V.dtype)).Q
     for _ in range(N_ITER):
         B = torch.where(V @ R >= 0, 1.0, -1.0).to(V)

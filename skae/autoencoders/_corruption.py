@@ -106,3 +106,11 @@ NOISES: dict[str, Noise] = {
     "salt_and_pepper": SaltAndPepper(),
     "swap": Swap(),
 }
+
+
+def hide_cells(batch: Batch, ratio: float) -> Batch:
+    """Replace a fraction of the cells by the mean of their column."""
+    if not ratio:
+        return batch
+    is_kept = batch.random.uniform(*batch.x.shape) >= ratio
+    return batch._replace(x=batch.x * is_kept)

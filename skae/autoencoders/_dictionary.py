@@ -10,6 +10,7 @@ from skae._sklearn import Interval
 from skae._training_parameters import N_COMPONENTS, N_COMPONENTS_DOC
 from skae.architectures import MLP, UnitLinear
 from skae.autoencoders._autoencoder import Autoencoder
+from skae.autoencoders._corruption import hide_cells
 from skae.data import Batch, RowDataset
 from skae.hyperparameters import hyperparameters, one_of, param
 from skae.training import AutoencoderModule
@@ -76,10 +77,7 @@ class DictionaryAutoencoder(Autoencoder):
         return 2 * n_features
 
     def _corrupt(self, module: AutoencoderModule, batch: Batch) -> Batch:
-        if not self.mask_ratio:
-            return batch
-        is_kept = batch.random.uniform(*batch.x.shape) >= self.mask_ratio
-        return batch._replace(x=batch.x * is_kept)
+        return hide_cells(batch, self.mask_ratio)
 
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         """Initialise a single layer of the encoder by the transposed weights of the decoder."""

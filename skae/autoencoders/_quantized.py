@@ -16,8 +16,9 @@ from skae._sklearn import Interval
 from skae._training_parameters import N_COMPONENTS, N_COMPONENTS_DOC
 from skae._validation import check_array
 from skae.autoencoders._autoencoder import Autoencoder
-from skae.autoencoders._binary_code import least_squares_decoder, rotation_to_signs
-from skae.data import Batch, RowDataset
+from skae.autoencoders._binary_code import MAX_ROWS, least_squares_decoder, rotation_to_signs
+from skae.autoencoders._corruption import hide_cells
+from skae.data import Batch, RowDataset, gen_chunks, subsample_evenly
 from skae.hyperparameters import IntegerInterval, hyperparameters, one_of, param
 from skae.training import AutoencoderModule
 
@@ -176,10 +177,7 @@ class QuantizedAutoencoder(Autoencoder):
         return (2 * numbers / steps - 1).astype(self.mean_.dtype)
 
     def _corrupt(self, module: AutoencoderModule, batch: Batch) -> Batch:
-        if not self.mask_ratio:
-            return batch
-        is_kept = batch.random.uniform(*batch.x.shape) >= self.mask_ratio
-        return batch._replace(x=batch.x * is_kept)
+        return hide_cells(batch, self.mask_ratio)
 
     def _code(self, module: AutoencoderModule, h: Tensor) -> Tensor:
         index = (self.levels / 2 * (1 + h.tanh())).floor().clamp(0, self.levels - 1)
@@ -209,7 +207,9 @@ class QuantizedAutoencoder(Autoencoder):
             module.output_bias.copy_(bias)
 
     def _start_codes(self, module: AutoencoderModule, rows: RowDataset) -> tuple[Tensor, Tensor]:
-        """Return the encoder's outputs for the training samples, and the samples' weights."""
-        weight = torch.cat([rows[chunk].weight for chunk in rows.gen_chunks()])
-        h = torch.cat([h for _, h in self._encoded(module, rows)])
-        return h, weight.to(h)
+        """Return the encoder's outputs for at most `MAX_ROWS` samples, and their weights."""
+        index = torch.from_numpy(subsample_evenly(np.arange(len(rows)), MAX_ROWS))
+        batches = (rows[index[chunk]] for chunk in gen_chunks(len(index), rows.n_features))
+        parts = [(module.encode(self._inputs(batch)), batch.weight) for batch in batches]
+        h = torch.cat([part for part, _ in parts])
+        return h, torch.cat([weight for _, weight in parts]).to(h)

@@ -14,11 +14,11 @@ from skae._sklearn import _safe_indexing
 from skae._validation import check_count
 from skae.displays._base import Display, divided, in_brackets, name_of
 from skae.displays._images import (
-    as_images,
     from_minus_one_to_one,
     image_shape_of,
-    mosaic,
+    relative_to_largest,
     show,
+    signed_mosaic,
 )
 
 if TYPE_CHECKING:
@@ -246,16 +246,13 @@ class ActivationDisplay(Display):
         if self.atoms is None or self.image_shape is None or not len(np.asarray(self.atoms)):
             return None
         atoms = np.asarray(self.atoms, dtype=np.float64)
-        largest = np.abs(atoms).max(axis=1, keepdims=True)
-        tiles = (atoms / np.where(largest > 0, largest, 1))[:, None]
+        tiles = relative_to_largest(atoms)[:, None]
         if self.top_samples is not None:
             tops = np.asarray(self.top_samples, dtype=np.float64)
             n_columns = 1 + tops.shape[1]
             tiles = np.concatenate([tiles, from_minus_one_to_one(tops)], axis=1)
         tiles = tiles.reshape(-1, atoms.shape[1])
-        images = as_images(tiles, self.image_shape)
-        images = (images + 1) / 2 if images.ndim == 4 else images
-        return mosaic(images, n_columns or math.ceil(math.sqrt(len(images))))
+        return signed_mosaic(tiles, self.image_shape, n_columns or math.ceil(math.sqrt(len(tiles))))
 
 
 def decoder_atoms(estimator: Any, units: NDArray, codes: NDArray) -> NDArray:

@@ -102,6 +102,18 @@ def mosaic(images: NDArray, n_columns: int, gap: int = 1) -> NDArray:
     return result
 
 
+def relative_to_largest(rows: NDArray) -> NDArray:
+    """Return rows divided by their largest absolute values, (n, n_features)."""
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    return rows / np.where(largest > 0, largest, 1)
+
+
+def signed_mosaic(rows: NDArray, image_shape: tuple[int, ...], n_columns: int) -> NDArray:
+    """Return a mosaic of rows with values from -1 to 1; colours are mapped to [0, 1]."""
+    images = as_images(rows, image_shape)
+    return mosaic((images + 1) / 2 if images.ndim == 4 else images, n_columns)
+
+
 def show(ax: Axes, picture: NDArray, **kwargs: Any) -> AxesImage:
     """Draw a mosaic without ticks; NaN is transparent, and colours are clipped to [0, 1]."""
     if picture.ndim == 3:

@@ -24,11 +24,11 @@ from skae.displays._base import (
     position_of,
 )
 from skae.displays._images import (
-    as_images,
     from_minus_one_to_one,
     image_shape_of,
-    mosaic,
+    relative_to_largest,
     show,
+    signed_mosaic,
 )
 from skae.inspection import jacobian
 
@@ -242,11 +242,9 @@ class JacobianDisplay(Display):
     def _picture(self, n_columns: int) -> NDArray | None:
         if self.tangents is None or self.sample is None or self.image_shape is None:
             return None
-        tangents = np.asarray(self.tangents, dtype=np.float64)
-        largest = np.abs(tangents).max(axis=1, keepdims=True)
+        tangents = relative_to_largest(np.asarray(self.tangents, dtype=np.float64))
         sample = from_minus_one_to_one(np.asarray(self.sample, dtype=np.float64))
-        images = as_images(np.vstack([sample, tangents / largest]), self.image_shape)
-        return mosaic((images + 1) / 2 if images.ndim == 4 else images, n_columns)
+        return signed_mosaic(np.vstack([sample, tangents]), self.image_shape, n_columns)
 
 
 def _with_jacobian(estimator: Any) -> Any:

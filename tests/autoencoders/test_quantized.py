@@ -5,6 +5,7 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 from skae import QuantizedAutoencoder
+from skae.autoencoders import _quantized
 from skae.autoencoders._binary_code import rotation_to_signs
 from skae.data import Batch
 from skae.training import seeded
@@ -92,6 +93,20 @@ def test_bits_at_the_start_are_those_of_iterative_quantisation():
     assert relative_error(model, TRAIN) < 0.97 * np.mean((by_signs - TRAIN) ** 2) / np.mean(
         (TRAIN - other.mean_) ** 2
     )
+
+
+def test_the_start_holds_the_codes_of_some_samples_only(monkeypatch):
+    whole = at_start(n_components=4)
+    monkeypatch.setattr(_quantized, "MAX_ROWS", 650)
+    seen = []
+    monkeypatch.setattr(
+        _quantized,
+        "rotation_to_signs",
+        lambda V, weight: seen.append((len(V), len(weight))) or rotation_to_signs(V, weight),
+    )
+    half = at_start(n_components=4)
+    assert seen == [(650, 650)]
+    assert relative_error(half, TRAIN) == pytest.approx(relative_error(whole, TRAIN), rel=0.05)
 
 
 def test_a_rotated_cube_is_found():
