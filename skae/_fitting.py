@@ -115,7 +115,8 @@ def train(
     bridge.begin(plan.max_epochs, start.rows, attributes)
     callbacks = [("bridge", bridge)]
     objective, optimizer = estimator._objective, start.optimizer
-    job = Job(start.module, objective, start.rows, plan, callbacks, checkpoint, optimizer)
+    dataset = estimator._training_data(start.rows, plan.held_out, random_state)
+    job = Job(start.module, objective, dataset, plan, callbacks, checkpoint, optimizer)
     if several:
         new_start = partial(start_fit, estimator, source, weight, random_state)
         others = [new_start(weights_seed + i).module for i in range(1, estimator.n_init)]

@@ -140,6 +140,16 @@ class Hooks(TrainingParameters):
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         """Register parameters and buffers on the module, check the data; once before training."""
 
+    def _training_data(
+        self, rows: RowDataset, held_out: NDArray, random_state: np.random.RandomState
+    ) -> RowDataset:
+        """Return the dataset of the training, by default the samples.
+
+        It has the same samples, and may have other targets; ``held_out`` are the indices of the
+        validation samples.
+        """
+        return rows
+
     def _before_resume(self, module: AutoencoderModule, rows: RowDataset) -> None:
         """Prepare a fitted module for more training: undo what `_after_fit` changed in it."""
 
@@ -181,7 +191,7 @@ class Hooks(TrainingParameters):
         """
         h = module.encode(self._inputs(self._corrupt(module, batch)))
         output = module.decode(self._sample(module, batch, h))
-        terms = {"reconstruction": module.reconstruction_loss(output, batch)}
+        terms = {"reconstruction": module.reconstruction_loss(output, batch.as_target())}
         penalty = self._penalty(module, batch, h, output)
         return terms if penalty is None else terms | {"penalty": penalty}
 

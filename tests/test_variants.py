@@ -16,6 +16,7 @@ VARIANTS = [
     skae.KSparseAutoencoder(8, n_nonzero_coefs=2, **SHORT),
     skae.KSparseAutoencoder(8, n_nonzero_coefs=2, selection="batch", positive_code=True, **SHORT),
     skae.QuantizedAutoencoder(3, mask_ratio=0.2, **SHORT),
+    skae.QuantizedAutoencoder(3, n_neighbors=3, **SHORT),
     skae.QuantizedAutoencoder(3, levels=5, quantization="noise", **SHORT),
     skae.DenoisingAutoencoder(noise_level=(0.1, 0.5), **SHORT),
     skae.DenoisingAutoencoder(3, noise="salt_and_pepper", **SHORT),

@@ -18,8 +18,14 @@ from skae._validation import check_array
 from skae.autoencoders._autoencoder import Autoencoder
 from skae.autoencoders._binary_code import MAX_ROWS, least_squares_decoder, rotation_to_signs
 from skae.autoencoders._corruption import hide_cells
-from skae.data import Batch, RowDataset, gen_chunks, subsample_evenly
-from skae.hyperparameters import IntegerInterval, hyperparameters, one_of, param
+from skae.data import Batch, NeighborTargets, RowDataset, gen_chunks, subsample_evenly
+from skae.hyperparameters import (
+    POSITIVE_INT,
+    IntegerInterval,
+    hyperparameters,
+    one_of,
+    param,
+)
 from skae.training import AutoencoderModule
 
 GAIN = 1.0  # standard deviation of the encoder's output at the start: tanh is not saturated
@@ -41,6 +47,12 @@ class QuantizedAutoencoder(Autoencoder):
     so that each component has one of L values between -1 and 1. With two levels, the code is the
     signs of f(x): semantic hashing. In training, the gradient passes the rounding unchanged
     (``quantization="straight_through"``), or rounding is replaced by uniform noise of its width.
+
+    For search, samples that belong together should have similar codes. With ``n_neighbors``, the
+    target of a sample is not x but the end of a random walk that starts there, of ``walk_length``
+    steps, on the graph of the nearest neighbors (in at most 32 principal components): a
+    generalised autoencoder, whose codes keep what is common in a neighborhood. It is drawn anew for
+    each gradient step.
 
     Training starts at the best linear code that is known: the principal components, for two levels
     rotated so that their signs lose least (iterative quantisation), and a linear decoder by least
@@ -74,6 +86,13 @@ class QuantizedAutoencoder(Autoencoder):
 
     Gong, Y. and Lazebnik, S. (2011). "Iterative quantization: a procrustean approach to learning
     binary codes". Conference on Computer Vision and Pattern Recognition.
+
+    Wang, W., Huang, Y., Wang, Y. and Wang, L. (2014). "Generalized autoencoder: a neural network
+    framework for dimensionality reduction". Conference on Computer Vision and Pattern Recognition
+    Workshops.
+
+    Coifman, R. R. and Lafon, S. (2006). "Diffusion maps". Applied and Computational Harmonic
+    Analysis 21(1), 5-30.
 
     Examples
     --------
@@ -111,6 +130,21 @@ class QuantizedAutoencoder(Autoencoder):
         Fraction of the cells that are replaced by the mean of their column in the input of the
         encoder in training. Similar samples then have similar codes, which helps search, at the
         cost of the reconstruction.""",
+    )
+    n_neighbors: int | None = param(
+        POSITIVE_INT,
+        None,
+        default=None,
+        doc="""
+        Number of nearest neighbors of each training sample, itself included, in the graph of
+        neighbors: the decoder then has to reconstruct the end of a random walk on that graph that
+        starts at the sample, not the sample itself, so that the code holds what a sample has in
+        common with its neighborhood. If None, it reconstructs the sample.""",
+    )
+    walk_length: int = param(
+        POSITIVE_INT,
+        default=5,
+        doc="Number of steps of the random walk, if ``n_neighbors`` is set.",
     )
 
     _frozen_params = ("levels",)
@@ -175,6 +209,14 @@ class QuantizedAutoencoder(Autoencoder):
                 f"{numbers.dtype} from {numbers.min()} to {numbers.max()}."
             )
         return (2 * numbers / steps - 1).astype(self.mean_.dtype)
+
+    def _training_data(
+        self, rows: RowDataset, held_out: NDArray, random_state: np.random.RandomState
+    ) -> RowDataset:
+        if self.n_neighbors is None:
+            return rows
+        kept = np.setdiff1d(np.arange(len(rows)), held_out)
+        return NeighborTargets.search(rows, kept, self.n_neighbors, self.walk_length, random_state)
 
     def _corrupt(self, module: AutoencoderModule, batch: Batch) -> Batch:
         return hide_cells(batch, self.mask_ratio)

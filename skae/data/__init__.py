@@ -14,6 +14,7 @@ from skae.data._dataset import Batches, InMemoryDataset, LazyDataset, RowDataset
 from skae.data._draws import Draw, Recorder, Replay
 from skae.data._moments import Moments, covariance_of, statistics_of
 from skae.data._n_components import resolve_n_components
+from skae.data._neighbor_targets import NeighborTargets
 from skae.data._principal_axes import EXACT_UP_TO, principal_axes
 from skae.data._random import Random
 from skae.data._source import (
@@ -39,6 +40,7 @@ __all__ = [
     "InMemoryDataset",
     "LazyDataset",
     "Moments",
+    "NeighborTargets",
     "Random",
     "Recorder",
     "Replay",

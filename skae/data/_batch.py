@@ -29,6 +29,10 @@ class Batch(NamedTuple):
         Further inputs of the encoder, set by the hook ``_corrupt``.
     random : Random, default=None
         Random numbers for objectives; None outside of training.
+    target : Tensor of shape (n, d) or None, default=None
+        What the reconstruction is compared with, if that is not ``x``.
+    target_observed : Tensor of shape (n, d) or None, default=None
+        1 where a value of the target is observed, 0 where it is missing.
 
     Examples
     --------
@@ -45,6 +49,20 @@ class Batch(NamedTuple):
     progress: Tensor
     context: Tensor | None = None
     random: Random = NO_RANDOM
+    target: Tensor | None = None
+    target_observed: Tensor | None = None
+
+    def as_target(self) -> Batch:
+        """Return the batch that a reconstruction is compared with.
+
+        Returns
+        -------
+        batch : Batch
+            The targets of the samples if there are any, otherwise the samples.
+        """
+        if self.target is None:
+            return self
+        return self._replace(x=self.target, observed=self.target_observed)
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on a device; the copy is asynchronous from pinned memory.

@@ -162,7 +162,25 @@ class RowDataset(Dataset):
         batch : Batch
             Those samples.
         """
-        return Batch(*self.values(index), self.weight[index], progress, random=random)
+        batch = Batch(*self.values(index), self.weight[index], progress, random=random)
+        return self.with_target(batch, index)
+
+    def with_target(self, batch: Batch, index: Tensor | slice) -> Batch:
+        """Return a batch with what its reconstruction is compared with, by default the batch.
+
+        Parameters
+        ----------
+        batch : Batch
+            Some of the samples.
+        index : Tensor or slice
+            Which samples.
+
+        Returns
+        -------
+        batch : Batch
+            The same, with a target.
+        """
+        return batch
 
     def gen_chunks(self) -> Iterator[slice]:
         """Generate slices of samples of at most a few million cells each.
@@ -278,9 +296,11 @@ class Batches:
         indices = list(self._indices())
         if self.loading:
             loading = {"generator": torch.Generator(), **self.loading}  # seeds of its workers
-            for batch in DataLoader(self.rows, batch_size=None, sampler=indices, **loading):
+            loader = DataLoader(self.rows, batch_size=None, sampler=indices, **loading)
+            for index, batch in zip(indices, loader, strict=True):
                 batch = batch.to(self.device)
-                yield batch._replace(progress=self.progress, random=self.random)
+                batch = batch._replace(progress=self.progress, random=self.random)
+                yield self.rows.with_target(batch, index)
         else:
             for index in indices:
                 yield self.rows.batch(index, self.progress, self.random)

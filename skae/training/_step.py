@@ -19,6 +19,7 @@ from skae.training._result import EpochCallback
 # Steps of a batch size that are worth a program: making one takes as long as about 150 small steps
 # on the CPU, and 10 on a GPU.
 MIN_STEPS = {"cpu": 300, "cuda": 30}
+FIELDS = ("x", "weight", "observed", "target", "target_observed")  # tensors of a batch
 QUIET = (EpochTimer, PrintLog, EpochCallback)  # callbacks that change nothing of a step
 
 
@@ -85,8 +86,8 @@ class RecordedSteps:
             with torch.no_grad():
                 functional_call(module, buffers, (batch._replace(random=recorder),))
             self.draws[key] = recorder.draws
-        self.complete = batch.observed is None
-        given = [value for value in (batch.x, batch.weight, batch.observed) if value is not None]
+        self.fields = [name for name in FIELDS if getattr(batch, name) is not None]
+        given = [getattr(batch, name) for name in self.fields]
         drawn = [batch.random._drawn(*draw) for draw in self.draws[key]]
         return [batch.progress, *self.tensors, *given, *drawn]
 
@@ -139,9 +140,9 @@ class RecordedSteps:
         for group in self.trained:
             for name in group:
                 leaves[name].requires_grad_()
-        x, weight = left.pop(0), left.pop(0)
-        observed = None if self.complete else left.pop(0)
-        batch = Batch(x, observed, weight, progress, random=Replay(left, x))
+        given: dict[str, Any] = {name: left.pop(0) for name in self.fields}
+        given = {"observed": None, "progress": progress} | given
+        batch = Batch(**given, random=Replay(left, given["x"]))
         with self.net._autocast():
             terms = functional_call(self.net.module_, leaves | buffers, (batch,))
         return leaves, terms, batch

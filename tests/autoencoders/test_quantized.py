@@ -167,3 +167,22 @@ def test_the_name_of_the_start_is_in_the_warning():
     for levels, name in ((2, "iterative quantisation"), (5, "quantised PCA")):
         with pytest.warns(match=f"so the fit is {name}"):
             QuantizedAutoencoder(5, levels=levels, max_iter=3, random_state=0).fit(noise)
+
+
+def test_neighbors_as_targets_make_codes_of_a_class_similar():
+    y = load_digits().target
+    shares = []
+    for n_neighbors in (None, 10):
+        model = QuantizedAutoencoder(16, n_neighbors=n_neighbors, max_iter=40, random_state=0)
+        B, Q = (model.fit(TRAIN).transform(part) for part in (TRAIN, TEST))
+        nearest = np.argsort((Q[:, None] != B[None]).sum(2), axis=1, kind="stable")[:, :10]
+        shares.append((y[:1300][nearest] == y[1300:, None]).mean())
+    assert shares[0] + 0.05 < shares[1] < 1
+
+
+def test_a_resumed_fit_has_neighbors_as_targets():
+    model = QuantizedAutoencoder(8, n_neighbors=5, warm_start=True, **START)
+    model.set_params(max_iter=3)
+    model.fit(TRAIN[:200])
+    assert model.fit(TRAIN[:200]).n_iter_ == 6
+    assert model.partial_fit(TRAIN[200:300]).n_iter_ == 7

@@ -111,6 +111,7 @@ GRIDS = {
     "kl": (SparseAutoencoder(3, penalty="kl", **SHORT), {"target_activation": [0.1, 0.2]}, [4]),
     "k-sparse": (KSparseAutoencoder(3, **SHORT), {"n_nonzero_coefs": [1, 2]}, [2, 2]),
     "bits": (QuantizedAutoencoder(3, **SHORT), {"mask_ratio": [0.1, 0.3]}, [4]),
+    "neighbors": (QuantizedAutoencoder(3, **SHORT), {"n_neighbors": [2, 3]}, []),
     "levels": (QuantizedAutoencoder(3, **SHORT), {"levels": [2, 4]}, [2, 2]),
     "denoising": (DENOISING, {"noise_level": [0.1, 0.3]}, [4]),
     "ranges of noise": (DENOISING, {"noise_level": [(0.1, 0.3), (0.1, 0.5)]}, [4]),

@@ -55,6 +55,7 @@ MODELS = {
     "sparse": SparseAutoencoder(6, hidden_layer_sizes=(8,)),
     "k-sparse": KSparseAutoencoder(8, n_nonzero_coefs=2),
     "bits": QuantizedAutoencoder(**SMALL, mask_ratio=0.2),
+    "neighbors": QuantizedAutoencoder(**SMALL, n_neighbors=4),
     "levels": QuantizedAutoencoder(**SMALL, levels=4, quantization="noise"),
     "denoising": DenoisingAutoencoder(**SMALL),
     "masking noise": DenoisingAutoencoder(**SMALL, noise="masking", noise_level=0.3),
