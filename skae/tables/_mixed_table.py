@@ -201,15 +201,26 @@ class MixedTable(BaseEstimator):
 
     def _encode(self, frame: pd.DataFrame) -> NDArray:
         """Return a DataFrame of the columns of ``fit`` as an array, (n, n_encoded)."""
+        numbers = self.numbers_in(frame)
         encoded = np.full((len(frame), len(self.group_start_)), np.nan)
-        for j, (name, column) in enumerate(frame.items()):
-            known = known_cells(column, self.missing_values)
-            first, shown = self.first_[j], self.encoded_levels_[j]
+        for j, first in enumerate(self.first_):
+            known, shown = ~np.isnan(numbers[:, j]), self.encoded_levels_[j]
             if self.kinds_[j] in NUMBERS:
-                encoded[known, first] = self._numbers(str(name), column, known)
+                encoded[known, first] = numbers[known, j]
             elif not shown:  # without any known value in fit
                 encoded[known, first] = 0
-            elif known.any():
+            else:
+                encoded[known, first : first + len(shown)] = numbers[known, j, None] == shown
+        return encoded
+
+    def numbers_in(self, frame: pd.DataFrame) -> NDArray:
+        """Return the numbers of a DataFrame, and the indices of its categories or -1 if unknown."""
+        numbers = np.full(frame.shape, np.nan)
+        for j, (name, column) in enumerate(frame.items()):
+            known = known_cells(column, self.missing_values)
+            if self.kinds_[j] in NUMBERS:
+                numbers[known, j] = self._numbers(str(name), column, known)
+            elif self.encoded_levels_[j] and known.any():
                 kind_of(column, known)
                 codes = codes_of(column[known], self.levels_[j])
                 if self.handle_unknown == "error" and (codes < 0).any():
@@ -218,8 +229,10 @@ class MixedTable(BaseEstimator):
                         f"Column {str(name)!r} of X holds {unseen!r}, a category that fit did not "
                         "see; replace it by a missing value, or fit to rows that hold it."
                     )
-                encoded[known, first : first + len(shown)] = codes[:, None] == shown
-        return encoded
+                numbers[known, j] = codes
+            else:
+                numbers[known, j] = -1
+        return numbers
 
     def _numbers(self, name: str, column: pd.Series, known: NDArray) -> NDArray:
         kind = kind_of(column, known)
@@ -264,21 +277,35 @@ class MixedTable(BaseEstimator):
 
         NaN is a missing value, for which integers and booleans get the nullable dtype.
         """
-        columns = [self._restored(j, values) for j in range(len(self.kinds_))]
-        return pd.concat(columns, axis=1)
+        return self.from_numbers(self.most_likely(values))
 
-    def _restored(self, j: int, values: NDArray) -> pd.Series:
-        first = self.first_[j]
-        missing = np.isnan(values[:, self.group_start_ == first]).any(axis=1)
-        if self.kinds_[j] not in NUMBERS and not self.encoded_levels_[j]:
-            missing[:] = True
+    def most_likely(self, values: NDArray) -> NDArray:
+        """Return the numbers, and the indices of the categories with the largest values."""
+        numbers = np.full((len(values), len(self.kinds_)), np.nan)
+        for j, (first, shown) in enumerate(zip(self.first_, self.encoded_levels_, strict=True)):
+            own = values[:, self.group_start_ == first]
+            known = ~np.isnan(own).any(axis=1)
+            if self.kinds_[j] in NUMBERS:
+                numbers[:, j] = own[:, 0]
+            elif shown:
+                numbers[known, j] = np.array(shown)[own[known].argmax(axis=1)]
+        return numbers
+
+    def from_numbers(self, numbers: NDArray) -> pd.DataFrame:
+        """Return a table in the dtypes of ``fit`` from what `numbers_in` returns."""
+        return pd.concat([self._column(j, own) for j, own in enumerate(numbers.T)], axis=1)
+
+    def _column(self, j: int, numbers: NDArray) -> pd.Series:
+        missing = np.isnan(numbers)
         dtype = pd.api.types.pandas_dtype(self._dtype(j))
         if missing.any() and isinstance(dtype, np.dtype) and dtype.kind in "biu":
             dtype = pd.api.types.pandas_dtype(NULLABLE[dtype.name])
         known = np.flatnonzero(~missing)
-        decoded = self._decoded(j, values[known]) if len(known) else []
-        column = pd.Series(self._in_dtype(j, decoded, dtype), index=known, dtype=dtype)
-        return column.reindex(range(len(values)))
+        found: Any = numbers[known]
+        if self.kinds_[j] not in NUMBERS:
+            found = [self.levels_[j][int(k)] for k in found]
+        column = pd.Series(self._in_dtype(j, found, dtype), index=known, dtype=dtype)
+        return column.reindex(range(len(numbers)))
 
     def _decoded(self, j: int, values: NDArray) -> Any:
         """Return the numbers of a column, or the categories with the largest values."""
