@@ -25,7 +25,7 @@ LAYERS = [
     {"base", "_persistence"},
     {"tables"},
     {"autoencoders"},
-    {"outlier", "impute", "multiple_imputation", "semi_supervised", "images"},
+    {"outlier", "impute", "multiple_imputation", "semi_supervised", "images", "compression"},
     {"inspection", "metrics", "model_selection", "_check_autoencoder", "extension"},
     {"displays"},
 ]

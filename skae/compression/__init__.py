@@ -1,0 +1,1 @@
+"""Compression of samples to bytes: integer codes by exact probabilities, and the stream format."""
