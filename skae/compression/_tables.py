@@ -96,13 +96,16 @@ class CodeTables(BaseEstimator):
     bits, where the frequencies :math:`f_s \ge 1` of a column sum to :math:`2^{24}`. Every value
     below :math:`2^{61}` in absolute value thus has a code.
 
-    The frequencies are the probabilities, rounded,
+    Frequencies are :math:`2^{24} p_s` but for rounding, with the probabilities
 
-    .. math:: \frac{n}{n + 1/2} \, \frac{c_s + \alpha q_s}{n + \alpha} + \frac{r_s}{2 n + 1}
+    .. math:: p_s = \frac{1}{n + 1/2} \left(
+        e_s + m \frac{c_s + \alpha q_s}{m + \alpha} + \frac{r_s}{2} \right)
 
-    with the counts :math:`c_s` of n training rows, their distribution q after smoothing by a
-    Gaussian kernel, whose width and weight :math:`\alpha` minimise the leave-one-out code length,
-    and a distribution r that halves per bin outside of the training range.
+    of n training rows. Their counts in bins are :math:`e_s + c_s`; e is what the most frequent bin
+    has more than the second one, such as zeros of a sparse column, and m is the sum of c. The
+    distribution q is c after smoothing by a Gaussian kernel; its width and its weight
+    :math:`\alpha` minimise the leave-one-out code length. The distribution r halves from bin to
+    bin outside of the training range.
 
     Attributes
     ----------
@@ -212,7 +215,7 @@ class CodeTables(BaseEstimator):
 def _n_bins(low: NDArray, high: NDArray, n_fine: NDArray) -> NDArray:
     """Return the number of bins of each column."""
     per_side = np.array([len(_octaves(n)[0]) for n in range(N_OCTAVES + 1)])
-    return high - low + 1 + per_side[n_fine].sum(1)
+    return high.astype(np.int64) - low + 1 + per_side[n_fine].sum(1)
 
 
 def _fit_column(values: NDArray, w: NDArray) -> tuple[int, int, tuple[int, int], NDArray]:
@@ -244,16 +247,19 @@ def _smoothed(counts: NDArray, prior: NDArray) -> NDArray:
     """Return the probabilities whose leave-one-out code length is shortest among those tried."""
     n = counts.sum()
     unseen = UNSEEN / (n + UNSEEN) * prior
+    smooth = np.minimum(counts, np.sort(counts)[-2])  # zeros of a sparse column have no neighbours
+    m, spike = smooth.sum(), counts - smooth
     used = np.flatnonzero(counts)
-    seen, rest = counts[used], np.maximum(counts[used] - 1, 0)
+    rest = np.maximum(smooth[used] - 1, 0)
     shortest, best = np.inf, counts
     for width in 2.0 ** np.arange(-1, np.log2(max(used[-1] - used[0], 2)) - 1):
-        q = gaussian_filter1d(counts, width, mode="constant")
-        others = np.maximum(q[used] - _peak(width), 0) / max(n - 1, 1)
+        q = gaussian_filter1d(smooth, width, mode="constant") / max(m, 1)
+        others = np.maximum(m * q[used] - _peak(width), 0) / max(m - 1, 1)
         for alpha in PRIORS:
-            p = n * (rest + alpha * others) / (n - 1 + alpha) / (n + UNSEEN) + unseen[used]
-            if (length := -(seen * np.log(p)).sum()) < shortest:
-                shortest, best = length, counts + alpha * q / n
+            p = spike[used] + m * (rest + alpha * others) / (max(m - 1, 0) + alpha)
+            length = -(counts[used] * np.log(p / (n + UNSEEN) + unseen[used])).sum()
+            if length < shortest:
+                shortest, best = length, spike + m * (smooth + alpha * q) / (m + alpha)
     p = best / best.sum() * n / (n + UNSEEN) + unseen
     return p / p.sum()
 

@@ -175,6 +175,12 @@ def test_tables_in_a_file(tables, tmp_path):
     write(tmp_path / "tables", "tables", tables)
     loaded = read(tmp_path / "tables", "tables", lambda value: isinstance(value, CodeTables))
     X = normal(100, 1)
+    small = CodeTables().fit(np.array([[-100], [100]]))
+    loaded_as_bytes = CodeTables()
+    vars(loaded_as_bytes).update(
+        vars(small) | {name: getattr(small, name).astype(np.int8) for name in ("low_", "high_")}
+    )
+    assert encode([[7]], loaded_as_bytes) == encode([[7]], small)
     assert encode(X, loaded) == encode(X, tables)
     assert (loaded.bits(X) == tables.bits(X)).all()
 
