@@ -17,6 +17,7 @@ from skae.autoencoders import (
     SparseAutoencoder,
     VariationalAutoencoder,
 )
+from skae.compression import AutoencoderCompressor
 from skae.exceptions import AutoencoderWarning
 from skae.images import PatchDenoiser
 from skae.impute import AutoencoderImputer, make_missing
@@ -36,6 +37,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Autoencoder",
     "AutoencoderClassifier",
+    "AutoencoderCompressor",
     "AutoencoderImputer",
     "AutoencoderOutlierDetector",
     "AutoencoderRegressor",

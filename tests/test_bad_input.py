@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from skae import (
     MLP,
     Autoencoder,
+    AutoencoderCompressor,
     AutoencoderImputer,
     AutoencoderOutlierDetector,
     LinearAutoencoder,
@@ -84,6 +85,7 @@ def every_reader():
         "autoencoder": clone(SMALL).fit,
         "detector": AutoencoderOutlierDetector(SMALL, random_state=0).fit,
         "imputer": AutoencoderImputer(SMALL, random_state=0).fit,
+        "compressor": AutoencoderCompressor(Autoencoder(1, max_iter=1)).fit,
         "pooled": lambda X: pooled.fit(X, np.arange(len(X))),
     }
 

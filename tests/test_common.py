@@ -68,6 +68,9 @@ ESTIMATORS = [
     skae.AutoencoderClassifier(skae.DenoisingAutoencoder(max_iter=3), fine_tune="head"),
     skae.AutoencoderRegressor(skae.Autoencoder(max_iter=3), max_iter=3),
     skae.AutoencoderRegressor(skae.Autoencoder(10, max_iter=3), fine_tune="all", max_iter=3),
+    skae.AutoencoderCompressor(skae.Autoencoder(max_iter=2)),
+    skae.AutoencoderCompressor(skae.Autoencoder(max_iter=2), max_error=0.5),
+    skae.AutoencoderCompressor(skae.QuantizedAutoencoder(max_iter=2)),
     skae.TableEncoder(),
     skae.PooledEstimator(Ridge(), skae.AutoencoderImputer(max_iter=2), n_imputations=2),
     skae.PooledEstimator(
@@ -199,6 +202,7 @@ def test_table_is_complete():
             (
                 *(BaseAutoencoder, OutlierMixin, skae.AutoencoderImputer, skae.PooledEstimator),
                 *(skae.AutoencoderClassifier, skae.AutoencoderRegressor, skae.TableEncoder),
+                skae.AutoencoderCompressor,
             ),
         )
     }

@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from skae import (
     Autoencoder,
     AutoencoderClassifier,
+    AutoencoderCompressor,
     AutoencoderImputer,
     AutoencoderOutlierDetector,
     AutoencoderRegressor,
@@ -88,6 +89,10 @@ CASES = {
         AutoencoderImputer(INNER, random_state=0),
         {("fit", "autoencoder", "epoch"): EPOCHS, ("fit", "errors"): 1},
     ),
+    "compressor": (
+        AutoencoderCompressor(INNER, random_state=0),
+        {("fit", "autoencoder", "epoch"): EPOCHS, ("fit", "probabilities"): 1},
+    ),
     "classifier": (
         AutoencoderClassifier(INNER, max_iter=2, random_state=0),
         {
@@ -162,8 +167,9 @@ def test_verbose_prints_a_line_per_step_and_higher_levels_are_passed_on(incomple
         AutoencoderOutlierDetector(DenoisingAutoencoder(learning_rate=1e9, **SHORT), trim=0),
         AutoencoderOutlierDetector(Autoencoder(2, learning_rate=1e9, max_iter=9), trim=0),
         AutoencoderImputer(Autoencoder(2, learning_rate=1e9, max_iter=9, random_state=0)),
+        AutoencoderCompressor(Autoencoder(2, learning_rate=1e9, max_iter=9, random_state=0)),
     ],
-    ids=["detector", "detector with early stopping", "imputer"],
+    ids=["detector", "detector with early stopping", "imputer", "compressor"],
 )
 def test_a_diverging_inner_fit_warns_and_keeps_the_start(incomplete, model):
     with pytest.warns(AutoencoderWarning, match="diverged, so it stays at its start"):

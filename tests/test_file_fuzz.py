@@ -16,7 +16,13 @@ import pytest
 from safetensors.numpy import load, save
 
 import skae
-from skae import MLP, Autoencoder, AutoencoderImputer, AutoencoderOutlierDetector
+from skae import (
+    MLP,
+    Autoencoder,
+    AutoencoderCompressor,
+    AutoencoderImputer,
+    AutoencoderOutlierDetector,
+)
 from skae._file_format import _digest, _without_arrays
 
 MUTATIONS = int(os.environ.get("SKAE_MUTATIONS", "150"))
@@ -68,6 +74,21 @@ FITTED = [
             Autoencoder(2, architecture=MLP((3,)), **SHORT), method=["tails", "standardized"]
         ).fit(FRAME),
         FRAME.mask(np.repeat(X[:, :1] > 1, 4, axis=1)),
+    ),
+    lambda: (AutoencoderCompressor(Autoencoder(2, **SHORT)).fit(X), X_NEW),
+    lambda: (
+        AutoencoderCompressor(Autoencoder(2, **SHORT), max_error=[0.1, 0.2, 0.3, 0.4]).fit(X),
+        X_NEW,
+    ),
+    lambda: (
+        AutoencoderCompressor(skae.QuantizedAutoencoder(2, **SHORT)).fit(
+            np.rint(9 * X).astype(int)
+        ),
+        np.rint(9 * X[:2]).astype(int),
+    ),
+    lambda: (
+        AutoencoderCompressor(Autoencoder(2, **SHORT), max_error=0.1).fit(FRAME),
+        FRAME.mask(X[:, [0, 1, 0, 1]] > 1),
     ),
     lambda: (skae.TableEncoder().fit(FRAME), FRAME.mask(X[:, [0, 1, 0, 1]] > 1)),
 ]
@@ -158,7 +179,10 @@ def outputs(model, rows):
     """Ask a model for all that it can say of some rows."""
     for name in ("transform", "reconstruct", "score_samples", "predict", "p_values", "sample",
                  "feature_contributions", "get_feature_names_out"):  # fmt: skip
-        if name == "sample" and isinstance(model, AutoencoderImputer):
+        if name == "transform" and isinstance(model, AutoencoderCompressor):
+            model.inverse_transform(model.transform(rows))
+            model.rate(rows)
+        elif name == "sample" and isinstance(model, AutoencoderImputer):
             model.sample(rows, 1, random_state=0)
         elif name == "transform" and isinstance(model, skae.TableEncoder):
             model.inverse_transform(model.transform(rows))

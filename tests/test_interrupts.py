@@ -23,6 +23,7 @@ import skae
 from skae import (
     MLP,
     Autoencoder,
+    AutoencoderCompressor,
     AutoencoderImputer,
     AutoencoderOutlierDetector,
     AutoencoderRegressor,
@@ -103,6 +104,7 @@ COMPOSITES = {
     "grid of loops": lambda: GridSearchCV(Loop(pressing()), {}, cv=2),
     "detector": lambda: AutoencoderOutlierDetector(pressing()),
     "imputer": lambda: AutoencoderImputer(pressing()),
+    "compressor": lambda: AutoencoderCompressor(pressing()),
     "pooled": lambda: PooledEstimator(LinearRegression(), AutoencoderImputer(pressing())),
     "pooled estimators": lambda: PooledEstimator(
         make_pipeline(pressing(), LinearRegression()), AutoencoderImputer(max_iter=1)
@@ -153,6 +155,7 @@ def test_at_any_moment_a_composite_is_whole_or_as_it_was(sheet):
     models = [
         AutoencoderOutlierDetector(Autoencoder(2, **short), random_state=0),
         AutoencoderImputer(max_iter=2, random_state=0),
+        AutoencoderCompressor(Autoencoder(2, **short), random_state=0),
         PooledEstimator(LinearRegression(), AutoencoderImputer(max_iter=1), n_imputations=2),
         GridSearchCV(Autoencoder(2, **short), {"n_components": [1, 2]}, cv=2),
     ]

@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 import skae
 from skae import (
     Autoencoder,
+    AutoencoderCompressor,
     AutoencoderImputer,
     AutoencoderOutlierDetector,
     AutoencoderRegressor,
@@ -36,6 +37,10 @@ def diverge(monkeypatch):
     monkeypatch.setattr(_trainer, "DIVERGED", 0.0)
 
 
+def with_gap(X):
+    return np.where(np.arange(X.size).reshape(X.shape) == 1, np.nan, X)
+
+
 CASES = {
     "the identity is a solution": (lambda X: Autoencoder(9, **NO_STOPPING).fit(X), None),
     "the fit is PCA": (lambda X: Autoencoder(2, learning_rate=1e-9, **SHORT).fit(X), None),
@@ -50,6 +55,10 @@ CASES = {
     ),
     "posterior has collapsed": (
         lambda X: VariationalAutoencoder(1, beta=1e3, init="random", **NO_STOPPING).fit(X),
+        None,
+    ),
+    "X has 1 missing values, in place of which": (
+        lambda X: AutoencoderCompressor(Autoencoder(2, **NO_STOPPING)).fit(X).compress(with_gap(X)),
         None,
     ),
     "Columns? .* dropped": (

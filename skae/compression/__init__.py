@@ -1,1 +1,5 @@
-"""Compression of samples to bytes: integer codes by exact probabilities, and the stream format."""
+"""Compression by autoencoders whose codes take few bits."""
+
+from skae.compression._compressor import AutoencoderCompressor
+
+__all__ = ["AutoencoderCompressor"]

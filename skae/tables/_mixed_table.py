@@ -284,10 +284,10 @@ class MixedTable(BaseEstimator):
         numbers = np.full((len(values), len(self.kinds_)), np.nan)
         for j, (first, shown) in enumerate(zip(self.first_, self.encoded_levels_, strict=True)):
             own = values[:, self.group_start_ == first]
-            known = ~np.isnan(own).any(axis=1)
             if self.kinds_[j] in NUMBERS:
                 numbers[:, j] = own[:, 0]
             elif shown:
+                known = ~np.isnan(own).any(axis=1)
                 numbers[known, j] = np.array(shown)[own[known].argmax(axis=1)]
         return numbers
 
@@ -301,10 +301,9 @@ class MixedTable(BaseEstimator):
         if missing.any() and isinstance(dtype, np.dtype) and dtype.kind in "biu":
             dtype = pd.api.types.pandas_dtype(NULLABLE[dtype.name])
         known = np.flatnonzero(~missing)
-        found: Any = numbers[known]
-        if self.kinds_[j] not in NUMBERS:
-            found = [self.levels_[j][int(k)] for k in found]
-        column = pd.Series(self._in_dtype(j, found, dtype), index=known, dtype=dtype)
+        own: Any = numbers[known]
+        values = own if self.kinds_[j] in NUMBERS else [self.levels_[j][int(k)] for k in own]
+        column = pd.Series(self._in_dtype(j, values, dtype), index=known, dtype=dtype)
         return column.reindex(range(len(numbers)))
 
     def _decoded(self, j: int, values: NDArray) -> Any:
@@ -312,8 +311,7 @@ class MixedTable(BaseEstimator):
         first, shown = self.first_[j], self.encoded_levels_[j]
         if self.kinds_[j] in NUMBERS:
             return values[:, first]
-        likely = values[:, first : first + len(shown)].argmax(axis=1)
-        return [self.levels_[j][shown[k]] for k in likely]
+        return [self.levels_[j][shown[k]] for k in values[:, first:][:, : len(shown)].argmax(1)]
 
     def names(self, columns: NDArray) -> list[str]:
         """Return the names of the encoded columns, given those of the columns."""
