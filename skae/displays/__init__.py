@@ -10,6 +10,7 @@ from skae.displays._loss_curve import LossCurveDisplay
 from skae.displays._outlier_scores import OutlierScoreDisplay
 from skae.displays._overimputation import OverimputationDisplay
 from skae.displays._posterior import PosteriorDisplay
+from skae.displays._rate_distortion import RateDistortionDisplay
 from skae.displays._reconstruction import ReconstructionDisplay
 from skae.displays._samples import SampleDisplay
 
@@ -24,6 +25,7 @@ __all__ = [
     "OutlierScoreDisplay",
     "OverimputationDisplay",
     "PosteriorDisplay",
+    "RateDistortionDisplay",
     "ReconstructionDisplay",
     "SampleDisplay",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, cast
 
@@ -175,3 +175,18 @@ def named(estimators: Any) -> dict[str, Any]:
         n_before = sum(key.split(" ")[0] == name for key in result)
         result[name if names.count(name) == 1 else f"{name} {n_before + 1}"] = estimator
     return result
+
+
+def lines_of(estimators: Mapping[str, Any] | Sequence[Any]) -> dict[str, list[Any]]:
+    """Return the estimators of each line: of one class in a sequence, of one name in a mapping."""
+    check_are_estimators(estimators)
+    lines: dict[str, list[Any]] = {}
+    if isinstance(estimators, Mapping):
+        for name, member in estimators.items():
+            lines[name] = list(member) if isinstance(member, (list, tuple)) else [member]
+    else:
+        for estimator in estimators:
+            lines.setdefault(name_of(estimator), []).append(estimator)
+    if not all(lines.values()):
+        raise ValueError("estimators is empty; pass at least one fitted estimator.")
+    return lines

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from skae.displays._base import (
     Display,
-    check_are_estimators,
     check_decodes,
     last_step,
+    lines_of,
     name_of,
 )
 from skae.displays._candidates import candidate_lines, score_of
@@ -138,7 +138,7 @@ class ExplainedVarianceDisplay(Display):
         if metric not in METRICS:
             raise ValueError(f"metric must be one of {sorted(METRICS)}; got {metric!r}.")
         sizes, scores = {}, {}
-        for name, members in _lines(estimators).items():
+        for name, members in lines_of(estimators).items():
             curves = [_curve(estimator, X, sample_weight) for estimator in members]
             sizes[name], scores[name] = _joined(curves, name)
             if metric == "error":
@@ -289,21 +289,6 @@ class _Truncated:
 
     def inverse_transform(self, Z: NDArray) -> NDArray:
         return self.estimator.inverse_transform(Z)
-
-
-def _lines(estimators: Mapping[str, Any] | Sequence[Any]) -> dict[str, list[Any]]:
-    """Return the estimators of each line."""
-    check_are_estimators(estimators)
-    lines: dict[str, list[Any]] = {}
-    if isinstance(estimators, Mapping):
-        for name, member in estimators.items():
-            lines[name] = list(member) if isinstance(member, (list, tuple)) else [member]
-    else:
-        for estimator in estimators:
-            lines.setdefault(name_of(estimator), []).append(estimator)
-    if not all(lines.values()):
-        raise ValueError("estimators is empty; pass at least one fitted estimator.")
-    return lines
 
 
 def _curve(estimator: Any, X: ArrayLike, weight: ArrayLike | None) -> tuple[list[int], list[float]]:

@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skae import (
     Autoencoder,
+    AutoencoderCompressor,
     AutoencoderImputer,
     AutoencoderOutlierDetector,
     KSparseAutoencoder,
@@ -39,6 +40,7 @@ def fitted(autoencoder):
         ),
         "detector": AutoencoderOutlierDetector(max_iter=2, random_state=0).fit(DIGITS[:, 2:6]),
         "imputer": AutoencoderImputer(max_iter=1, random_state=0).fit(DIGITS[:, 2:6]),
+        "compressor": AutoencoderCompressor(Autoencoder(4, max_iter=2), random_state=0).fit(DIGITS),
         "sparse": KSparseAutoencoder(16, max_iter=2, random_state=0).fit(DIGITS),
     }
 
@@ -82,6 +84,10 @@ CASES = {
     "LossCurveDisplay": (
         lambda d, fitted, ax: d.from_estimator(fitted["autoencoder"], ax=ax),
         {"training_line_", "validation_line_", "term_lines_", "initial_line_", "best_point_"},
+    ),
+    "RateDistortionDisplay": (
+        lambda d, fitted, ax: d.from_estimators([fitted["compressor"]], DIGITS, ax=ax),
+        {"lines_"},
     ),
     "ReconstructionDisplay": (
         lambda d, fitted, ax: d.from_estimators(
@@ -197,7 +203,10 @@ def test_without_matplotlib_there_is_one_sentence(case, fitted, monkeypatch):
         display.plot()
 
 
-@pytest.mark.parametrize("display", ["ExplainedVarianceDisplay", "ReconstructionDisplay"])
+@pytest.mark.parametrize(
+    "display",
+    ["ExplainedVarianceDisplay", "RateDistortionDisplay", "ReconstructionDisplay"],
+)
 def test_one_estimator_in_the_place_of_several_is_refused(display, fitted):
     cls = getattr(displays, display)
     with pytest.raises(TypeError, match="estimators is a single Pipeline; pass it to"):
