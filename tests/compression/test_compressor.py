@@ -301,9 +301,9 @@ def test_score_is_minus_distortion_and_rate(loss):
 
 def test_samples_do_not_depend_on_the_others(bounded):
     for ask in (bounded.transform, bounded.rate, bounded.reconstruct, bounded.score_samples):
-        whole = ask(X)
-        np.testing.assert_array_equal(ask(X[::-1])[::-1], whole)
-        np.testing.assert_array_equal(np.concatenate([ask(X[:1]), ask(X[1:])]), whole)
+        whole, rtol = ask(X), 1e-11 * (ask not in (bounded.transform, bounded.rate))
+        np.testing.assert_allclose(ask(X[::-1])[::-1], whole, rtol=rtol)
+        np.testing.assert_allclose(np.concatenate([ask(X[:1]), ask(X[1:])]), whole, rtol=rtol)
 
 
 def test_codes_are_integers_and_decoded_by_inverse_transform(plain):
