@@ -356,8 +356,6 @@ def main() -> None:
         found, shown = measure_mnist(epochs, arguments.jobs, arguments.quick)
         show_curves(found, "MNIST, bits per image", "bits", RANGE)
         records += found
-        if arguments.figure is not None:
-            draw(arguments.figure, found, shown)
     if "photographs" in arguments.parts:
         found = measure_photographs(epochs, arguments.jobs)
         for name in ("flower", "china"):
@@ -365,6 +363,8 @@ def main() -> None:
             show_curves([r for r in found if r["data"] == name], title, "bits", PHOTO_RANGE)
         records += found
     write_json(arguments.json, records)
+    if "mnist" in arguments.parts and arguments.figure is not None:
+        draw(arguments.figure, [r for r in records if r.get("data") == "MNIST"], shown)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from skae.images import PatchDenoiser
 from skae.impute import AutoencoderImputer, make_missing
 from skae.multiple_imputation import PooledEstimator, pool_estimates
 from skae.outlier import AutoencoderOutlierDetector
+from skae.retrieval import AutoencoderSearch
 from skae.semi_supervised import AutoencoderClassifier, AutoencoderRegressor
 from skae.tables import TableEncoder
 
@@ -41,6 +42,7 @@ __all__ = [
     "AutoencoderImputer",
     "AutoencoderOutlierDetector",
     "AutoencoderRegressor",
+    "AutoencoderSearch",
     "AutoencoderWarning",
     "ContractiveAutoencoder",
     "Conv",

@@ -19,6 +19,7 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 from sklearn.utils._set_output import _get_output_config
+from sklearn.utils._sparse import _align_api_if_sparse
 from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled
 from sklearn.utils.validation import _check_feature_names_in, _check_sample_weight
 
@@ -37,6 +38,7 @@ __all__ = [
     "MissingValues",
     "RealNotInt",
     "StrOptions",
+    "_align_api_if_sparse",
     "_check_feature_names_in",
     "_check_sample_weight",
     "_fit_context",

@@ -13,6 +13,7 @@ from skae import (
     AutoencoderCompressor,
     AutoencoderImputer,
     AutoencoderOutlierDetector,
+    AutoencoderSearch,
     LinearAutoencoder,
     PooledEstimator,
     VariationalAutoencoder,
@@ -86,6 +87,7 @@ def every_reader():
         "detector": AutoencoderOutlierDetector(SMALL, random_state=0).fit,
         "imputer": AutoencoderImputer(SMALL, random_state=0).fit,
         "compressor": AutoencoderCompressor(Autoencoder(1, max_iter=1)).fit,
+        "search": AutoencoderSearch(SMALL, random_state=0).fit,
         "pooled": lambda X: pooled.fit(X, np.arange(len(X))),
     }
 

@@ -71,6 +71,8 @@ ESTIMATORS = [
     skae.AutoencoderCompressor(skae.Autoencoder(max_iter=2)),
     skae.AutoencoderCompressor(skae.Autoencoder(max_iter=2), max_error=0.5),
     skae.AutoencoderCompressor(skae.QuantizedAutoencoder(max_iter=2)),
+    skae.AutoencoderSearch(skae.QuantizedAutoencoder(8, max_iter=2)),
+    skae.AutoencoderSearch(skae.LinearAutoencoder(1), rerank=10),
     skae.TableEncoder(),
     skae.PooledEstimator(Ridge(), skae.AutoencoderImputer(max_iter=2), n_imputations=2),
     skae.PooledEstimator(
@@ -86,6 +88,7 @@ QUICK = (skae.Autoencoder,)
 
 HELD_OUT = "as many rows are held out, but not the same"
 NOISE = "noise is drawn per row"
+STORED = "samples of weight 0 are stored, too"
 
 FOR_ALL = [
     check_dataframe_column_names_consistency,
@@ -120,6 +123,8 @@ def expected_failures(estimator):
         reason = NOISE
     if isinstance(estimator, (skae.AutoencoderClassifier, skae.AutoencoderRegressor)):
         reason = HELD_OUT
+    if isinstance(estimator, skae.AutoencoderSearch):
+        reason = STORED
     check = "check_sample_weight_equivalence_on_{}_data"
     failures = {check.format(kind): reason for kind in ("dense", "sparse") if reason is not None}
     if isinstance(estimator, skae.AutoencoderClassifier):
@@ -203,6 +208,7 @@ def test_table_is_complete():
                 *(BaseAutoencoder, OutlierMixin, skae.AutoencoderImputer, skae.PooledEstimator),
                 *(skae.AutoencoderClassifier, skae.AutoencoderRegressor, skae.TableEncoder),
                 skae.AutoencoderCompressor,
+                skae.AutoencoderSearch,
             ),
         )
     }

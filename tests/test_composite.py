@@ -16,6 +16,7 @@ from skae import (
     AutoencoderImputer,
     AutoencoderOutlierDetector,
     AutoencoderRegressor,
+    AutoencoderSearch,
     AutoencoderWarning,
     DenoisingAutoencoder,
     PooledEstimator,
@@ -106,6 +107,10 @@ CASES = {
     "regressor of codes": (
         AutoencoderRegressor(INNER, fine_tune="head", random_state=0),
         {("fit", "autoencoder", "epoch"): EPOCHS, ("fit", "linear model"): 1},
+    ),
+    "search": (
+        AutoencoderSearch(INNER, random_state=0),
+        {("fit", "autoencoder", "epoch"): EPOCHS, ("fit", "codes"): 1},
     ),
     "pooled": (
         PooledEstimator(LinearRegression(), AutoencoderImputer(max_iter=2), n_imputations=3),

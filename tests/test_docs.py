@@ -199,6 +199,13 @@ def check_few_labels(names):
     assert names["predicted"].shape == (20, 3)
 
 
+def check_search(names):
+    assert names["same_digit"] > 0.85
+    assert names["same_digit_reranked"] > names["same_digit"]
+    assert names["accuracy"] > 0.85
+    assert names["growing"].n_samples_fit_ == 1500
+
+
 CHECKS = {
     "README.md": check_readme,
     "docs/denoising_images.md": check_denoising_images,
@@ -206,6 +213,7 @@ CHECKS = {
     "docs/few_labels.md": check_few_labels,
     "docs/missing_values.md": check_missing_values,
     "docs/outliers.md": check_outliers,
+    "docs/search.md": check_search,
     "docs/tables.md": check_tables,
     "docs/variants.md": check_variants,
 }

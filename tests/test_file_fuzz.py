@@ -90,6 +90,11 @@ FITTED = [
         AutoencoderCompressor(Autoencoder(2, **SHORT), max_error=0.1).fit(FRAME),
         FRAME.mask(X[:, [0, 1, 0, 1]] > 1),
     ),
+    lambda: (
+        skae.AutoencoderSearch(skae.QuantizedAutoencoder(3, **SHORT), rerank=20).fit(X),
+        X_NEW,
+    ),
+    lambda: (skae.AutoencoderSearch(skae.LinearAutoencoder(2)).fit(X), X_NEW),
     lambda: (skae.TableEncoder().fit(FRAME), FRAME.mask(X[:, [0, 1, 0, 1]] > 1)),
 ]
 
@@ -178,7 +183,8 @@ def other_array(draw, array):
 def outputs(model, rows):
     """Ask a model for all that it can say of some rows."""
     for name in ("transform", "reconstruct", "score_samples", "predict", "p_values", "sample",
-                 "feature_contributions", "get_feature_names_out"):  # fmt: skip
+                 "feature_contributions", "kneighbors", "radius_neighbors", "add",
+                 "get_feature_names_out"):  # fmt: skip
         if name == "transform" and isinstance(model, AutoencoderCompressor):
             model.inverse_transform(model.transform(rows))
             model.rate(rows)

@@ -27,6 +27,7 @@ from skae import (
     AutoencoderImputer,
     AutoencoderOutlierDetector,
     AutoencoderRegressor,
+    AutoencoderSearch,
     AutoencoderWarning,
     PooledEstimator,
 )
@@ -105,6 +106,7 @@ COMPOSITES = {
     "detector": lambda: AutoencoderOutlierDetector(pressing()),
     "imputer": lambda: AutoencoderImputer(pressing()),
     "compressor": lambda: AutoencoderCompressor(pressing()),
+    "search": lambda: AutoencoderSearch(pressing()),
     "pooled": lambda: PooledEstimator(LinearRegression(), AutoencoderImputer(pressing())),
     "pooled estimators": lambda: PooledEstimator(
         make_pipeline(pressing(), LinearRegression()), AutoencoderImputer(max_iter=1)

@@ -25,7 +25,10 @@ LAYERS = [
     {"base", "_persistence"},
     {"tables"},
     {"autoencoders"},
-    {"outlier", "impute", "multiple_imputation", "semi_supervised", "images", "compression"},
+    {
+        *("outlier", "impute", "multiple_imputation", "semi_supervised", "images"),
+        *("compression", "retrieval"),
+    },
     {"inspection", "metrics", "model_selection", "_check_autoencoder", "extension"},
     {"displays"},
 ]

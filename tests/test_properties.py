@@ -19,6 +19,7 @@ from skae import (
     Autoencoder,
     AutoencoderImputer,
     AutoencoderOutlierDetector,
+    AutoencoderSearch,
     AutoencoderWarning,
     ContractiveAutoencoder,
     DenoisingAutoencoder,
@@ -358,6 +359,35 @@ def test_scores_of_outliers_are_finite_and_each_row_has_its_own(X, Y, inner, dat
             alone = detector.score_samples(table[:1])
             size = np.abs(scores).max() or 1.0
             np.testing.assert_allclose(alone / size, scores[:1] / size, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.full
+@quiet
+@given(X=tables(), Y=tables(), inner=models(), data=st.data())
+def test_neighbors_are_stored_samples_at_finite_distances(X, Y, inner, data):
+    search = AutoencoderSearch(
+        inner,
+        n_neighbors=data.draw(st.integers(1, 4)),
+        rerank=data.draw(st.sampled_from([None, 4])),
+        random_state=0,
+    )
+    if attempt(search.fit, X, sample_weight=data.draw(weights_for(X))) is None:
+        assert not hasattr(search, "codes_")
+        return
+    radius = data.draw(st.sampled_from([0.0, 1.0, 1e300, np.inf]))
+    for table in (X, Y):
+        for ask in (search.kneighbors, search.transform, search.kneighbors_graph):
+            attempt(ask, table)
+        attempt(search.radius_neighbors_graph, table, radius, "distance")
+        found = attempt(search.kneighbors, table, 1)
+        if found is not None:
+            assert found[1].shape == (length(table), 1)
+            assert ((found[1] >= 0) & (found[1] < search.n_samples_fit_)).all()
+        before = vars(search).copy()
+        if attempt(search.add, table) is None:
+            assert vars(search) == before
+    attempt(search.kneighbors)
+    attempt(search.radius_neighbors, radius=radius)
 
 
 LINEAR = str(Path(sklearn.__file__).parent / "linear_model")

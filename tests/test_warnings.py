@@ -16,6 +16,7 @@ from skae import (
     AutoencoderImputer,
     AutoencoderOutlierDetector,
     AutoencoderRegressor,
+    AutoencoderSearch,
     AutoencoderWarning,
     ContractiveAutoencoder,
     SparseAutoencoder,
@@ -42,6 +43,10 @@ def with_gap(X):
 
 
 CASES = {
+    "inner Autoencoder diverged": (
+        lambda X: AutoencoderSearch(Autoencoder(2, **NO_STOPPING)).fit(X),
+        diverge,
+    ),
     "the identity is a solution": (lambda X: Autoencoder(9, **NO_STOPPING).fit(X), None),
     "the fit is PCA": (lambda X: Autoencoder(2, learning_rate=1e-9, **SHORT).fit(X), None),
     "Interrupted after 0": (lambda X: Interrupted(2, **NO_STOPPING).fit(X), None),
