@@ -13,7 +13,7 @@ SECOND_INTERRUPT = 2.0  # seconds within which a second Ctrl-C stops everything
 # Packages that train several networks, and parts of them that do not.
 COMPOSITES = (
     *("skae.outlier", "skae.impute", "skae.multiple_imputation", "skae.semi_supervised"),
-    *("skae.compression", "skae.training._pretraining", "sklearn", "joblib"),
+    *("skae.compression", "skae.retrieval", "skae.training._pretraining", "sklearn", "joblib"),
 )
 TRANSPARENT = (
     "joblib.memory",
