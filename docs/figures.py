@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA
 
 from skae import (
     Autoencoder,
+    AutoencoderSearch,
     ContractiveAutoencoder,
     DenoisingAutoencoder,
     KSparseAutoencoder,
@@ -26,6 +27,7 @@ from skae.displays import (
     JacobianDisplay,
     LatentDisplay,
     ReconstructionDisplay,
+    RetrievalDisplay,
     SampleDisplay,
 )
 
@@ -82,6 +84,22 @@ def quantized(ax: plt.Axes) -> None:
     )
 
 
+def search(ax: plt.Axes) -> None:
+    """Draw queries and the digits with the nearest codes of 32 bits."""
+    model = AutoencoderSearch(n_bits=32, random_state=0).fit(X)
+    RetrievalDisplay.from_estimator(
+        model,
+        X_new,
+        X_stored=X,
+        y=y_new,
+        y_stored=LABELS[:1300],
+        image_shape=SHAPE,
+        n_samples=3,
+        n_neighbors=9,
+        ax=ax,
+    )
+
+
 def variational(ax: plt.Axes) -> None:
     """Draw the plane of codes."""
     model = VariationalAutoencoder(2, random_state=0).fit(X)
@@ -104,6 +122,7 @@ FIGURES = {
     denoising: (8, 2.9),
     contractive: (8, 3),
     quantized: (8, 2.9),
+    search: (8, 3.3),
     variational: (9, 4.5),
     masked: (8, 2.2),
 }

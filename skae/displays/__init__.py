@@ -12,6 +12,7 @@ from skae.displays._overimputation import OverimputationDisplay
 from skae.displays._posterior import PosteriorDisplay
 from skae.displays._rate_distortion import RateDistortionDisplay
 from skae.displays._reconstruction import ReconstructionDisplay
+from skae.displays._retrieval import RetrievalDisplay
 from skae.displays._samples import SampleDisplay
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "PosteriorDisplay",
     "RateDistortionDisplay",
     "ReconstructionDisplay",
+    "RetrievalDisplay",
     "SampleDisplay",
 ]

@@ -78,7 +78,7 @@ def from_minus_one_to_one(X: NDArray) -> NDArray:
     return 2 * (X - low) / (high - low if high > low else 1) - 1
 
 
-def mosaic(images: NDArray, n_columns: int, gap: int = 1) -> NDArray:
+def mosaic(images: NDArray, n_columns: int, gap: int = 1, row_gap: int | None = None) -> NDArray:
     """Return images in rows of `n_columns`, with NaN between them.
 
     Parameters
@@ -87,17 +87,23 @@ def mosaic(images: NDArray, n_columns: int, gap: int = 1) -> NDArray:
     n_columns : int
     gap : int, default=1
         Pixels between images.
+    row_gap : int, default=None
+        Pixels between rows of images; `gap`, if None.
 
     Returns
     -------
     mosaic : ndarray of shape (height of all, width of all) or the same with n_channels
     """
     n, height, width = images.shape[:3]
-    n_rows = -(-n // n_columns)
-    shape = n_rows * (height + gap) - gap, n_columns * (width + gap) - gap, *images.shape[3:]
+    n_rows, row_gap = -(-n // n_columns), gap if row_gap is None else row_gap
+    shape = (
+        n_rows * (height + row_gap) - row_gap,
+        n_columns * (width + gap) - gap,
+        *images.shape[3:],
+    )
     result = np.full(shape, np.nan)
     for i, image in enumerate(images):
-        top, left = (i // n_columns) * (height + gap), (i % n_columns) * (width + gap)
+        top, left = (i // n_columns) * (height + row_gap), (i % n_columns) * (width + gap)
         result[top : top + height, left : left + width] = image
     return result
 

@@ -26,7 +26,7 @@ from skae.displays._reconstruction_drawing import (
     size_of_images,
     size_of_tables,
 )
-from skae.displays._rows import as_rows, check_mask, first_rows, without_cells
+from skae.displays._rows import as_rows, check_mask, first_rows, moments, without_cells
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -225,7 +225,7 @@ class ReconstructionDisplay(Display):
         }
         shapes = [image_shape_of_rows(e, image_shape, rows.shape[1]) for e in estimators.values()]
         shape = next((shape for shape in shapes if shape is not None), None)
-        center, scale = _moments(as_rows(X)) if standardize and shape is None else (None, None)
+        center, scale = moments(as_rows(X)) if standardize and shape is None else (None, None)
         names = [str(name) for name in shown.columns] if hasattr(shown, "columns") else None
         display = cls(
             rows,
@@ -324,12 +324,3 @@ def _reconstruct(estimator: Any, X: Any, mask: NDArray | None) -> Any:
     if method is None or "mask" not in inspect.signature(method).parameters:
         return reconstruct(estimator, X)
     return undo_steps(estimator, method(before_last_step(estimator, X), mask))
-
-
-def _moments(x: NDArray) -> tuple[NDArray, NDArray]:
-    """Return the mean and the standard deviation of each feature, 0 and 1 where there is none."""
-    observed = ~np.isnan(x)
-    n = np.maximum(observed.sum(axis=0), 1)
-    center = np.where(observed, x, 0).sum(axis=0) / n
-    scale = np.sqrt((np.where(observed, x - center, 0) ** 2).sum(axis=0) / n)
-    return center, np.where(scale > 0, scale, 1)

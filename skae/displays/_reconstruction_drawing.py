@@ -151,12 +151,12 @@ def draw_tables(
         _mark_cells(panels, np.isnan(rows.x[i]), rows.hidden[i])
         _draw_sample(rows, i, panels, points, lines, bars)
         panels[0].set_title(f"sample {i}", fontsize="medium")
-        _label_features(panels, rows.x.shape[1], feature_names, is_last=row == n_blocks - 1)
+        label_features(panels, rows.x.shape[1], feature_names, is_last=row == n_blocks - 1)
         if column == 0:
             for panel, label in zip(panels, [unit, "residual"], strict=False):
                 panel.set_ylabel(label)
     for kind in range(height):
-        _share_limits(cells[kind::height].ravel()[:n], n_columns)
+        share_limits(cells[kind::height].ravel()[:n], n_columns)
     handles = [points[0], *(line[0] for line in lines.values())]
     labels = [rows.label_of_x(), *(rows.label_of(name) for name in lines)]
     legend.set_axis_off()
@@ -193,7 +193,7 @@ def _draw_sample(
     points += panels[0].plot(features, rows.x[i], "o", color="black", markersize=3)
 
 
-def _label_features(
+def label_features(
     panels: NDArray, n_features: int, names: ArrayLike | None, is_last: bool
 ) -> None:
     """Write the names of the features below the last panels, if they are few."""
@@ -214,7 +214,7 @@ def _shorten(name: str) -> str:
     return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…"
 
 
-def _share_limits(panels: NDArray, n_columns: int) -> None:
+def share_limits(panels: NDArray, n_columns: int) -> None:
     """Give panels the same vertical range; only the first of each row have numbers."""
     low, high = np.array([panel.get_ylim() for panel in panels]).T
     for i, panel in enumerate(panels):

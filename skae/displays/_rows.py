@@ -60,3 +60,12 @@ def without_cells(X: Any, mask: NDArray) -> Any:
     if isinstance(X, pd.DataFrame):
         return X.astype(np.float64).mask(mask)
     return np.where(mask, np.nan, as_rows(X))
+
+
+def moments(x: NDArray) -> tuple[NDArray, NDArray]:
+    """Return the mean and the standard deviation of each feature, 0 and 1 where there is none."""
+    observed = ~np.isnan(x)
+    n = np.maximum(observed.sum(axis=0), 1)
+    center = np.where(observed, x, 0).sum(axis=0) / n
+    scale = np.sqrt((np.where(observed, x - center, 0) ** 2).sum(axis=0) / n)
+    return center, np.where(scale > 0, scale, 1)

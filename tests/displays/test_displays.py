@@ -15,7 +15,9 @@ from skae import (
     AutoencoderCompressor,
     AutoencoderImputer,
     AutoencoderOutlierDetector,
+    AutoencoderSearch,
     KSparseAutoencoder,
+    LinearAutoencoder,
     VariationalAutoencoder,
     displays,
 )
@@ -41,6 +43,7 @@ def fitted(autoencoder):
         "detector": AutoencoderOutlierDetector(max_iter=2, random_state=0).fit(DIGITS[:, 2:6]),
         "imputer": AutoencoderImputer(max_iter=1, random_state=0).fit(DIGITS[:, 2:6]),
         "compressor": AutoencoderCompressor(Autoencoder(4, max_iter=2), random_state=0).fit(DIGITS),
+        "search": AutoencoderSearch(LinearAutoencoder(4), rerank=20).fit(DIGITS),
         "sparse": KSparseAutoencoder(16, max_iter=2, random_state=0).fit(DIGITS),
     }
 
@@ -94,6 +97,12 @@ CASES = {
             [fitted["pca"], fitted["pipeline"]], DIGITS, image_shape=(8, 8), ax=ax
         ),
         {"image_", "residual_image_", "hidden_image_", "relative_errors_"},
+    ),
+    "RetrievalDisplay": (
+        lambda d, fitted, ax: d.from_estimator(
+            fitted["search"], DIGITS, y=TARGETS, y_stored=TARGETS, image_shape=(8, 8), ax=ax
+        ),
+        {"image_", "missing_image_", "texts_", "frames_", "legend_", "agreement_"},
     ),
     "SampleDisplay": (
         lambda d, fitted, ax: d.from_estimator(
