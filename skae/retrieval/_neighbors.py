@@ -266,7 +266,10 @@ def nearest_rows(
             near = np.asarray(stored[candidates[chunk]], dtype=np.float64)
             distances[chunk] = np.linalg.norm(near - rows[chunk, None], axis=2)
     order = np.argsort(check_finite_result(distances, "X"), axis=1, kind="stable")[:, :k]
-    return tuple(np.take_along_axis(part, order, axis=1) for part in (distances, candidates))  # type: ignore[return-value]
+    return (
+        np.take_along_axis(distances, order, axis=1),
+        np.take_along_axis(candidates, order, axis=1),
+    )
 
 
 def graph_of(distances: NDArray, indices: NDArray, mode: str, n_stored: int) -> Any:

@@ -249,7 +249,6 @@ class AutoencoderSearch(
             with self._step("autoencoder", model):
                 self.estimator_ = model._fit_or_start(source.X, **params)
             with self._step("codes"):
-                self.rows_ = None
                 arrays = {"codes": self._gen_codes(source)}
                 if self.rerank is not None:
                     arrays["rows"] = self._gen_rows(source)
@@ -303,7 +302,9 @@ class AutoencoderSearch(
         if not is_binary(self.estimator_):
             from sklearn.neighbors import NearestNeighbors  # slow, and few need it
 
-            self._index = NearestNeighbors().fit(self.codes_)
+            # A tree would copy the codes.
+            algorithm = "brute" if isinstance(self.codes_, np.memmap) else "auto"
+            self._index = NearestNeighbors(algorithm=algorithm).fit(self.codes_)
 
     def _parts(self, source: DataSource) -> Iterator[DataSource]:
         """Yield samples in chunks if results need not fit into memory, else all at once."""

@@ -29,6 +29,10 @@ def store(
     """
     if folder is None:
         return {name: concatenate_chunks(n_rows, parts) for name, parts in chunks.items()}
+    if not os.path.isdir(folder):
+        raise ValueError(
+            f"memmap_dir={os.fspath(folder)!r} is not a directory; create it or choose another one."
+        )
     paths = {name: os.path.join(os.fsdecode(folder), f"{name}.npy") for name in chunks}
     for path in paths.values():
         check_place(path, "memmap_dir")
