@@ -213,7 +213,7 @@ CHECKS = {
     "docs/few_labels.md": check_few_labels,
     "docs/missing_values.md": check_missing_values,
     "docs/outliers.md": check_outliers,
-    "docs/search.md": check_search,
+    "docs/retrieval.md": check_search,
     "docs/tables.md": check_tables,
     "docs/variants.md": check_variants,
 }
