@@ -143,7 +143,7 @@ class QuantizedAutoencoder(Autoencoder):
     )
     walk_length: int = param(
         POSITIVE_INT,
-        default=5,
+        default=3,
         doc="Number of steps of the random walk, if ``n_neighbors`` is set.",
     )
 

@@ -30,7 +30,7 @@ from skae.retrieval._hamming import pack
 from skae.retrieval._neighbors import NeighborSearch
 from skae.retrieval._storage import gen_parts, store
 
-MASK_RATIO = 0.5  # of the default autoencoder
+DEFAULTS: dict[str, Any] = {"mask_ratio": 0.5, "n_neighbors": 10}  # of the default autoencoder
 
 
 @schema.persistent
@@ -129,8 +129,8 @@ class AutoencoderSearch(
         default=None,
         kw_only=False,
         doc="""
-        The autoencoder. If None, ``QuantizedAutoencoder(n_bits, mask_ratio=0.5)``, whose codes are
-        bits.""",
+        The autoencoder. If None, ``QuantizedAutoencoder(n_bits, mask_ratio=0.5, n_neighbors=10)``,
+        whose codes are bits that nearby samples have in common.""",
     )
     n_bits: int = param(
         POSITIVE_INT,
@@ -288,7 +288,7 @@ class AutoencoderSearch(
     def _estimator(self) -> BaseAutoencoder:
         if self.estimator is not None:
             return self.estimator
-        new = QuantizedAutoencoder(self.n_bits, mask_ratio=MASK_RATIO)
+        new = QuantizedAutoencoder(self.n_bits, **DEFAULTS)
         return new.set_fit_request(sample_weight=True) if _routing_enabled() else new
 
     def _store(self, n_rows: int, chunks: Mapping[str, Iterator[NDArray]]) -> None:

@@ -329,12 +329,13 @@ def test_default_codes_are_bits_that_find_the_same_digit():
     again = AutoencoderSearch(random_state=0).fit(X[:1500])
     np.testing.assert_array_equal(search.codes_, again.codes_)
     assert search.codes_.shape == (1500, 4)
-    assert search.estimator_.mask_ratio == _search.MASK_RATIO
+    for name, value in _search.DEFAULTS.items():
+        assert getattr(search.estimator_, name) == value
     assert (Y[search.kneighbors(X[1500:])[1]] == Y[1500:, None]).mean() > 0.8
 
 
 def test_documentation_names_the_default():
-    assert f"mask_ratio={_search.MASK_RATIO}" in AutoencoderSearch.__doc__
+    assert ", ".join(f"{k}={v}" for k, v in _search.DEFAULTS.items()) in AutoencoderSearch.__doc__
 
 
 @pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning")
