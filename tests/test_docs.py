@@ -204,10 +204,22 @@ def check_search(names):
     assert names["same_digit_reranked"] > names["same_digit"]
     assert names["accuracy"] > 0.85
     assert names["growing"].n_samples_fit_ == 1500
+def check_compression(names):
+    test, table, again = names["test"], names["table"], names["again"]
+    np.testing.assert_array_equal(names["restored"], names["compressor"].reconstruct(test))
+    assert len(names["data"]) < 10 * len(test)
+    numbers = table.columns[:4]
+    assert (again[numbers] - table[numbers]).abs().to_numpy().max() <= 0.05
+    assert again[["species", "count"]].equals(table[["species", "count"]])
+    assert again.dtypes.equals(table.dtypes)
+    np.testing.assert_array_equal(names["some"], names["restored"][[3, 8]])
+    (line,) = names["display"].lines_.values()
+    assert (np.diff(line.get_data()) > 0).all()
 
 
 CHECKS = {
     "README.md": check_readme,
+    "docs/compression.md": check_compression,
     "docs/denoising_images.md": check_denoising_images,
     "docs/extending.md": check_extending,
     "docs/few_labels.md": check_few_labels,
