@@ -204,6 +204,8 @@ def check_search(names):
     assert names["same_digit_reranked"] > names["same_digit"]
     assert names["accuracy"] > 0.85
     assert names["growing"].n_samples_fit_ == 1500
+
+
 def check_compression(names):
     test, table, again = names["test"], names["table"], names["again"]
     np.testing.assert_array_equal(names["restored"], names["compressor"].reconstruct(test))

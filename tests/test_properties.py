@@ -17,6 +17,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 import skae
 from skae import (
     Autoencoder,
+    AutoencoderCompressor,
     AutoencoderImputer,
     AutoencoderOutlierDetector,
     AutoencoderSearch,
@@ -388,6 +389,30 @@ def test_neighbors_are_stored_samples_at_finite_distances(X, Y, inner, data):
             assert vars(search) == before
     attempt(search.kneighbors)
     attempt(search.radius_neighbors, radius=radius)
+
+
+@pytest.mark.full
+@quiet
+@given(X=tables(), Y=tables(), data=st.data())
+def test_compressed_tables_are_restored_within_the_largest_error(X, Y, data):
+    inner = data.draw(st.sampled_from([Autoencoder, QuantizedAutoencoder]))(2, max_iter=2)
+    max_error = data.draw(st.sampled_from([None, 1e-30, 1e-3, 0.5, 3, 1e30]))
+    model = AutoencoderCompressor(inner, max_error=max_error, random_state=0)
+    if attempt(model.fit, X, sample_weight=data.draw(weights_for(X))) is None:
+        assert not hasattr(model, "estimator_")
+        return
+    for table in (X, Y):
+        for ask in (model.transform, model.rate, model.score_samples):
+            attempt(ask, table)
+        restored = attempt(model.reconstruct, table)
+        stream = attempt(model.compress, table)
+        assert (restored is None) == (stream is None)
+        if stream is None:
+            continue
+        np.testing.assert_array_equal(model.decompress(stream), restored)
+        if max_error is not None:
+            off = np.abs(restored.astype(np.float64) - dense(table))
+            assert np.nanmax(off, initial=0) <= max_error
 
 
 LINEAR = str(Path(sklearn.__file__).parent / "linear_model")

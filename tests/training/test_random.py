@@ -12,6 +12,7 @@ from torch import nn
 import skae
 from skae import (
     Autoencoder,
+    AutoencoderCompressor,
     AutoencoderImputer,
     ContractiveAutoencoder,
     DenoisingAutoencoder,
@@ -99,6 +100,7 @@ VARIANTS = [
     KSparseAutoencoder(mask_ratio=0.2, **SHORT),
     VariationalAutoencoder(2, **SHORT),
     AutoencoderImputer(max_iter=2, random_state=0),
+    AutoencoderCompressor(Autoencoder(2, **SHORT)),
 ]
 
 
