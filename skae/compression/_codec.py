@@ -214,6 +214,8 @@ class CodecMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Return the integers that stand for samples, and the number of missing values."""
         check_is_fitted(self)
         Z, numbers = self._columns.read(X, self)
+        if self._tolerance is not None:
+            self._columns.check_restorable(X)
         return self._symbols(Z, numbers), int(np.isnan(numbers).sum())
 
     def _symbols(self, Z: NDArray, numbers: NDArray) -> NDArray:
@@ -231,7 +233,8 @@ class CodecMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _decoded(self, codes: NDArray) -> NDArray:
         """Return the numbers that codes stand for, (n, n_features).
 
-        They are computed in float64, so that they do not depend on the other samples.
+        They are computed in float64, where rounding is small beside the room that `Tolerance`
+        leaves for it.
         """
         chunks = gen_chunks(len(codes), self.estimator_.n_features_in_)
         parts = (

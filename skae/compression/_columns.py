@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from skae._dataframes import LIBRARIES, in_library, library_of, to_pandas
-from skae._numeric_input import as_numeric, as_table
+from skae._numeric_input import as_numeric, as_table, check_restorable
 from skae._schema import Check, array, either, instance, integer, persistent
 from skae._sklearn_types import BaseEstimator
 from skae.data import read_source
@@ -106,6 +106,11 @@ class ArrayColumns(BaseEstimator):
             return numbers
         return np.clip(np.rint(numbers), *self._bounds())
 
+    def check_restorable(self, X: Any) -> None:
+        """Raise ValueError where float64 does not represent an integer."""
+        if self.is_exact[0]:
+            _check_representable(as_table(X))
+
     @property
     def n_levels(self) -> NDArray:
         """Number of categories of each column; 0, as there are none."""
@@ -176,6 +181,13 @@ class FrameColumns(BaseEstimator):
         """Mask of the columns of integers and categories."""
         return np.array([kind in EXACT for kind in self._mixed.kinds_])
 
+    def check_restorable(self, X: Any) -> None:
+        """Raise ValueError where float64 does not represent an integer."""
+        frame = as_table(X)
+        if isinstance(frame, pd.DataFrame):
+            frame = frame.iloc[:, np.flatnonzero(self.n_levels == 0)]
+        _check_representable(frame)
+
     @property
     def n_levels(self) -> NDArray:
         """Number of categories of each column; 0 of numbers."""
@@ -243,6 +255,16 @@ class FrameColumns(BaseEstimator):
         frame = self._mixed.from_numbers(numbers)
         frame.columns = pd.Index(self.encoder_._labels)
         return in_library(self.library_, frame)
+
+
+def _check_representable(table: Any) -> None:
+    try:
+        check_restorable(table, np.nan)
+    except ValueError as error:
+        raise ValueError(
+            "X has integers beyond 2**53, which float64 cannot represent, so that max_error cannot "
+            "be kept; subtract an offset from such features, or drop them."
+        ) from error
 
 
 def _spacing(numbers: NDArray, single: NDArray) -> NDArray:

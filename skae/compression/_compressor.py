@@ -234,6 +234,7 @@ class AutoencoderCompressor(CodecMixin, AutoencoderComposite, BaseEstimator):
         self._check_images(numbers)
         weight = check_sample_weight(sample_weight, len(Z))
         if self.max_error is not None:
+            self._columns.check_restorable(X)
             self._tolerance = self._tolerance_of(numbers[weight > 0])
             if np.ndim(self.max_error):
                 self._columns.set_unit(self._tolerance.step / 2)
