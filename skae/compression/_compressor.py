@@ -75,6 +75,7 @@ class AutoencoderCompressor(CodecMixin, AutoencoderComposite, BaseEstimator):
     See Also
     --------
     QuantizedAutoencoder : Codes of a fixed number of bits.
+    skae.displays.RateDistortionDisplay : The error by the number of bits.
     AutoencoderSearch : Search by codes of few bits.
 
     Notes
