@@ -90,18 +90,24 @@ def zstd_bits(columns: np.ndarray) -> float:
 
 
 def relative_rate(
-    curve: list[tuple[float, float]], base: list[tuple[float, float]], low: float, high: float
-) -> float | None:
+    curve: list[tuple[float, float]], base: list[tuple[float, float]], over: tuple[float, float]
+) -> tuple[float, float, float] | None:
     """Return the mean difference of rates at equal quality, relative to the base (Bjøntegaard).
 
     Curves are lists of rates and qualities. Logarithms of rates are interpolated by cubic splines
-    without overshooting, and averaged over [low, high]; None if a curve does not cover it.
+    without overshooting, and averaged over the part of a range that both curves cover, which is
+    returned, too; None if it is shorter than a tenth of the range.
     """
-    grid = np.linspace(low, high, 200)
-    logs = []
+    splines = []
+    low, high = over
     for points in (curve, base):
-        quality, rate = zip(*sorted((q, r) for r, q in points), strict=True)
-        if quality[0] > low or quality[-1] < high:
-            return None
-        logs.append(PchipInterpolator(quality, np.log(rate))(grid))
-    return float(np.exp(np.mean(logs[0] - logs[1])) - 1)
+        least: dict[float, float] = {}
+        for rate, quality in points:
+            least[quality] = min(rate, least.get(quality, np.inf))
+        quality, rate = zip(*sorted(least.items()), strict=True)
+        splines.append(PchipInterpolator(quality, np.log(rate)))
+        low, high = max(low, quality[0]), min(high, quality[-1])
+    if high - low < (over[1] - over[0]) / 10:
+        return None
+    grid = np.linspace(low, high, 200)
+    return float(np.exp(np.mean(splines[0](grid) - splines[1](grid))) - 1), low, high

@@ -27,8 +27,8 @@ from skae.autoencoders import Autoencoder, QuantizedAutoencoder
 from skae.base import CALLBACK_STATE, BaseAutoencoder
 from skae.compression._codec import CodecMixin
 from skae.compression._columns import ArrayColumns, FrameColumns, columns_for
+from skae.compression._grouped_tables import GroupedTables
 from skae.compression._rate_distortion import RateDistortionAutoencoder
-from skae.compression._tables import CodeTables
 from skae.compression._tolerance import Tolerance
 from skae.data import subsample_evenly
 from skae.hyperparameters import NON_NEGATIVE, POSITIVE, hyperparameters, param
@@ -52,7 +52,8 @@ class AutoencoderCompressor(CodecMixin, AutoencoderComposite, BaseEstimator):
 
     in units in which the mean variance of the features is 1. In training, uniform noise u stands
     for rounding and :math:`p_j` is a logistic distribution; afterwards z is rounded and
-    :math:`p_j` is counted. Training starts at principal components in equal steps, and a later
+    :math:`p_j` is counted, in groups of samples that are similar in size, whose number is coded
+    first. Training starts at principal components in equal steps, and a later
     epoch is kept only if it is significantly better on validation samples.
 
     The tables of probabilities are integers: what ``compress`` writes is decoded to the same
@@ -161,7 +162,7 @@ class AutoencoderCompressor(CodecMixin, AutoencoderComposite, BaseEstimator):
         "estimator_": schema.instance(RateDistortionAutoencoder, QuantizedAutoencoder),
         "_columns": schema.instance(ArrayColumns, FrameColumns),
         "_tolerance": schema.instance(Tolerance, None),
-        "_tables": schema.instance(CodeTables),
+        "_tables": schema.instance(GroupedTables),
         "_rate_weight": schema.positive,
         "_digest": schema.text,
     }
@@ -173,7 +174,7 @@ class AutoencoderCompressor(CodecMixin, AutoencoderComposite, BaseEstimator):
             return
         model, columns, tolerance = state["estimator_"], state["_columns"], state["_tolerance"]
         n = state["n_features_in_"]
-        if not (hasattr(model, "module_") and hasattr(state["_tables"], "frequency_")):
+        if not (hasattr(model, "module_") and hasattr(state["_tables"], "tables_")):
             raise ValueError("its autoencoder or its tables are not fitted")
         if not columns.is_fitted or len(columns.is_exact) != n:
             raise ValueError("its columns are not as many as its features")
@@ -250,7 +251,8 @@ class AutoencoderCompressor(CodecMixin, AutoencoderComposite, BaseEstimator):
         self._rate_weight = float(self.rate_weight)
         with self._step("probabilities"):
             some = subsample_evenly(np.flatnonzero(weight > 0), MAX_TABLE_ROWS)
-            self._tables = CodeTables().fit(self._symbols(Z[some], numbers[some]), weight[some])
+            symbols = self._symbols(Z[some], numbers[some])
+            self._tables = GroupedTables().fit(symbols, weight[some])
         self._digest = joblib.hash(
             [self.estimator_, self._columns, self._tolerance, self._tables], hash_name="sha1"
         )
