@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from skae import extension as extension
     from skae import inspection as inspection
     from skae import metrics as metrics
+    from skae import onnx as onnx
 
 __version__ = "0.1.0"
 
@@ -66,7 +67,7 @@ __all__ = [
     "save",
 ]
 
-_LAZY_SUBMODULES = ("displays", "extension", "inspection", "metrics")
+_LAZY_SUBMODULES = ("displays", "extension", "inspection", "metrics", "onnx")
 
 # Hidden from type checkers, which would otherwise accept any attribute of skae.
 if not TYPE_CHECKING:

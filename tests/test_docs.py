@@ -26,7 +26,9 @@ from skae.training import _budget, seeded
 ROOT = Path(__file__).parent.parent
 MODULES = [m.name for m in pkgutil.walk_packages(skae.__path__, "skae.")]
 PUBLIC = [getattr(skae, name) for name in skae.__all__]
-PUBLIC_MODULES = ("", ".displays", ".inspection", ".metrics", ".model_selection", ".extension")
+PUBLIC_MODULES = (
+    *("", ".displays", ".inspection", ".metrics", ".model_selection", ".extension", ".onnx"),
+)
 
 
 def public_objects():
@@ -41,11 +43,20 @@ def public_objects():
     return found
 
 
+NEED_ONNX = ("skae.onnx._convert", "docs/onnx.md")
+
+
+def skip_without_what_it_needs(name):
+    for module in ("onnx", "onnxscript", "skl2onnx", "onnxruntime") if name in NEED_ONNX else ():
+        pytest.importorskip(module)
+
+
 PUBLIC_NAMES = sorted(public_objects())
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name, monkeypatch):
+    skip_without_what_it_needs(name)
     budget = AutoencoderImputer._budget._replace(n_network_steps=60)
     monkeypatch.setattr(AutoencoderImputer, "_budget", budget)
     module = importlib.import_module(name)
@@ -105,6 +116,7 @@ def test_pages_with_python_are_found():
     "page", [p if p in QUICK else pytest.param(p, marks=pytest.mark.full) for p in sorted(PAGES)]
 )
 def test_python_in_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
+    skip_without_what_it_needs(page)
     monkeypatch.setattr(Architecture, "_budget", (200, 20))
     budget = AutoencoderImputer._budget._replace(n_network_steps=30)
     monkeypatch.setattr(AutoencoderImputer, "_budget", budget)

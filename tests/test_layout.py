@@ -30,7 +30,7 @@ LAYERS = [
         *("compression", "retrieval"),
     },
     {"inspection", "metrics", "model_selection", "_check_autoencoder", "extension"},
-    {"displays"},
+    {"displays", "onnx"},
 ]
 
 

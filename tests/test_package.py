@@ -30,9 +30,10 @@ def test_in_a_new_process_submodules_are_lazy_and_the_first_fit_leaves_warning_f
     """Torch's first optimiser imports what adds a filter."""
     script = """
 import sys, warnings, numpy as np, skae
-lazy = {"displays", "extension", "inspection", "metrics"}
+lazy = {"displays", "extension", "inspection", "metrics", "onnx"}
 assert lazy <= set(dir(skae))
 assert not {f"skae.{name}" for name in lazy} & set(sys.modules)
+assert not {"onnx", "onnxscript", "skl2onnx"} & set(sys.modules)
 before = list(warnings.filters)
 skae.Autoencoder(1, max_iter=1, early_stopping=False).fit(np.eye(4))
 assert warnings.filters == before

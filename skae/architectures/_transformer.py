@@ -106,7 +106,9 @@ class Transformer(nn.Module):
         -------
         tokens : Tensor of shape (n, t, width)
         """
-        if len(tokens) > CACHE_ROWS and not torch.is_grad_enabled():
+        if not (torch.is_grad_enabled() or torch.compiler.is_exporting()) and (
+            len(tokens) > CACHE_ROWS
+        ):
             arrays = (_split(array, len(tokens)) for array in (tokens, ignored, memory))
             return torch.cat([self(*parts) for parts in zip(*arrays, strict=True)])
         bias = None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 N_DRAWS = 64  # default number of draws
@@ -21,13 +24,18 @@ def standard_draws(n: int, like: Tensor, *, paired: bool = False) -> Tensor:
 
     If paired, they come in opposite pairs, and each component has a variance of exactly 1.
     """
+    return torch.tensor(_standard_draws(n, like.shape[1], paired))[:, None].to(like)
+
+
+@lru_cache(maxsize=4)
+def _standard_draws(n: int, k: int, paired: bool) -> NDArray:
+    """Return the draws of `standard_draws`, (n, k), as constants where a graph is traced."""
     generator = torch.Generator().manual_seed(0)
-    k = like.shape[1]
     draws = torch.randn(n // 2 if paired else n, k, generator=generator, dtype=torch.float64)
     if paired:
         draws /= draws.square().mean(0).sqrt()
         draws = torch.cat([draws, -draws])
-    return draws[:, None].to(like)
+    return draws.numpy()
 
 
 def importance_bound(nll: Tensor, z: Tensor, epsilon: Tensor, log_variance: Tensor) -> Tensor:

@@ -213,7 +213,7 @@ class MaskedAutoencoder(BaseAutoencoder):
         index = which[:, :, None].expand(-1, -1, predicted.shape[2])
         target = cells(batch.x).gather(1, index)
         observed = cells.is_cell if batch.observed is None else cells(batch.observed)
-        observed = observed.expand(len(batch.x), -1, -1).gather(1, index)
+        observed = observed.expand(batch.x.shape[0], -1, -1).gather(1, index)
         if self.normalize_targets:
             target = _normalized(target, observed)
         if counted is not None:
@@ -373,7 +373,8 @@ def _layout(module: AutoencoderModule) -> TokenLayout:
 
 def _every_token(module: AutoencoderModule, batch: Batch) -> Tensor:
     """Return the numbers of all tokens for each row, (n, n_tokens)."""
-    return torch.arange(_layout(module).n_tokens, device=batch.x.device).expand(len(batch.x), -1)
+    every = torch.arange(_layout(module).n_tokens, device=batch.x.device)
+    return every.expand(batch.x.shape[0], -1)
 
 
 def _missing_tokens(module: AutoencoderModule, batch: Batch) -> Tensor | None:

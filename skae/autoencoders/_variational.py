@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, Self, cast
 
@@ -321,7 +321,10 @@ class VariationalAutoencoder(GenerativeAutoencoder, ConditionalImputation, DeepA
         paired = self.n_importance_draws is None
         draws = standard_draws(self.n_importance_draws or N_DRAWS, mean, paired=paired)
         std, parts = (0.5 * log_variance).exp(), []
-        for epsilon in draws.split(max(1, MAX_CHUNK_SIZE // batch.x.numel())):
+        chunks: Sequence[Tensor] = [draws]
+        if not torch.compiler.is_exporting():  # to a graph for any number of samples
+            chunks = draws.split(max(1, MAX_CHUNK_SIZE // batch.x.numel()))
+        for epsilon in chunks:
             z = mean + std * epsilon
             nll = self._nll(module, z, batch)
             parts.append(nll.sum(0) if paired else importance_bound(nll, z, epsilon, log_variance))

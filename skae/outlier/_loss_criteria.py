@@ -174,9 +174,7 @@ def _losses(
     draws = torch.as_tensor(std).to(batch.x) * standard_draws(N_NOISE_DRAWS, batch.x, paired=True)
 
     def at(level: float) -> Tensor:
-        noise = level * draws
-        if not noise.any():
-            noise = noise[:1]
+        noise = level * draws if level and std.any() else torch.zeros_like(draws[:1])
         total = torch.zeros_like(batch.x)
         for epsilon in noise:
             x = batch.x + (epsilon if batch.observed is None else epsilon * batch.observed)

@@ -1,0 +1,15 @@
+"""Fitted estimators as ONNX models, which run without Python.
+
+Importing this module registers converters for the autoencoders and the outlier detector with
+skl2onnx, if that is installed, so that it converts any pipeline with them.
+"""
+
+from importlib.util import find_spec
+
+from skae.onnx._convert import to_onnx
+from skae.onnx._converters import register
+
+if find_spec("skl2onnx") is not None:
+    register()
+
+__all__ = ["to_onnx"]
