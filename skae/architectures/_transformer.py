@@ -114,7 +114,9 @@ class Transformer(nn.Module):
         bias = None
         if ignored is not None:
             ignored = ignored * (1 - ignored.amin(1, keepdim=True))
-            bias = (ignored * (torch.finfo(tokens.dtype).min / 2))[:, None, None]
+            # Of any precision, also where float64 is converted to another format as float32.
+            lowest = max(torch.finfo(tokens.dtype).min / 2, -1e30)
+            bias = (ignored * lowest)[:, None, None]
         for block in self.blocks:
             tokens = block(tokens, bias, memory)
         return self.norm(tokens)

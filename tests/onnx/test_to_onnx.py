@@ -43,7 +43,9 @@ VARIANTS = {
         3, architecture=skae.ViT(image_shape=IMAGE, **TINY), masking="block", **SHORT
     ),
     "vit": skae.Autoencoder(2, architecture=skae.ViT(**TINY), **SHORT),
-    "ft_transformer": skae.SparseAutoencoder(8, architecture=skae.FTTransformer(**TINY), **SHORT),
+    "ft_transformer": skae.QuantizedAutoencoder(
+        3, architecture=skae.FTTransformer(**TINY), **SHORT
+    ),
     "conv": skae.Autoencoder(
         2, architecture=skae.Conv((2, 4), image_shape=IMAGE, n_residual_blocks=1), **SHORT
     ),
