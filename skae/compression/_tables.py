@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -58,6 +59,7 @@ class Bins(NamedTuple):
         return np.searchsorted(self.start, values, side="right") - 1
 
 
+@cache  # for each of few arguments, in every search of a bin
 def _octaves(n_fine: int) -> tuple[NDArray, NDArray]:
     """Return the smallest distance of each bin, and the logarithm of its number of distances."""
     distance, bits = [], []
@@ -66,7 +68,10 @@ def _octaves(n_fine: int) -> tuple[NDArray, NDArray]:
         width = octave - (n.bit_length() - 1)
         distance += [2**octave + i * 2**width for i in range(n)]
         bits += [width] * n
-    return np.array(distance), np.array(bits)
+    result = np.array(distance), np.array(bits)
+    for values in result:
+        values.flags.writeable = False  # shared by all calls
+    return result
 
 
 def check_codes(indices: ArrayLike, n_columns: int | None = None) -> NDArray:

@@ -49,7 +49,7 @@ def matrices(draw):
     st.integers(0, MAX_EXACT - 1),
     st.tuples(st.integers(0, 62), st.integers(0, 62)),
 )
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @example(1 - LIMIT, 0, (62, 62))
 @example(LIMIT - 1, 0, (62, 62))
 def test_bins_partition_all_integers_within_the_limit(low, n_more, n_fine):
@@ -65,6 +65,7 @@ def test_bins_partition_all_integers_within_the_limit(low, n_more, n_fine):
 
 
 @given(matrices())
+@settings(max_examples=50, deadline=None)
 def test_frequencies_of_each_column_are_positive_and_sum_to_the_total(rows):
     tables = CodeTables().fit(rows[0])
     for bins, frequency in tables.columns():
@@ -213,7 +214,7 @@ def test_forged_tables_are_refused(tables, tmp_path, name, change, sentence):
 
 
 @given(matrices())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_matrix_is_decoded_exactly(rows):
     """Including values far outside of the tables, no rows and one column."""
     train, X = rows

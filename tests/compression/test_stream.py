@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skae.compression._coder import decode, encode
@@ -41,6 +41,7 @@ def sealed(content):
 
 
 @given(st.lists(st.binary(max_size=40), max_size=5), st.integers(0, 60_000), st.integers(0, 255))
+@settings(deadline=None)
 def test_what_is_written_is_read(sections, n_rows, kind):
     data = write_stream(sections, n_rows, MODEL, kind)
     for form in (data, bytearray(data), memoryview(data)):

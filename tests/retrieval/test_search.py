@@ -325,10 +325,10 @@ def test_more_candidates_than_samples_are_all_samples():
 
 
 def test_default_codes_are_bits_that_find_the_same_digit():
-    search = AutoencoderSearch(random_state=0).fit(X[:1500])
-    again = AutoencoderSearch(random_state=0).fit(X[:1500])
+    search = AutoencoderSearch(random_state=0).fit(X[:800])
+    again = AutoencoderSearch(random_state=0).fit(X[:800])
     np.testing.assert_array_equal(search.codes_, again.codes_)
-    assert search.codes_.shape == (1500, 4)
+    assert search.codes_.shape == (800, 4)
     for name, value in _search.DEFAULTS.items():
         assert getattr(search.estimator_, name) == value
     assert (Y[search.kneighbors(X[1500:])[1]] == Y[1500:, None]).mean() > 0.8
