@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 from sklearn import utils
 from sklearn.utils import check_random_state
 
@@ -52,10 +53,19 @@ def weighted_mean(values: NDArray, weight: NDArray | None = None) -> NDArray:
     return np.ldexp(np.average(np.ldexp(values, -power), axis=0, weights=weights), power)
 
 
-def check_finite_result(result: NDArray, name: str) -> NDArray:
-    """Raise ValueError if a result is not finite; else return it."""
-    if not np.isfinite(result).all():
-        row = np.flatnonzero(~np.isfinite(result).reshape(len(result), -1).all(axis=1))[0]
+def as_dense(result: Any) -> NDArray:
+    """Return a result, which may be a sparse matrix, as a dense array."""
+    return result.toarray() if sparse.issparse(result) else np.asarray(result)
+
+
+def check_finite_result(result: Any, name: str) -> Any:
+    """Raise ValueError if an array or a CSR matrix is not finite; else return it."""
+    finite = np.isfinite(result.data if sparse.issparse(result) else result)
+    if not finite.all():
+        if sparse.issparse(result):
+            row = np.searchsorted(result.indptr, finite.argmin(), side="right") - 1
+        else:
+            row = np.flatnonzero(~finite.reshape(len(result), -1).all(axis=1))[0]
         raise ValueError(
             f"Row {row} of {name} is so far from the training rows that its result overflows "
             f"{result.dtype}; remove it or check its units."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -11,14 +11,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
 from skae import _schema as schema
 from skae._callbacks import CallbackBridge
 from skae._fitted_state import FITTED_SCHEMA, check_fitted_state
 from skae._fitting import train
 from skae._hooks import Hooks
-from skae._numeric_input import as_numeric
+from skae._inference import TORCH_DTYPE, Function, check_codes, gen_results
 from skae._sklearn import _fit_context
 from skae._sklearn_types import (
     BaseEstimator,
@@ -28,7 +27,6 @@ from skae._sklearn_types import (
     with_callbacks,
 )
 from skae._validation import (
-    check_array,
     check_finite_result,
     check_sample_weight,
     unchanged_on_error,
@@ -36,8 +34,6 @@ from skae._validation import (
 )
 from skae._warnings import warn
 from skae.data import (
-    FLOATS,
-    Batch,
     DataSource,
     concatenate_chunks,
     drop_empty_rows,
@@ -50,8 +46,6 @@ from skae.training import AutoencoderModule, check_precision, device_of, restore
 
 # Attributes that scikit-learn needs to tear down its callbacks.
 CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
-Function = Callable[[Any, AutoencoderModule, Batch], Tensor]
-TORCH_DTYPE = {np.dtype(np.float64): torch.float64, np.dtype(np.float32): torch.float32}
 
 
 @hyperparameters
@@ -219,14 +213,7 @@ class BaseAutoencoder(
             Reconstructions, in the units of the training samples and Z's dtype.
         """
         check_is_fitted(self)
-        codes = check_array(
-            as_numeric(Z, "Z"), dtype=FLOATS, order="C", input_name="Z", estimator=self
-        )
-        if codes.shape[1] != self.n_components_:
-            raise ValueError(
-                f"Z has {codes.shape[1]} columns, but this {type(self).__name__} was fitted with "
-                f"n_components={self.n_components_}; pass what transform returns."
-            )
+        codes = check_codes(self, Z)
         module, decode = self._module_in(codes.dtype), self._with_fit_params()._decode
         device = module.output_bias.device
 
@@ -320,19 +307,8 @@ class BaseAutoencoder(
             If the result of a sample is not finite.
         """
         source = X if isinstance(X, DataSource) else self._fitted_source(X)
-        fitted, module = self._with_fit_params(), self._module_in(source.dtype)
-        dtype, device = module.output_bias.dtype, module.output_bias.device
-        progress = torch.ones((), dtype=dtype, device=device)
-
-        @torch.no_grad()
-        def result_of(chunk: slice) -> NDArray:
-            x, observed = self._conditioning.apply(source[chunk], dtype)
-            observed = None if observed is None else observed.to(device)
-            weight = torch.ones(len(x), device=device)
-            batch = Batch(x.to(device), observed, weight, progress)
-            return function(fitted, module, batch).cpu().numpy()
-
-        result = concatenate_chunks(len(source), map(result_of, source.gen_chunks()))
+        results = gen_results(self, function, source, source.gen_chunks())
+        result = concatenate_chunks(len(source), (r.cpu().numpy() for r in results))
         return check_finite_result(self._in_units(result) if in_units else result, "X")
 
     def _with_fit_params(self) -> Self:

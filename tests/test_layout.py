@@ -22,7 +22,7 @@ LAYERS = [
     {"training"},
     {"batched"},
     {"_training_parameters", "_hooks", "_fitting", "_fitted_state", "_callbacks", "_composite"},
-    {"base", "_persistence"},
+    {"_inference", "base", "_persistence"},
     {"tables"},
     {"autoencoders"},
     {

@@ -7,6 +7,7 @@ from sklearn.base import clone
 from skops.io import dumps, get_untrusted_types, loads
 
 import skae
+from skae._validation import as_dense
 
 SHORT = {"max_iter": 3, "early_stopping": False, "random_state": 0}
 TINY = {"width": 4, "n_layers": 1, "n_heads": 2, "decoder_width": 4}
@@ -14,6 +15,7 @@ VARIANTS = [
     skae.SparseAutoencoder(8, **SHORT),
     skae.SparseAutoencoder(8, penalty="kl", **SHORT),
     skae.KSparseAutoencoder(8, n_nonzero_coefs=2, **SHORT),
+    skae.SparseAutoencoder(8, sparse_output=True, **SHORT),
     skae.KSparseAutoencoder(8, n_nonzero_coefs=2, selection="batch", positive_code=True, **SHORT),
     skae.QuantizedAutoencoder(3, mask_ratio=0.2, **SHORT),
     skae.QuantizedAutoencoder(3, n_neighbors=3, **SHORT),
@@ -36,7 +38,7 @@ every = pytest.mark.parametrize("model", VARIANTS, ids=lambda m: type(m).__name_
 
 
 def outputs(model, X):
-    return model.transform(X), model.reconstruct(X), model.score_samples(X)
+    return as_dense(model.transform(X)), model.reconstruct(X), model.score_samples(X)
 
 
 def assert_same(model, other, X):

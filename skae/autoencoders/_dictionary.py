@@ -4,14 +4,20 @@ from numbers import Real
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from skae._inference import check_codes, gen_results
 from skae._sklearn import Interval
 from skae._training_parameters import N_COMPONENTS, N_COMPONENTS_DOC
+from skae._validation import check_finite_result
 from skae.architectures import MLP, UnitLinear
 from skae.autoencoders._autoencoder import Autoencoder
 from skae.autoencoders._corruption import hide_cells
-from skae.data import Batch, RowDataset
+from skae.autoencoders._sparse_codes import csr_of, decode_csr
+from skae.data import Batch, RowDataset, gen_chunks
 from skae.hyperparameters import hyperparameters, one_of, param
 from skae.training import AutoencoderModule
 
@@ -67,6 +73,14 @@ class DictionaryAutoencoder(Autoencoder):
         part only. This improves the features and increases the reconstruction error a little.""",
     )
 
+    sparse_output: bool = param(
+        "boolean",
+        default=False,
+        doc="""
+        Whether ``transform`` returns a sparse matrix in CSR format, which stores the entries that
+        are not zero, instead of a dense array.""",
+    )
+
     _linear_code = False
 
     def _default_architecture(self, **flat: Any) -> Any:
@@ -91,3 +105,46 @@ class DictionaryAutoencoder(Autoencoder):
                 encoder.weight.copy_(decoder.columns.T)
                 encoder.bias.zero_()
                 decoder.bias.zero_()
+
+    def transform(self, X: ArrayLike) -> Any:
+        """Encode samples.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Input samples. NaN marks a missing value; the network sees the column's mean there.
+
+        Returns
+        -------
+        Z : {ndarray, CSR matrix} of shape (n_samples, n_components)
+            Codes, in X's dtype; a sparse matrix if the fit had ``sparse_output=True``. They are
+            invariant to shifts of X and to its multiplication by one positive number.
+        """
+        source = self._fitted_source(X)
+        function = type(self)._encode
+        if not self._fit_params["sparse_output"]:
+            return self._apply(function, source)
+        chunks = gen_chunks(len(source), max(self.n_features_in_, self.n_components_))
+        results = gen_results(self, function, source, chunks)
+        return check_finite_result(csr_of(results, self.n_components_, source.dtype), "X")
+
+    def inverse_transform(self, Z: ArrayLike) -> NDArray:
+        """Decode codes.
+
+        Parameters
+        ----------
+        Z : {array-like, sparse matrix} of shape (n_samples, n_components)
+            Codes. Those in a sparse matrix are decoded from its stored entries alone if the decoder
+            has a single linear layer, as by default.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Reconstructions, in the units of the training samples and Z's dtype.
+        """
+        if not sparse.issparse(Z):
+            return super().inverse_transform(Z)
+        check_is_fitted(self)
+        codes = check_codes(self, Z, accept_sparse="csr")
+        x_hat = decode_csr(self, self._module_in(codes.dtype), codes)
+        return check_finite_result(self._in_units(x_hat), "Z")

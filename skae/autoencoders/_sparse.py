@@ -125,6 +125,15 @@ class SparseAutoencoder(DictionaryAutoencoder):
             )
         return target
 
+    def _check(self) -> None:
+        super()._check()
+        if self.penalty == "kl" and self.sparse_output:
+            raise ValueError(
+                "penalty='kl' has activations in (0, 1), none of which is exactly 0, so that a "
+                "sparse matrix of them would be larger than an array; set sparse_output=False, or "
+                "choose another penalty."
+            )
+
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         super()._before_fit(module, rows)
         if self.alpha == 0:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from skae._sklearn_types import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from skae._validation import check_sample_weight, weighted_mean
+from skae._validation import as_dense, check_sample_weight, weighted_mean
 from skae._warnings import warn
 from skae.autoencoders import QuantizedAutoencoder
 from skae.compression._columns import ArrayColumns, FrameColumns
@@ -146,7 +146,7 @@ class CodecMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             The codes that are compressed.
         """
         check_is_fitted(self)
-        return np.asarray(self.estimator_.transform(self._columns.read(X, self)[0]))
+        return as_dense(self.estimator_.transform(self._columns.read(X, self)[0]))
 
     def inverse_transform(self, Z: ArrayLike) -> Any:
         """Decode codes.

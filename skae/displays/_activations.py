@@ -11,7 +11,7 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import check_is_fitted
 
 from skae._sklearn import _safe_indexing
-from skae._validation import check_count
+from skae._validation import as_dense, check_count
 from skae.displays._base import Display, divided, in_brackets, name_of
 from skae.displays._images import (
     from_minus_one_to_one,
@@ -162,7 +162,7 @@ class ActivationDisplay(Display):
                 f"{name_of(estimator)} has no method {missing[0]!r}; pass an autoencoder, PCA or "
                 "a pipeline that ends in one."
             )
-        codes = np.asarray(estimator.transform(X))
+        codes = as_dense(estimator.transform(X))
         frequency = (codes != 0).mean(axis=0)
         units = atoms = top_samples = None
         if image_shape is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skae._validation import as_dense
 from skae.displays._base import (
     Display,
     check_decodes,
@@ -294,7 +295,7 @@ class _Truncated:
 def _curve(estimator: Any, X: ArrayLike, weight: ArrayLike | None) -> tuple[list[int], list[float]]:
     """Return numbers of components and the explained variance of each."""
     check_decodes(estimator)
-    codes = np.asarray(estimator.transform(X))
+    codes = as_dense(estimator.transform(X))
     sizes = [codes.shape[1]]
     if _is_truncatable(last_step(estimator)):
         sizes = _up_to(codes.shape[1])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skae._validation import as_dense
 from skae.displays._base import (
     Display,
     before_last_step,
@@ -288,7 +289,7 @@ def _path(estimator: Any, X_start: Any, X_end: Any, n_steps: int, method: str) -
         paths = [last.interpolate(*pair, n_points=n_steps, method=method) for pair in pairs]
         decoded = undo_steps(estimator, np.concatenate(paths))
     else:
-        a, b = (np.asarray(estimator.transform(X))[:, None] for X in (X_start, X_end))
+        a, b = (as_dense(estimator.transform(X))[:, None] for X in (X_start, X_end))
         t = np.linspace(0, 1, n_steps)[:, None]
         codes = (1 - t) * a + t * b  # (n_pairs, n_steps, k)
         decoded = np.asarray(estimator.inverse_transform(codes.reshape(-1, codes.shape[2])))

@@ -1,0 +1,76 @@
+"""Codes of which few entries are not zero, as sparse matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor, nn
+
+from skae._sklearn import _align_api_if_sparse
+from skae.architectures import UnitLinear
+from skae.data import concatenate_chunks, gen_chunks
+from skae.training import AutoencoderModule
+
+
+def csr_of(chunks: Iterable[Tensor], n_components: int, dtype: np.dtype) -> Any:
+    """Return codes, of which there are successive chunks, as a CSR matrix.
+
+    Only the entries of a chunk that are not zero are kept before the next one is asked for.
+    """
+    data, indices, counts = [np.empty(0, dtype)], [np.empty(0, np.int32)], [np.zeros(1, np.int64)]
+    for z in chunks:
+        rows, columns = z.nonzero(as_tuple=True)
+        data.append(z[rows, columns].cpu().numpy())
+        indices.append(columns.int().cpu().numpy())
+        counts.append(rows.bincount(minlength=len(z)).cpu().numpy())
+    values = np.concatenate(data)
+    data.clear()
+    columns_of = np.concatenate(indices)
+    indices.clear()
+    starts = np.concatenate(counts).cumsum()
+    shape = (len(starts) - 1, n_components)
+    return _align_api_if_sparse(sparse.csr_array((values, columns_of, starts), shape=shape))
+
+
+def linear_decoder(module: AutoencoderModule) -> tuple[Tensor, Tensor] | None:
+    """Return weights (n_outputs, n_components) and bias of a linear decoder; else None."""
+    network: Any = module.decoder
+    if type(network) is nn.Sequential and len(network) == 1:
+        network = network[0]
+    if type(network) not in (nn.Linear, UnitLinear):
+        return None
+    weight = network.columns if isinstance(network, UnitLinear) else network.weight
+    bias = module.output_bias if network.bias is None else module.output_bias + network.bias
+    if module.encoder_shortcut is not None:
+        weight = weight + module.output_axes
+    return weight.detach(), bias.detach()
+
+
+@torch.no_grad()
+def decode_csr(estimator: Any, module: AutoencoderModule, codes: Any) -> NDArray:
+    """Return the reconstructions of a CSR matrix of codes, chunk by chunk.
+
+    A linear decoder multiplies the stored entries alone; other decoders are given dense chunks.
+    """
+    fitted, linear = estimator._with_fit_params(), linear_decoder(module)
+    (n_samples, n_components), n_features = codes.shape, estimator.n_features_in_
+    if linear is None:
+
+        def decoded(chunk: slice) -> NDArray:
+            z = torch.tensor(codes[chunk].toarray(), device=module.output_bias.device)
+            return fitted._decode(module, z).cpu().numpy()
+
+        size = max(n_components, n_features)
+    else:
+        columns, bias = linear[0].T.cpu().contiguous().numpy(), linear[1].cpu().numpy()
+
+        def decoded(chunk: slice) -> NDArray:
+            return module.loss.link(torch.from_numpy(codes[chunk] @ columns + bias)).numpy()
+
+        size = n_features
+    return concatenate_chunks(n_samples, map(decoded, gen_chunks(n_samples, size)))
