@@ -9,12 +9,13 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import Tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 
 from skae._sklearn import _raise_for_params, _routing_enabled
-from skae._sklearn_types import BaseEstimator, CallbackSupportMixin
+from skae._sklearn_types import BaseEstimator, CallbackSupportMixin, clone
 from skae.hyperparameters import hyperparameters, param
 
 
@@ -80,9 +81,18 @@ class Composite(CallbackSupportMixin):
 class AutoencoderComposite(Composite, BaseEstimator):
     """Base of the estimators that fit one autoencoder to the samples they are given."""
 
+    random_state: Any
+
     @abstractmethod
     def _estimator(self) -> Any:
         """Return the autoencoder to fit, unfitted."""
+
+    def _seeded(self, estimator: Any, random_state: np.random.RandomState) -> Any:
+        """Return a clone of an autoencoder, with a seed of its own if ``random_state`` is set."""
+        model = clone(estimator)
+        if self.random_state is not None:
+            model.set_params(random_state=random_state.randint(np.iinfo(np.int32).max))
+        return model
 
     def _routed(self, sample_weight: ArrayLike | None, params: dict[str, Any]) -> dict[str, Any]:
         """Return the metadata for the autoencoder's fit."""

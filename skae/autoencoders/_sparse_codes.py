@@ -20,21 +20,27 @@ from skae.training import AutoencoderModule
 def csr_of(chunks: Iterable[Tensor], n_components: int, dtype: np.dtype) -> Any:
     """Return codes, of which there are successive chunks, as a CSR matrix.
 
-    Only the entries of a chunk that are not zero are kept before the next one is asked for.
+    The entries of each chunk that are not zero are copied to the end of growing arrays at once:
+    small arrays that are kept between large temporary ones would fragment the memory.
     """
-    data, indices, counts = [np.empty(0, dtype)], [np.empty(0, np.int32)], [np.zeros(1, np.int64)]
+    data, indices, starts = np.empty(0, dtype), np.empty(0, np.int32), np.zeros(1, np.int64)
+    n_rows, n_entries = 0, 0
     for z in chunks:
         rows, columns = z.nonzero(as_tuple=True)
-        data.append(z[rows, columns].cpu().numpy())
-        indices.append(columns.int().cpu().numpy())
-        counts.append(rows.bincount(minlength=len(z)).cpu().numpy())
-    values = np.concatenate(data)
-    data.clear()
-    columns_of = np.concatenate(indices)
-    indices.clear()
-    starts = np.concatenate(counts).cumsum()
-    shape = (len(starts) - 1, n_components)
-    return _align_api_if_sparse(sparse.csr_array((values, columns_of, starts), shape=shape))
+        end = n_entries + len(rows)
+        if end > len(data):
+            data.resize(end + end // 4, refcheck=False)
+            indices.resize(end + end // 4, refcheck=False)
+        data[n_entries:end] = z[rows, columns].cpu().numpy()
+        indices[n_entries:end] = columns.cpu().numpy()
+        starts.resize(n_rows + len(z) + 1, refcheck=False)
+        counts = rows.bincount(minlength=len(z)).cpu().numpy()
+        starts[n_rows + 1 :] = n_entries + counts.cumsum()
+        n_rows, n_entries = n_rows + len(z), end
+    data.resize(n_entries, refcheck=False)
+    indices.resize(n_entries, refcheck=False)
+    codes = sparse.csr_array((data, indices, starts), shape=(n_rows, n_components))
+    return _align_api_if_sparse(codes)
 
 
 def linear_decoder(module: AutoencoderModule) -> tuple[Tensor, Tensor] | None:

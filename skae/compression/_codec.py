@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from skae._sklearn_types import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from skae._validation import as_dense, check_sample_weight, weighted_mean
+from skae._validation import check_sample_weight, weighted_mean
 from skae._warnings import warn
 from skae.autoencoders import QuantizedAutoencoder
 from skae.compression._columns import ArrayColumns, FrameColumns
@@ -65,7 +65,7 @@ class CodecMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             )
         digest = self._digest.encode()
         if per_row:
-            return [write_row([self._tables.encode_row(row)], digest) for row in symbols]
+            return [write_row([code], digest) for code in self._tables.encode_rows(symbols)]
         return write_stream(self._tables.encode(symbols), len(symbols), digest)
 
     def decompress(self, data: bytes | Sequence[bytes]) -> Any:
@@ -146,7 +146,7 @@ class CodecMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             The codes that are compressed.
         """
         check_is_fitted(self)
-        return as_dense(self.estimator_.transform(self._columns.read(X, self)[0]))
+        return self._codes(self._columns.read(X, self)[0])
 
     def inverse_transform(self, Z: ArrayLike) -> Any:
         """Decode codes.
@@ -219,7 +219,7 @@ class CodecMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _symbols(self, Z: NDArray, numbers: NDArray) -> NDArray:
         """Return codes and corrections as integers, (n, n_components + n_features)."""
         model = self.estimator_
-        codes = model.codes_to_indices(np.asarray(model.transform(Z))).astype(np.int64)
+        codes = model.codes_to_indices(self._codes(Z)).astype(np.int64)
         if self._tolerance is None:
             return codes
         restored = self._decoded(model.indices_to_codes(codes))
@@ -227,6 +227,10 @@ class CodecMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         corrected = restored + corrections * self._tolerance.step
         self._tolerance.check(numbers, self._columns.as_stored(corrected))
         return np.hstack([codes, corrections])
+
+    def _codes(self, Z: NDArray) -> NDArray:
+        """Return codes as an array, whatever output is configured for all transformers."""
+        return np.asarray(self.estimator_.transform(Z))
 
     def _decoded(self, codes: NDArray) -> NDArray:
         """Return the numbers that codes stand for, (n, n_features).

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from skae._dataframes import LIBRARIES, in_library, library_of, to_pandas
+from skae._dataframes import in_library, to_pandas
 from skae._numeric_input import as_numeric, as_table, check_restorable
 from skae._schema import Check, array, either, instance, integer, persistent
 from skae._sklearn_types import BaseEstimator
@@ -45,18 +45,28 @@ class ArrayColumns(BaseEstimator):
         "unit_": either(instance(None), array("f", "n_columns_", finite=True)),
     }
 
-    def fit(self, X: Any, estimator: Any, sample_weight: ArrayLike | None) -> Self:
-        """Learn the dtype of samples; the estimator's number and names of features are set."""
-        dtype = getattr(as_table(X), "dtype", np.dtype(np.float64))
+    def fit(
+        self, X: Any, estimator: Any, sample_weight: ArrayLike | None
+    ) -> tuple[NDArray, NDArray]:
+        """Learn the dtype of samples, and return what `read` does.
+
+        The estimator's number and names of features are set.
+        """
+        given = as_table(X)
+        dtype = getattr(given, "dtype", np.dtype(np.float64))
         self.dtype_ = dtype.name if dtype.name in DTYPES else "float64"
-        read_source(estimator, _exact(X), reset=True, at_least=2, sparse_too=False)
+        source = read_source(estimator, _exact(given), reset=True, at_least=2, sparse_too=False)
+        numbers = source[:]
         self.n_columns_ = estimator.n_features_in_
         self.unit_: NDArray | None = None
-        return self
+        if self.is_exact[0]:
+            self._check_integers(given, numbers, estimator)
+        return numbers, numbers
 
-    def set_unit(self, unit: NDArray) -> None:
-        """Set what the columns are divided by for the autoencoder."""
+    def in_units(self, Z: NDArray, unit: NDArray) -> NDArray:
+        """Return samples divided by a unit of each column, as `read` does from now on."""
         self.unit_ = unit
+        return Z / unit
 
     @property
     def is_fitted(self) -> bool:
@@ -142,24 +152,23 @@ class FrameColumns(BaseEstimator):
     ----------
     encoder_ : TableEncoder
         Encodes DataFrames for the autoencoder.
-    library_ : str or None
-        Library of the DataFrame of ``fit``, unless it is pandas.
     """
 
-    _fitted_schema: ClassVar[dict[str, Check]] = {
-        "encoder_": instance(TableEncoder),
-        "library_": lambda value, _: value is None or value in LIBRARIES,
-    }
+    _fitted_schema: ClassVar[dict[str, Check]] = {"encoder_": instance(TableEncoder)}
 
-    def fit(self, X: Any, estimator: Any, sample_weight: ArrayLike | None) -> Self:
-        """Learn the columns; the estimator's number and names of features are set."""
+    def fit(
+        self, X: Any, estimator: Any, sample_weight: ArrayLike | None
+    ) -> tuple[NDArray, NDArray]:
+        """Learn the columns, and return what `read` does.
+
+        The estimator's number and names of features are set.
+        """
         self.encoder_ = TableEncoder().fit(X, sample_weight=sample_weight)
-        self.encoder_._encode(X, estimator, reset=True)
-        self.library_ = library_of(X)
-        return self
+        return self.read(X, estimator, reset=True)
 
-    def set_unit(self, unit: NDArray) -> None:
-        """Do nothing: encoded columns are standardised."""
+    def in_units(self, Z: NDArray, unit: NDArray) -> NDArray:
+        """Return encoded samples as they are: their columns are standardised."""
+        return Z
 
     @property
     def is_fitted(self) -> bool:
@@ -193,9 +202,9 @@ class FrameColumns(BaseEstimator):
         """Number of categories of each column; 0 of numbers."""
         return np.array([len(levels) for levels in self._mixed.levels_])
 
-    def read(self, X: Any, estimator: Any) -> tuple[NDArray, NDArray]:
+    def read(self, X: Any, estimator: Any, *, reset: bool = False) -> tuple[NDArray, NDArray]:
         """Return samples for the autoencoder, (n, d), and as numbers, (n, n_columns)."""
-        encoded = self.encoder_._encode(X, estimator)
+        encoded = self.encoder_._encode(X, estimator, reset=reset)
         frame = as_table(X)
         if not isinstance(frame, pd.DataFrame):  # an array in place of columns of numbers
             frame = pd.DataFrame(as_numeric(frame))
@@ -254,7 +263,7 @@ class FrameColumns(BaseEstimator):
             raise ValueError("The data stand for categories that fit did not see.")
         frame = self._mixed.from_numbers(numbers)
         frame.columns = pd.Index(self.encoder_._labels)
-        return in_library(self.library_, frame)
+        return in_library(self.encoder_._library, frame)
 
 
 def _check_representable(table: Any) -> None:

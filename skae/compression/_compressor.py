@@ -15,7 +15,6 @@ from skae._composite import AutoencoderComposite
 from skae._sklearn import _fit_context, _routing_enabled
 from skae._sklearn_types import (
     BaseEstimator,
-    clone,
     with_callbacks,
 )
 from skae._validation import (
@@ -230,21 +229,16 @@ class AutoencoderCompressor(CodecMixin, AutoencoderComposite, BaseEstimator):
 
     def _fit(self, X: Any, sample_weight: ArrayLike | None, params: dict[str, Any]) -> Self:
         self._columns = columns_for(X)
-        self._columns.fit(X, self, sample_weight)
+        Z, numbers = self._columns.fit(X, self, sample_weight)
         self._tolerance = None
-        Z, numbers = self._columns.read(X, self)
         self._check_images(numbers)
         weight = check_sample_weight(sample_weight, len(Z))
         if self.max_error is not None:
             self._columns.check_restorable(X)
             self._tolerance = self._tolerance_of(numbers[weight > 0])
             if np.ndim(self.max_error):
-                self._columns.set_unit(self._tolerance.step / 2)
-                Z, numbers = self._columns.read(X, self)
+                Z = self._columns.in_units(Z, self._tolerance.step / 2)
         model = self._model()
-        if self.random_state is not None:
-            seed = random_state_of(self.random_state).randint(np.iinfo(np.int32).max)
-            model.set_params(random_state=seed)
         with self._step("autoencoder", model):
             model._fit_or_start(Z, **params)
         self.estimator_ = model
@@ -274,7 +268,7 @@ class AutoencoderCompressor(CodecMixin, AutoencoderComposite, BaseEstimator):
 
     def _model(self) -> RateDistortionAutoencoder | QuantizedAutoencoder:
         """Return the autoencoder of integer codes, unfitted."""
-        given = clone(self._estimator())
+        given = self._seeded(self._estimator(), random_state_of(self.random_state))
         if isinstance(given, QuantizedAutoencoder):
             return given
         if type(given) is not Autoencoder:

@@ -68,7 +68,7 @@ class GroupedTables(BaseEstimator):
         some = subsample_evenly(np.arange(len(indices)), MAX_ROWS)
         held_out = np.arange(len(some)) % HELD_OUT == 0
         train, test = some[~held_out], some[held_out]
-        best = self._of(indices, np.zeros(len(indices), int), weight)
+        group = np.zeros(len(indices), int)
         if len(train) and len(test):
             # The tables of all rows have seen the held-out ones.
             alone = self._of(indices[train], np.zeros(len(train), int), weight[train])
@@ -81,7 +81,8 @@ class GroupedTables(BaseEstimator):
                 if not length < (1 - MIN_GAIN) * shortest:
                     break
                 shortest = length
-                best = self._of(indices, found.assign(indices)[0], weight)
+                group, _ = found.assign(indices)
+        best = self._of(indices, group, weight)
         self.groups_, self.tables_ = best.groups_, best.tables_
         return self
 
@@ -149,15 +150,16 @@ class GroupedTables(BaseEstimator):
             indices[own] = decode(section, int(own.sum()), table)
         return indices
 
-    def encode_row(self, row: NDArray) -> bytes:
-        """Return the code of one row, (k,); if there are several groups, its own comes first."""
-        if len(self.tables_) == 1:
-            return encode(row[None], self.tables_[0])
-        group = int(self.assign(row[None])[0][0])
-        return bytes([group]) + encode(row[None], self.tables_[group])
+    def encode_rows(self, indices: NDArray) -> list[bytes]:
+        """Return the code of each row; if there are several groups, its own comes first."""
+        several = len(self.tables_) > 1
+        return [
+            bytes([g] if several else []) + encode(row[None], self.tables_[g])
+            for row, g in zip(indices, self.assign(indices)[0].tolist(), strict=True)
+        ]
 
     def decode_row(self, data: bytes) -> NDArray:
-        """Return the row, (1, k), of what `encode_row` returned; raises ValueError as `decode`."""
+        """Return the row, (1, k), of what `encode_rows` returned; raises ValueError as `decode`."""
         if len(self.tables_) == 1:
             return decode(data, 1, self.tables_[0])
         if not data or data[0] >= len(self.tables_):

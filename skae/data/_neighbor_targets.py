@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from skae.data._batch import Batch
-from skae.data._chunks import gen_chunks, subsample_evenly
+from skae.data._chunks import concatenate_chunks, subsample_evenly
 from skae.data._dataset import InMemoryDataset, RowDataset
 from skae.data._principal_axes import principal_axes
 
@@ -89,12 +89,10 @@ class NeighborTargets(RowDataset):
             targets = InMemoryDataset(*targets.values(slice(None)), targets.weight)
         axes = principal_axes(rows, MAX_DIMENSIONS, random_state)
         k = min(n_neighbors, len(index))
-        search = NearestNeighbors(n_neighbors=k).fit(targets.x.numpy() @ axes.T)
-        first = np.empty((len(rows), k), np.int64)
-        for chunk in gen_chunks(len(rows), rows.n_features):
-            x, _ = rows.values(chunk)
-            first[chunk] = search.kneighbors(x.numpy() @ axes.T, return_distance=False)
-        found = torch.from_numpy(first)
+        parts = (rows.values(chunk)[0].numpy() @ axes.T for chunk in rows.gen_chunks())
+        scores = concatenate_chunks(len(rows), parts)
+        search = NearestNeighbors(n_neighbors=k).fit(scores[index])
+        found = torch.from_numpy(search.kneighbors(scores, return_distance=False))
         return cls(rows, targets, found, found[torch.from_numpy(index)], walk_length)
 
     def values(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:

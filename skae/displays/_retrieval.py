@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class RetrievalDisplay(Display):
     """Queries and their nearest stored samples, as images or as lines over the features.
 
-    With labels, the colour tells whether a neighbor has the label of the query. Missing values of
+    With labels, the colour shows whether a neighbor has the label of the query. Missing values of
     images are yellow. Use `from_estimator` to create one.
 
     Parameters

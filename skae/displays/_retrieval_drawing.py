@@ -21,7 +21,7 @@ from skae.displays._reconstruction_drawing import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLORS = {True: "#0072b2", False: "#d55e00"}  # also told apart by colour-blind readers
+COLORS = {True: "#0072b2", False: "#d55e00"}  # distinguishable with a colour vision deficiency
 MEANINGS = {True: "same label", False: "another label"}
 TEXT_HEIGHT = 0.3  # of the height of an image
 

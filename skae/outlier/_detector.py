@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from skae import _schema as schema
 from skae._composite import AutoencoderComposite
 from skae._sklearn import Interval, _fit_context, _routing_enabled
-from skae._sklearn_types import BaseEstimator, OutlierMixin, clone, with_callbacks
+from skae._sklearn_types import BaseEstimator, OutlierMixin, with_callbacks
 from skae._validation import (
     check_finite_result,
     check_sample_weight,
@@ -316,9 +316,7 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
             source = self._read(X)
         index = np.flatnonzero(used)
         training = source if used.all() else source.take(index)
-        model = clone(self._estimator(len(index)))
-        if self.random_state is not None:
-            model.set_params(random_state=random_state.randint(np.iinfo(np.int32).max))
+        model = self._seeded(self._estimator(len(index)), random_state)
 
         kept = used
         trim = (0.0 if self.novelty else "auto") if self.trim == "auto" else self.trim

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_is_fitted
 
 from skae import _schema as schema
@@ -18,7 +19,6 @@ from skae._sklearn_types import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    clone,
     with_callbacks,
 )
 from skae._validation import check_sample_weight, random_state_of, unchanged_on_error
@@ -242,10 +242,7 @@ class AutoencoderSearch(
             source = read_source(self, X, reset=True, at_least=2)
             check_sample_weight(sample_weight, len(source))
             params = self._routed(sample_weight, params)
-            model = clone(self._estimator())
-            if self.random_state is not None:
-                seed = random_state_of(self.random_state).randint(np.iinfo(np.int32).max)
-                model.set_params(random_state=seed)
+            model = self._seeded(self._estimator(), random_state_of(self.random_state))
             with self._step("autoencoder", model):
                 self.estimator_ = model._fit_or_start(source.X, **params)
             with self._step("codes"):
@@ -300,8 +297,6 @@ class AutoencoderSearch(
     def _set_index(self) -> None:
         self._index = None
         if not is_binary(self.estimator_):
-            from sklearn.neighbors import NearestNeighbors  # slow, and few need it
-
             # A tree would copy the codes.
             algorithm = "brute" if isinstance(self.codes_, np.memmap) else "auto"
             self._index = NearestNeighbors(algorithm=algorithm).fit(self.codes_)

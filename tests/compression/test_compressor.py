@@ -26,6 +26,7 @@ from skae import (
 from skae.compression._rate_distortion import RateDistortionAutoencoder, n_bits
 from skae.compression._stream import read_stream, write_stream
 from skae.compression._tolerance import Tolerance
+from skae.extension import check_autoencoder
 
 pytest.importorskip("constriction")
 pytestmark = pytest.mark.filterwarnings("ignore:No epoch of:skae.AutoencoderWarning")
@@ -506,3 +507,10 @@ def test_a_clone_is_unfitted_and_the_same_seed_gives_the_same_streams(plain):
     assert again.fit(X).compress(X) == plain.compress(X)
     assert plain.estimator is INNER  # as it was given
     assert not hasattr(INNER, "module_")
+
+
+@pytest.mark.parametrize("init", ["auto", "random"])
+def test_the_autoencoder_of_integer_codes_keeps_the_promises_of_variants(init):
+    """Of those of all variants, such as hooks that run on torch's meta device."""
+    model = RateDistortionAutoencoder(3, init=init, max_iter=2, early_stopping=False)
+    check_autoencoder(model)
