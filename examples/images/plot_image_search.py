@@ -34,8 +34,8 @@ RetrievalDisplay.from_estimator(search, queries, X_stored=stored, image_shape=(8
 plt.show()
 
 # %%
-# Codes hold what an image has in common with its neighborhood: nearly all images that they find
-# show the digit of the query, although many are not the very nearest by their pixels. More bits
+# Codes hold what an image has in common with its neighborhood: most images that they find show
+# the digit of the query, although many are not the very nearest by their pixels. More bits
 # find more of these. With ``rerank=100``, the 100 images with the nearest codes are sorted by their
 # pixels, which takes little time and finds nearly all of them.
 
