@@ -28,6 +28,7 @@ class CallbackBridge(EpochCallback):
     def __init__(self, estimator: Hooks, **data: Any):
         self.estimator = estimator
         self.data = data
+        self.context: Any = None
 
     @property
     def has_callbacks(self) -> bool:
@@ -63,7 +64,9 @@ class CallbackBridge(EpochCallback):
         )
 
     def end(self) -> None:
-        """Announce the end of the fit: the estimator has all its attributes."""
+        """Announce the end of the fit, if it was begun: the estimator has all its attributes."""
+        if self.context is None:
+            return
         self.context.call_on_fit_task_end(
             estimator=self.estimator, reconstruction_attributes={}, **self.data
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from skae import _schema as schema
-from skae._fitting import module_spec
+from skae._fit_start import module_spec
 from skae.architectures import Architecture
 from skae.training import moments_fit
 

@@ -2,59 +2,41 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from numbers import Integral
 from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from skae._callbacks import CallbackBridge
+from skae._fit_identity import facts_of, fit_digest
+from skae._fit_start import Start, make_plan, resume_fit, start_fit
 from skae._hooks import Hooks
 from skae._validation import random_state_of
 from skae._warnings import warn
 from skae.batched import outcomes_together
-from skae.data import DataSource, Moments, RowDataset, principal_axes, resolve_n_components
+from skae.data import (
+    HOLDERS,
+    DataSource,
+    Group,
+    RowDataset,
+)
 from skae.training import (
     AutoencoderModule,
     Checkpoint,
     Job,
-    TrainingPlan,
     TrainingResult,
-    budget,
-    build,
     check_precision,
     device_of,
-    drawing_from,
-    mean_loss_of,
-    pretrain,
+    local_device,
     run,
-    state_of,
+    taking_part,
 )
-
-ERRORS_TO_LEAVE_PCA = 3.0  # standard errors of the gain
-NOT_OF_THE_FIT = ("checkpoint", "verbose")  # hyperparameters that do not change its result
-
-
-@dataclass(frozen=True)
-class Start:
-    """What training starts from."""
-
-    module: AutoencoderModule
-    rows: RowDataset
-    starts_at_pca: bool
-    fitted: dict[str, Any]  # attributes that training does not change
-    mean_loss: float = 0.0  # of the samples of the first fit, if this one resumes
-    optimizer: dict[str, Any] | None = None  # state, if this fit resumes
 
 
 def train(
@@ -94,31 +76,59 @@ def train(
         The samples as training used them.
     """
     estimator._check()
-    device = device_of(estimator.device)
+    device = device_of(local_device(estimator.device, estimator.distributed))
     check_precision(device, estimator._training_dtype(source.dtype), "training would be in")
-    random_state = random_state_of(estimator.random_state)
-    several = estimator.n_init > 1 and not (resume or one_pass or start_only)
+    with taking_part(estimator.distributed, device) as group:
+        if group.size > 1:
+            if one_pass:
+                raise ValueError(
+                    "partial_fit does not train in several processes; call fit, or set "
+                    "distributed=False."
+                )
+            facts = facts_of(estimator, source, weight, divided=HOLDERS.get() is group)
+            group.check_same(facts | {"type of device": device.type})
+        kind = Kind(resume, one_pass, start_only, group, str(device))
+        return train_together(estimator, source, weight, bridge, kind)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What kind of fit it is, see `train`; in which processes, and on which device of this one."""
+
+    resume: bool
+    one_pass: bool
+    start_only: bool
+    group: Group
+    device: str
+
+
+def train_together(
+    estimator: Hooks, source: DataSource, weight: NDArray, bridge: CallbackBridge, kind: Kind
+) -> tuple[dict[str, Any], RowDataset]:
+    """Train in this process and the others of its group, as `train` does."""
+    group, one_pass, resume = kind.group, kind.one_pass, kind.resume
+    random_state = common_random_state(random_state_of(estimator.random_state), group)
+    once = one_pass or kind.start_only
     checkpoint = None
-    if estimator.checkpoint is not None and not (one_pass or start_only):
+    if estimator.checkpoint is not None and not once:
         fit = partial(fit_digest, estimator, source, weight, resume)
-        checkpoint = checkpoint_of(estimator.checkpoint, estimator.n_init, fit)
+        checkpoint = checkpoint_of(estimator.checkpoint, estimator.n_init, fit, group)
         random_state = checkpoint.random_state(random_state)
     n_before = estimator._n_steps if resume else 0
     weights_seed, *seeds = (int(s) + n_before for s in random_state.randint(2**31 - 1, size=4))
-    if resume:
-        start = resume_fit(estimator, source, weight)
-    else:
-        start = start_fit(estimator, source, weight, random_state, weights_seed)
+    new_start = partial(start_fit, estimator, source, weight, random_state, group=group)
+    start = resume_fit(estimator, source, weight) if resume else new_start(weights_seed)
     plan = make_plan(estimator, start, random_state, *seeds, one_pass=one_pass)
-    plan = replace(plan, device=str(device), max_epochs=0 if start_only else plan.max_epochs)
+    epochs = 0 if kind.start_only else plan.max_epochs
+    plan = replace(plan, device=kind.device, max_epochs=epochs)
     attributes = partial(fitted_attributes, estimator, start, resume=resume, one_pass=one_pass)
-    bridge.begin(plan.max_epochs, start.rows, attributes)
+    if group.rank == 0:
+        bridge.begin(plan.max_epochs, start.rows, attributes)
     callbacks = [("bridge", bridge)]
     objective, optimizer = estimator._objective, start.optimizer
     dataset = estimator._training_data(start.rows, plan.held_out, random_state)
-    job = Job(start.module, objective, dataset, plan, callbacks, checkpoint, optimizer)
-    if several:
-        new_start = partial(start_fit, estimator, source, weight, random_state)
+    job = Job(start.module, objective, dataset, plan, callbacks, checkpoint, optimizer, group)
+    if estimator.n_init > 1 and not (resume or once):
         others = [new_start(weights_seed + i).module for i in range(1, estimator.n_init)]
         result, module = best_of(job, others)
     else:
@@ -128,8 +138,18 @@ def train(
     return attributes(result) | {"module_": module}, start.rows
 
 
+def common_random_state(random_state: np.random.RandomState, group: Group) -> np.random.RandomState:
+    """Return a generator in the state of that in the process of rank 0."""
+    if group.size > 1:
+        state = random_state.get_state(legacy=False)["state"]
+        own = torch.from_numpy(np.append(state["key"].astype(np.int64), state["pos"]))
+        *key, position = group.first(own).tolist()
+        random_state.set_state(("MT19937", np.array(key, np.uint32), position, 0, 0.0))
+    return random_state
+
+
 def checkpoint_of(
-    path: str | os.PathLike[str], n_init: int, digest: Callable[[], str]
+    path: str | os.PathLike[str], n_init: int, digest: Callable[[], str], group: Group
 ) -> Checkpoint:
     """Return the checkpoint of a fit with one training."""
     if n_init > 1:
@@ -137,7 +157,7 @@ def checkpoint_of(
             f"A checkpoint holds one training, but n_init={n_init}; set n_init=1, or "
             "checkpoint=None."
         )
-    return Checkpoint(path, digest())
+    return Checkpoint(path, digest, group)
 
 
 def best_of(
@@ -202,148 +222,6 @@ def fitted_attributes(
     }
 
 
-def start_fit(
-    estimator: Hooks,
-    source: DataSource,
-    weight: NDArray,
-    random_state: np.random.RandomState,
-    seed: int,
-) -> Start:
-    """Build a module for samples, and start it at the principal components or at random."""
-    generator = torch.Generator().manual_seed(seed)
-    architecture, loss = estimator._architecture(), estimator._loss()
-    starts_at_pca = estimator._starts_from_pca()
-    moments = Moments.of(source, weight)
-    names = getattr(estimator, "feature_names_in_", None)
-    moments.check_magnitude(source.dtype, names)
-    loss.check(moments.low, moments.high, names, estimator._loss_parameter)
-    conditioning = moments.conditioning()
-    dtype = estimator._training_dtype(source.dtype)
-    rows = RowDataset.of(source, weight, conditioning, dtype, moments.complete)
-    asked, auto = estimator.n_components, estimator._auto_n_components
-    estimator.n_components_ = resolve_n_components(asked, rows, auto)
-    spec = module_spec(estimator, source.shape[1])
-    axes = principal_axes(rows, estimator.n_components_, random_state) if starts_at_pca else None
-    with drawing_from(generator):
-        module = build(estimator._network_builder(architecture), conditioning, **spec)
-        module.convert(dtype, conditioning)
-    zeroed: list[Any] = []
-    if architecture is not None:
-        networks = cast(nn.Module, module.encoder), cast(nn.Module, module.decoder)
-        if stages := architecture.pretraining_stages(*networks, rows.n_features):
-            whole = Start(module, rows, starts_at_pca=False, fitted={})
-            seeds = (int(s) for s in random_state.randint(2**31 - 1, size=3))
-            pretrain(stages, rows, make_plan(estimator, whole, random_state, *seeds))
-        zeroed = architecture.zero_init_parameters(*networks) if starts_at_pca else []
-    with drawing_from(generator):
-        module.start(loss.bias(conditioning.shift), axes, zeroed)
-        estimator._before_fit(module, rows)
-    fitted = {
-        "architecture_": architecture,
-        "n_components_": estimator.n_components_,
-        "mean_": conditioning.shift.astype(source.dtype),
-        "scale_": conditioning.scale,
-        "_spec": spec,
-        "_fit_params": estimator._own_parameters(),
-    }
-    return Start(module, rows, starts_at_pca, fitted)
-
-
-def resume_fit(estimator: Hooks, source: DataSource, weight: NDArray) -> Start:
-    """Continue with a copy of the fitted module, on samples conditioned as in the first fit."""
-    asked, had = (
-        {**spec["layer_sizes"], **spec, **architecture_params(architecture)}
-        for spec, architecture in (
-            (module_spec(estimator, source.shape[1]), estimator._architecture()),
-            (estimator._spec, estimator.architecture_),
-        )
-    )
-    for name in ("n_components", *estimator._frozen_params):
-        asked[name], had[name] = getattr(estimator, name), estimator._fit_params[name]
-    if asked["n_components"] == estimator.n_components_:  # for example what a fraction resulted in
-        had["n_components"] = asked["n_components"]
-    for name in ("n_components", *had):
-        if fingerprint(asked.get(name)) != fingerprint(had[name]):
-            raise ValueError(
-                f"{type(estimator).__name__} resumes a fit with {name}={had[name]!r}, but "
-                f"{name}={asked.get(name)!r} is set now; set it back, or start a new fit: clone "
-                "the estimator, or fit with warm_start=False."
-            )
-    module = copy.deepcopy(estimator.module_).cpu()
-    names = getattr(estimator, "feature_names_in_", None)
-    module.loss.check(*source.ranges(), names, estimator._loss_parameter)
-    dtype = module.output_bias.dtype
-    complete = not source.has_missing()
-    rows = RowDataset.of(source, weight, estimator._conditioning, dtype, complete)
-    with torch.no_grad():
-        estimator._before_resume(module, rows)
-    fitted = {"_fit_params": estimator._own_parameters()}
-    return Start(module, rows, False, fitted, estimator._mean_loss, estimator._optimizer)
-
-
-def module_spec(estimator: Hooks, n_features: int) -> dict[str, Any]:
-    """Return what `build` needs in addition to the architecture."""
-    return {
-        "loss": estimator._loss().name,
-        "layer_sizes": estimator._layer_sizes(n_features),
-        "linear_shortcut": estimator._linear_shortcut(),
-        "tied": estimator._tied(),
-    }
-
-
-def architecture_params(architecture: Any) -> dict[str, Any]:
-    """Return the class of an architecture and its parameters, by the names users set them by."""
-    parameters = {} if architecture is None else architecture.get_params()
-    named = {f"architecture__{name}": value for name, value in parameters.items()}
-    return {"architecture": type(architecture).__name__} | named
-
-
-def make_plan(
-    estimator: Hooks,
-    start: Start,
-    random_state: np.random.RandomState,
-    seed: int,
-    validation_seed: int,
-    order_seed: int,
-    *,
-    one_pass: bool = False,
-) -> TrainingPlan:
-    """Return the plan that an estimator's training parameters describe."""
-    rows = start.rows
-    held_out = np.empty(0, np.int64) if one_pass else estimator._held_out(len(rows), random_state)
-    n_kept = len(rows) - len(held_out)
-    auto = budget.batch_size(n_kept)
-    batch_size = min(budget.resolve_auto(estimator.batch_size, auto), n_kept)
-    n_steps = -(-n_kept // batch_size)  # per epoch
-    epochs = estimator._n_epochs(rows, n_steps, start.starts_at_pca)
-    epochs = min(epochs, 1) if one_pass else epochs
-    return TrainingPlan(
-        max_epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=estimator.learning_rate,
-        schedule="constant" if one_pass else estimator.schedule,
-        weight_decay=estimator.weight_decay,
-        held_out=held_out,
-        patience=budget.resolve_auto(estimator.n_iter_no_change, budget.patience(epochs)),
-        start_patience=budget.resolve_auto(
-            estimator.n_iter_no_change, budget.start_patience(epochs, n_steps)
-        ),
-        tol=estimator.tol,
-        n_errors=ERRORS_TO_LEAVE_PCA if start.starts_at_pca else 0.0,
-        warm_up=estimator._warm_up(),
-        one_pass=one_pass,
-        # All samples that a fit resumes with may be at the mean.
-        mean_loss=max(mean_loss_of(start.module, rows), start.mean_loss),
-        seed=seed,
-        validation_seed=validation_seed,
-        order_seed=order_seed,
-        precision=estimator.precision,
-        device=str(device_of(estimator.device)),
-        verbose=estimator.verbose,
-        net_params=dict(estimator.net_params or {}),
-    )
-
-
 def warn_if_still_pca(estimator: Hooks, best_epoch: int, loss: float) -> None:
     """Warn that training did not improve on its start, unless the loss was 0 already."""
     if best_epoch == 0 and abs(loss) > torch.finfo(torch.float32).eps:
@@ -352,47 +230,3 @@ def warn_if_still_pca(estimator: Hooks, best_epoch: int, loss: float) -> None:
             f"by more than three standard errors, so the fit is {estimator._init_name}. More "
             "samples or another architecture may help."
         )
-
-
-# ------------------------------------------------------------------------------ identity of a fit
-
-
-def fit_digest(estimator: Hooks, source: DataSource, weight: NDArray, resume: bool) -> str:
-    """Return a digest of a fit: of parameters, samples and the state that it resumes from."""
-    parameters = estimator.get_params(deep=False)
-    parameters = {k: v for k, v in parameters.items() if k not in NOT_OF_THE_FIT}
-    if not isinstance(parameters["random_state"], Integral):
-        del parameters["random_state"]  # what it drew is in the file
-    # Callbacks may be anything, and change from run to run, as a progress bar does.
-    further = (parameters["net_params"] or {}).items()
-    parameters["net_params"] = {k: v for k, v in further if k.split("__")[0] != "callbacks"}
-    digest = hashlib.sha256(
-        json.dumps([fingerprint(type(estimator)), fingerprint(parameters)]).encode()
-    )
-    for chunk in source.gen_chunks():
-        digest.update(source[chunk].tobytes())
-    digest.update(weight.tobytes())
-    if resume:
-        fitted = [estimator.mean_, np.float64(estimator.scale_), np.int64(estimator._n_steps)]
-        for value in (*fitted, *state_of(estimator.module_)["values"].values()):
-            digest.update(value.tobytes())
-    return digest.hexdigest()
-
-
-def fingerprint(value: Any) -> Any:
-    """Return what JSON can write and what is the same, in any process, for equal parameters."""
-    if isinstance(value, Mapping):
-        return {str(k): fingerprint(value[k]) for k in sorted(value, key=str)}
-    if isinstance(value, (list, tuple)):
-        return [fingerprint(v) for v in value]
-    if isinstance(value, (np.ndarray, np.generic)):
-        return fingerprint(value.tolist())
-    if isinstance(value, partial):
-        return ["partial", *map(fingerprint, (value.func, value.args, value.keywords))]
-    if callable(value) and hasattr(value, "__qualname__"):
-        return f"{value.__module__}:{value.__qualname__}"
-    kind = f"{type(value).__module__}:{type(value).__qualname__}"
-    if hasattr(value, "get_params"):
-        return [kind, fingerprint(value.get_params(deep=False))]
-    # The representation that every object has is the address it has in this process.
-    return kind if type(value).__repr__ is object.__repr__ else f"{kind} {value!r}"

@@ -182,6 +182,16 @@ class TrainingParameters:
         Precision of training: 'full' is torch's default dtype; 'bf16' computes layers in bfloat16
         by autocast and keeps the weights in full precision.""",
     )
+    distributed: bool | str = param(
+        "boolean",
+        one_of("auto"),
+        default="auto",
+        doc="""
+        Whether ``fit`` takes part in training in several processes, which compute a part of each
+        batch each: those of the default process group of torch.distributed, or those that a
+        launcher such as ``torchrun`` started. 'auto' does so where there are any; True raises an
+        error if there are none. Each process calls ``fit`` with the same arguments.""",
+    )
     checkpoint: str | os.PathLike[str] | None = param(
         str,
         os.PathLike,

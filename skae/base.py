@@ -34,6 +34,7 @@ from skae._validation import (
 )
 from skae._warnings import warn
 from skae.data import (
+    HOLDERS,
     DataSource,
     concatenate_chunks,
     drop_empty_rows,
@@ -169,7 +170,7 @@ class BaseAutoencoder(
             bridge = CallbackBridge(self, X=X, y=y, metadata=metadata)
             fitted, rows = train(
                 self,
-                *drop_empty_rows(source, weight, at_least=at_least),
+                *drop_empty_rows(source, weight, at_least=at_least, group=HOLDERS.get()),
                 bridge=bridge,
                 resume=resume,
                 one_pass=one_pass,

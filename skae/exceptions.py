@@ -1,6 +1,6 @@
 """Warnings and errors specific to skae, so that they can be filtered."""
 
-__all__ = ["AutoencoderWarning", "DivergenceError"]
+__all__ = ["AutoencoderWarning", "DivergenceError", "ProcessError"]
 
 
 class AutoencoderWarning(UserWarning):
@@ -17,3 +17,7 @@ class AutoencoderWarning(UserWarning):
 
 class DivergenceError(ValueError):
     """A fit whose loss grew far beyond its initial value; the message suggests a remedy."""
+
+
+class ProcessError(RuntimeError):
+    """A fit in several processes of which one ended, or did not answer; names the reason."""

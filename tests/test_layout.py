@@ -21,7 +21,10 @@ LAYERS = [
     {"data"},
     {"training"},
     {"batched"},
-    {"_training_parameters", "_hooks", "_fitting", "_fitted_state", "_callbacks", "_composite"},
+    {
+        *("_training_parameters", "_hooks", "_fit_identity", "_fit_start", "_fitting"),
+        *("_fitted_state", "_callbacks", "_composite"),
+    },
     {"_inference", "base", "_persistence"},
     {"tables"},
     {"autoencoders"},

@@ -57,6 +57,7 @@ def least_squares_decoder(
         weighted = batch.weight[:, None].double() * z
         gram += weighted.T @ z
         cross += weighted.T @ batch.x.double()
+    gram, cross = rows.sum(gram), rows.sum(cross)
     gram.diagonal()[:k] += RIDGE * gram.diagonal()[:k].mean()
     solution = torch.linalg.solve(gram, cross)
     return solution[:k].T, solution[k]

@@ -88,13 +88,14 @@ class Swap(Noise):
 
     def replacement(self, batch: Batch, columns: ColumnStatistics) -> Tensor:
         # Uniform draws from samples that are drawn by weight.
-        pool = batch.random.choices(batch.weight, len(batch.x))
+        pool = batch.random.choices(batch.gather(batch.weight), len(batch.x))
         rows = batch.random.integers(len(pool), *batch.x.shape)
-        other = batch.x[pool].gather(0, rows)
+        other = batch.gather(batch.x)[pool].gather(0, rows)
         if batch.observed is None:
             return other
         # If the value of the other sample is missing, the cell is unchanged.
-        return torch.where(batch.observed[pool].gather(0, rows) > 0, other, batch.x)
+        is_observed = batch.gather(batch.observed)[pool].gather(0, rows) > 0
+        return torch.where(is_observed, other, batch.x)
 
     def replacement_moments(self, columns: ColumnStatistics) -> tuple[Tensor, Tensor]:
         return torch.zeros_like(columns.std), columns.variance

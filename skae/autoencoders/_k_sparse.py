@@ -143,12 +143,14 @@ class KSparseAutoencoder(DictionaryAutoencoder):
         k = self._n_kept(batch.x.shape[1], h.shape[1])
         if self.selection == "row":
             z = top(h, k)
+        elif batch.share is not None:
+            z = torch.where(h.detach().abs() >= self._threshold_of(h.detach(), k, batch), h, 0)
         elif self._equal_weights:
             z = top(h.reshape(1, -1), k * len(h)).reshape(h.shape)
         else:
             z = weighted_top(h, k, batch.weight)
         # The contribution of inactive units, with the gradient of the rest stopped.
-        inactive = top(torch.where((z != 0).any(0), 0.0, h), k)
+        inactive = top(torch.where(batch.any(z != 0), 0.0, h), k)
         n = len(z)
         codes = torch.cat([z, inactive, torch.zeros_like(z[:1])])
         output, of_inactive, of_zero = module.decode(codes).split([n, n, 1])
@@ -156,17 +158,34 @@ class KSparseAutoencoder(DictionaryAutoencoder):
         reconstruction = module.reconstruction_loss(output, batch)
         return {"reconstruction": reconstruction, "revival": REVIVAL * revival}
 
+    def _threshold_of(self, h: Tensor, k: int, batch: Batch) -> Tensor:
+        """Return the least absolute value that is kept in a batch that processes share."""
+        assert batch.share is not None
+        group, most = batch.share.group, k * batch.n_samples
+        weight = batch.weight[:, None].expand_as(h).flatten()
+        size = torch.where(weight > 0, h.abs().flatten(), -1.0)
+        if self._equal_weights:  # those that can be among the largest of all
+            size, weight = size.topk(min(most, len(size))).values, weight[:most]
+        size, order = group.gather(size).sort(descending=True)
+        if self._equal_weights:
+            return size[min(most, len(size)) - 1]
+        cumulative = group.gather(weight)[order].double().cumsum(0)
+        total = group.sum(batch.weight.double().sum())
+        n_kept = (cumulative <= k * total * (1 + 1e-6)).sum()  # rounding
+        return size[(n_kept - 1).clamp_min(0)]
+
     def _added_tensors(self, layer_sizes: LayerSizes) -> dict[str, Tensor]:
         return {"threshold": torch.empty((), device="meta")} if self.selection == "batch" else {}
 
     def _after_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
-        weight = (rows.weight / rows.weight.sum()).double()
+        weight = rows.weight.double() / rows.total_weight
         if self.selection == "batch":
             self.threshold_ = self._threshold(module, rows, weight)
             module.register_buffer("threshold", torch.tensor(self.threshold_).to(module.scale))
         frequency = torch.zeros(self.n_components_, dtype=torch.float64)
         for chunk, h in self._encoded(module, rows):
             frequency += weight[chunk] @ (self._code(module, h) != 0).double()
+        frequency = rows.sum(frequency)
         self.activation_frequency_ = frequency.numpy()
         self.n_dead_ = int((frequency == 0).sum())
 
@@ -180,6 +199,7 @@ class KSparseAutoencoder(DictionaryAutoencoder):
         low, high, above = 0.0, 0.0, 0.0
         for _, h in self._encoded(module, rows):
             high = max(high, float(self._allowed(h).abs().max()))
+        high = float(rows.maximum(torch.tensor(high, dtype=torch.float64)))
         for _ in range(N_REFINEMENTS if high else 0):
             ends = torch.linspace(low, high, N_BINS + 1, dtype=torch.float64)
             counts = torch.zeros(N_BINS, dtype=torch.float64)
@@ -187,6 +207,7 @@ class KSparseAutoencoder(DictionaryAutoencoder):
                 size = self._allowed(h).abs().double()
                 weights = weight[chunk, None].expand_as(size).contiguous()
                 counts += torch.histogram(size, ends, weight=weights).hist
+            counts = rows.sum(counts)
             reached = above + counts.flip(0).cumsum(0)
             i = min(int((reached < k * (1 - 1e-9)).sum()), N_BINS - 1)  # bins from the top
             above = float(reached[i] - counts[N_BINS - 1 - i])

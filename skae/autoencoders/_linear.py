@@ -169,13 +169,15 @@ class LinearAutoencoder(BaseAutoencoder):
     def _squares(self, rows: RowDataset, basis: Tensor) -> tuple[int, float, Tensor]:
         """Return the number of samples so far, and sums of squares outside and within a basis."""
         n, left_out, squares = self._seen_before(basis)
-        weight = rows.weight.double() / rows.weight.double().mean()
+        weight = rows.weight.double() / (rows.total_weight / rows.n_samples)
+        own, outside = torch.zeros_like(squares), squares.new_zeros(())
         for chunk in rows.gen_chunks():
             x = rows.values(chunk)[0].double()
             along = x @ basis
-            left_out += float(weight[chunk] @ (x - along @ basis.T).square().sum(1))
-            squares += (along * weight[chunk, None]).T @ along
-        return n + len(rows), left_out, squares
+            outside += weight[chunk] @ (x - along @ basis.T).square().sum(1)
+            own += (along * weight[chunk, None]).T @ along
+        left_out += float(rows.sum(outside))
+        return n + rows.n_samples, left_out, squares + rows.sum(own)
 
     def _seen_before(self, basis: Tensor) -> tuple[int, float, Tensor]:
         """Return the same for the samples of former calls of ``partial_fit``."""

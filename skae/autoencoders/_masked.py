@@ -23,7 +23,7 @@ from skae.autoencoders._masked_networks import (
 )
 from skae.autoencoders._masking import Masks, complementary, resolve_masks
 from skae.base import BaseAutoencoder
-from skae.data import Batch, DataSource, RowDataset, subsample_evenly
+from skae.data import Batch, DataSource, RowDataset
 from skae.hyperparameters import FRACTION, NON_NEGATIVE, POSITIVE, hyperparameters, one_of, param
 from skae.training import SCHEDULES, AutoencoderModule, budget
 
@@ -228,15 +228,15 @@ class MaskedAutoencoder(BaseAutoencoder):
         k = len(encoder.out.bias)
         if self._one_pass and len(rows) < ROWS_PER_COMPONENT * k and encoder.center.any():
             return
-        index = subsample_evenly(np.arange(len(rows)), max_rows(encoder.center.numel()))
-        batch = rows[torch.from_numpy(index)]
+        some = rows.subsample(max_rows(encoder.center.numel()))
+        batch = some[slice(None)]
         missing = _missing_tokens(module, batch)
         tokens = encoder.tokens(batch.x, missing)
         code = principal_code(tokens, missing, batch.weight, k)
         of = encoder.center, encoder.out.weight, encoder.out.bias
         for parameter, value in zip(of, code, strict=True):
             parameter.copy_(value)
-        weight, bias = least_squares(self._codes(module, rows))
+        weight, bias = least_squares(self._codes(module, rows), rows.sum)
         decoder.out.weight.copy_(weight)
         module.output_bias.copy_(bias)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -53,7 +53,7 @@ def principal_code(
 
 
 def least_squares(
-    chunks: Iterable[tuple[Tensor, Tensor, Tensor]],
+    chunks: Iterable[tuple[Tensor, Tensor, Tensor]], total: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Return weights and bias of the least-squares linear map of codes to rows.
 
@@ -61,6 +61,8 @@ def least_squares(
     ----------
     chunks : iterable of (Tensor, Tensor, Tensor)
         Codes (n, k), rows (n, d) and weights (n,).
+    total : callable
+        Returns the sum of a tensor over the processes that hold the rows.
 
     Returns
     -------
@@ -74,6 +76,7 @@ def least_squares(
         own = (weight.double()[:, None] * left).T @ both
         products = own if products is None else products + own
     assert products is not None
+    products = total(products)
     k = len(products) - 1
     moments = products / products[0, 0]
     covariance = moments[1:, 1:] - moments[1:, :1] * moments[:1, 1:]

@@ -50,12 +50,13 @@ def start_at_ppca(
     """
     axes = module.output_axes.detach().double()  # (d, k)
     d, k = axes.shape
-    weight = rows.weight.double() / rows.weight.double().sum()
+    weight = rows.weight.double() / rows.total_weight
     variance, total = torch.zeros(k, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
     for chunk in rows.gen_chunks():
         x = rows.values(chunk)[0].double()
         variance += weight[chunk] @ (x @ axes).square()
         total += weight[chunk] @ x.square().sum(1)
+    variance, total = rows.sum(variance), rows.sum(total)
     rank = int((axes != 0).any(0).sum())
     q = min(k, rank if rank < d and total - variance.sum() > 1e-9 * total else rank - 1)
     if noise is None:

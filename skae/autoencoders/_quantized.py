@@ -18,7 +18,7 @@ from skae._validation import check_array
 from skae.autoencoders._autoencoder import Autoencoder
 from skae.autoencoders._binary_code import MAX_ROWS, least_squares_decoder, rotation_to_signs
 from skae.autoencoders._corruption import hide_cells
-from skae.data import Batch, NeighborTargets, RowDataset, gen_chunks, subsample_evenly
+from skae.data import Batch, NeighborTargets, RowDataset
 from skae.hyperparameters import (
     POSITIVE_INT,
     IntegerInterval,
@@ -215,6 +215,11 @@ class QuantizedAutoencoder(Autoencoder):
     ) -> RowDataset:
         if self.n_neighbors is None:
             return rows
+        if len(rows) < rows.n_samples:
+            raise ValueError(
+                "n_neighbors needs all samples in each process, but they are divided among "
+                "several; set n_neighbors=None, or fit in one process."
+            )
         kept = np.setdiff1d(np.arange(len(rows)), held_out)
         return NeighborTargets.search(rows, kept, self.n_neighbors, self.walk_length, random_state)
 
@@ -250,8 +255,8 @@ class QuantizedAutoencoder(Autoencoder):
 
     def _start_codes(self, module: AutoencoderModule, rows: RowDataset) -> tuple[Tensor, Tensor]:
         """Return the encoder's outputs for at most `MAX_ROWS` samples, and their weights."""
-        index = torch.from_numpy(subsample_evenly(np.arange(len(rows)), MAX_ROWS))
-        batches = (rows[index[chunk]] for chunk in gen_chunks(len(index), rows.n_features))
+        some = rows.subsample(MAX_ROWS)
+        batches = (some[chunk] for chunk in some.gen_chunks())
         parts = [(module.encode(self._inputs(batch)), batch.weight) for batch in batches]
         h = torch.cat([part for part, _ in parts])
         return h, torch.cat([weight for _, weight in parts]).to(h)

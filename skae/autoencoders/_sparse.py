@@ -158,7 +158,7 @@ class SparseAutoencoder(DictionaryAutoencoder):
     ) -> Tensor:
         z, target, d = self._code(module, h), self._target(), batch.x.shape[1]
         if target is not None:
-            mean = batch.weight @ z / batch.weight.sum()
+            mean = batch.mean(z)
             if self.penalty == "kl":
                 return (self.alpha * bernoulli_kl(target, mean).sum()).expand(len(z))
             z = (mean - target).expand_as(z)

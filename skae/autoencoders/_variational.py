@@ -274,7 +274,7 @@ class VariationalAutoencoder(GenerativeAutoencoder, ConditionalImputation, DeepA
             return {"bound": (math.log(self.n_draws) - bound) / d}
         kl = kl_from_normal(mean, log_variance)
         if self.free_bits:
-            average = batch.weight @ kl / batch.weight.sum()
+            average = batch.mean(kl)
             kl = average.clamp_min(self.free_bits).expand_as(kl)
         beta: float | Tensor = self.beta
         if self.warm_up:
@@ -285,7 +285,7 @@ class VariationalAutoencoder(GenerativeAutoencoder, ConditionalImputation, DeepA
         kl = torch.zeros(self.n_components_, dtype=torch.float64)
         for chunk, h in self._encoded(module, rows):
             kl += rows.weight[chunk].double() @ kl_from_normal(*self._posterior(module, h)).double()
-        self.kl_ = (kl / rows.weight.double().sum()).numpy()
+        self.kl_ = (rows.sum(kl) / rows.total_weight).numpy()
         self.n_active_ = int((self.kl_ > ACTIVE_KL).sum())
         if self.likelihood == "gaussian":
             noise = self._noise(module).double().numpy() * self.scale_**2

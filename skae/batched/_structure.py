@@ -32,6 +32,7 @@ def why_not(job: Job) -> str | None:
     for reason, holds in (
         ("it has a checkpoint", job.checkpoint is not None),
         ("it resumes a fit", job.optimizer is not None),
+        ("several processes train it", job.group.size > 1),
         ("it has net_params", bool(plan.net_params)),
         ("it prints a line per epoch", plan.verbose > 0),
         (f"its precision is {plan.precision}", plan.precision != "full"),

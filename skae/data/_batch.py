@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from skae.data._group import Share
 from skae.data._random import Random
 
 NO_RANDOM = cast(Random, None)  # outside of training, where nothing is drawn
@@ -33,6 +34,8 @@ class Batch(NamedTuple):
         What the reconstruction is compared with, if that is not ``x``.
     target_observed : Tensor of shape (n, d) or None, default=None
         1 where a value of the target is observed, 0 where it is missing.
+    share : Share, default=None
+        Which part of a batch this is, if several processes compute it.
 
     Examples
     --------
@@ -51,6 +54,93 @@ class Batch(NamedTuple):
     random: Random = NO_RANDOM
     target: Tensor | None = None
     target_observed: Tensor | None = None
+    share: Share | None = None
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples of the whole batch, including those in other processes."""
+        return len(self.x) if self.share is None else self.share.n_samples
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the weighted mean over the samples of the whole batch.
+
+        Objectives that depend on statistics of a batch compute them by this method, so that they
+        are the same if several processes compute the batch.
+
+        Parameters
+        ----------
+        values : Tensor of shape (n, ...)
+            A value of each sample.
+
+        Returns
+        -------
+        mean : Tensor of shape (...)
+            Their weighted mean.
+        """
+        total, weight = self.weight @ values, self.weight.sum()
+        if self.share is not None:
+            total, weight = self.share.group.sum(total), self.share.group.sum(weight)
+        return total / weight
+
+    def any(self, values: Tensor) -> Tensor:
+        """Return whether a value is True for any sample of the whole batch.
+
+        Parameters
+        ----------
+        values : Tensor of bool, of shape (n, ...)
+            A value of each sample.
+
+        Returns
+        -------
+        any : Tensor of bool, of shape (...)
+            Whether one of them is True.
+        """
+        if self.share is None:
+            return values.any(0)
+        own = values[self.weight > 0].any(0)
+        return self.share.group.maximum(own.to(self.x)) > 0
+
+    def gather(self, values: Tensor) -> Tensor:
+        """Return the values of all samples of the whole batch, without gradients if it is shared.
+
+        Parameters
+        ----------
+        values : Tensor of shape (n, ...)
+            A value of each sample.
+
+        Returns
+        -------
+        values : Tensor of shape (n_samples, ...)
+            Those of the samples of all processes.
+        """
+        if self.share is None:
+            return values
+        positions = self.share.positions.to(values.device)
+        whole = values.new_zeros(self.n_samples, *values.shape[1:])
+        whole[positions] = values[: len(positions)].detach()
+        return self.share.group.sum(whole)
+
+    def part(self, share: Share) -> Batch:
+        """Return the batch as the part of a larger one, with a row of weight 0 if it is empty.
+
+        Parameters
+        ----------
+        share : Share
+            Which part it is.
+
+        Returns
+        -------
+        batch : Batch
+            The part.
+        """
+        if len(self.x):
+            return self._replace(share=share)
+        rows: dict[str, Any] = {
+            name: value.new_zeros(1, *value.shape[1:])
+            for name, value in self._asdict().items()
+            if isinstance(value, Tensor) and value.ndim
+        }
+        return self._replace(**rows, share=share)
 
     def as_target(self) -> Batch:
         """Return the batch that a reconstruction is compared with.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from skae.data._batch import NO_RANDOM, Batch
-from skae.data._chunks import gen_chunks, gen_slices
+from skae.data._chunks import gen_chunks, subsample_evenly
 from skae.data._conditioning import Conditioning
+from skae.data._group import Group, Share
 from skae.data._random import Random
 from skae.data._source import DataSource
 
@@ -94,6 +95,117 @@ class RowDataset(Dataset):
     def equal_weights(self) -> bool:
         """Whether all samples have the same weight."""
         return bool((self.weight == self.weight[0]).all())
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples, including those that other processes hold."""
+        return len(self.weight)
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights, including those of samples that other processes hold."""
+        return float(self.sum(self.weight.double().sum()))
+
+    def sum(self, value: Tensor) -> Tensor:
+        """Return the sum of a value over the processes that hold the samples.
+
+        Hooks that sum over samples use it, so that they see all samples if these are divided among
+        several processes.
+
+        Parameters
+        ----------
+        value : Tensor
+            The value of this process.
+
+        Returns
+        -------
+        total : Tensor
+            Its sum; the value itself if this process holds all samples.
+        """
+        return value
+
+    def maximum(self, value: Tensor) -> Tensor:
+        """Return the maximum of a value over the processes that hold the samples.
+
+        Parameters
+        ----------
+        value : Tensor
+            The value of this process.
+
+        Returns
+        -------
+        maximum : Tensor
+            Its maximum; the value itself if this process holds all samples.
+        """
+        return value
+
+    def mean_weight(self, index: NDArray) -> float:
+        """Return the mean weight of some of the samples.
+
+        Parameters
+        ----------
+        index : ndarray of int
+            Indices of the samples, in increasing order.
+
+        Returns
+        -------
+        mean : float
+            Their mean weight.
+        """
+        return float(self.weight[torch.from_numpy(index)].mean())
+
+    def subsample(self, n: int) -> RowDataset:
+        """Return at most n of the samples, evenly spaced, which each process then holds.
+
+        Parameters
+        ----------
+        n : int
+            Number of samples.
+
+        Returns
+        -------
+        rows : RowDataset
+            Those samples.
+        """
+        return self.take(torch.from_numpy(subsample_evenly(np.arange(self.n_samples), n)))
+
+    def with_values(self, x: Tensor) -> RowDataset:
+        """Return a dataset with other values and the same weights, without missing values.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, m)
+            The values.
+
+        Returns
+        -------
+        rows : RowDataset
+            The dataset.
+        """
+        return InMemoryDataset(x, None, self.weight)
+
+    def part(self, index: Tensor | slice, group: Group) -> tuple[Tensor, Share]:
+        """Return which samples of a batch this process computes.
+
+        Parameters
+        ----------
+        index : Tensor or slice
+            The samples of the batch.
+        group : Group
+            The processes that compute it.
+
+        Returns
+        -------
+        own : Tensor of int
+            Indices of those that this process computes.
+        share : Share
+            Their places in the batch.
+        """
+        if isinstance(index, slice):
+            index = torch.arange(*index.indices(self.n_samples))
+        n = len(index)
+        ends = n * group.rank // group.size, n * (group.rank + 1) // group.size
+        return index[slice(*ends)], Share(group, n, torch.arange(*ends))
 
     def values(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
         """Return x and the mask of observed cells of some of the samples.
@@ -252,61 +364,3 @@ class LazyDataset(RowDataset):
         return LazyDataset(
             self.source, self.weight.to(device), self.conditioning, self.dtype, self.complete
         )
-
-
-class Batches:
-    """Iterable of batches of all samples; shuffled at each iteration if there is a generator.
-
-    Parameters
-    ----------
-    rows : RowDataset
-    batch_size : int
-    generator : torch.Generator or None
-    **loading : object
-        Arguments of torch's DataLoader, such as ``num_workers``. If there are any, a DataLoader
-        reads the batches, from samples that stay in main memory.
-    """
-
-    def __init__(
-        self,
-        rows: RowDataset,
-        batch_size: int,
-        generator: torch.Generator | None = None,
-        **loading: Any,
-    ):
-        self.rows = rows
-        self.loading = loading
-        self.batch_size = batch_size
-        self.generator = generator
-        self.device: torch.device | str = rows.weight.device
-        self.progress = torch.zeros((), dtype=rows.dtype, device=self.device)
-        self.random = NO_RANDOM  # passed to the batches
-
-    def to(self, device: torch.device | str) -> Batches:
-        """Move the batches to a device."""
-        self.device, self.progress = device, self.progress.to(device)
-        if not self.loading:
-            self.rows = self.rows.to(device)
-        return self
-
-    def __len__(self) -> int:
-        return -(-len(self.rows) // self.batch_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        indices = list(self._indices())
-        if self.loading:
-            loading = {"generator": torch.Generator(), **self.loading}  # seeds of its workers
-            loader = DataLoader(self.rows, batch_size=None, sampler=indices, **loading)
-            for index, batch in zip(indices, loader, strict=True):
-                batch = batch.to(self.device)
-                batch = batch._replace(progress=self.progress, random=self.random)
-                yield self.rows.with_target(batch, index)
-        else:
-            for index in indices:
-                yield self.rows.batch(index, self.progress, self.random)
-
-    def _indices(self) -> Iterator[Tensor | slice]:
-        if self.generator is None:
-            return gen_slices(len(self.rows), self.batch_size)
-        order = torch.randperm(len(self.rows), generator=self.generator)
-        return iter(order.to(self.rows.weight.device).split(self.batch_size))

@@ -14,6 +14,7 @@ from skae._validation import column_name
 from skae.data._chunks import gen_slices
 from skae.data._conditioning import Conditioning
 from skae.data._dataset import RowDataset
+from skae.data._group import ALONE, Group
 from skae.data._source import DataSource
 
 BLOCK_CELLS = 2**17
@@ -31,15 +32,20 @@ class Moments:
 
     @classmethod
     @np.errstate(over="ignore", under="ignore", invalid="ignore")
-    def of(cls, source: DataSource, weight: NDArray) -> Moments:
-        """Compute them in one pass, centred on the first block against cancellation."""
-        if source.sparse:
+    def of(cls, source: DataSource, weight: NDArray, group: Group = ALONE) -> Moments:
+        """Compute them in one pass, centred on the first block against cancellation.
+
+        The processes of a group each hold a part of the samples.
+        """
+        if source.sparse and group.size == 1:
             return cls._of_sparse(source, weight)
         n_features = source.shape[1]
         low = np.full(n_features, np.inf)
         high = np.full(n_features, -np.inf)
         total, first, second = np.zeros((3, n_features))
         anchor, complete = None, True
+        if group.size > 1:
+            anchor = _common_anchor(source, group)
         for x, w in _gen_blocks(source, weight):
             observed = ~np.isnan(x)
             all_observed = bool(observed.all())
@@ -54,6 +60,9 @@ class Moments:
             total += w.sum() if all_observed else w @ observed
             first += w @ centred
             second += w @ np.square(centred, out=centred)
+        total, first, second = group.sum(torch.from_numpy(np.stack([total, first, second]))).numpy()
+        ends = group.maximum(torch.from_numpy(np.append([-low, high], not complete))).numpy()
+        low, high, complete = -ends[:n_features], ends[n_features:-1], bool(ends[-1] == 0)
         seen = total > 0
         total = np.where(seen, total, 1)
         shift = first / total
@@ -132,14 +141,22 @@ def _gen_blocks(source: DataSource, weight: NDArray) -> Iterator[tuple[NDArray, 
             yield rows[block].astype(np.float64, copy=False), own[block]
 
 
+def _common_anchor(source: DataSource, group: Group) -> NDArray:
+    """Return the mean of the first block of the process of rank 0."""
+    x, _ = next(_gen_blocks(source, np.ones(len(source))))
+    observed = ~np.isnan(x)
+    anchor = np.where(observed, x, 0).sum(0) / np.maximum(observed.sum(0), 1)
+    return group.first(torch.from_numpy(anchor)).numpy()
+
+
 def covariance_of(rows: RowDataset) -> torch.Tensor:
     """Return the weighted covariance, missing values replaced by the mean, in float64."""
-    weight = rows.weight.double() / rows.weight.double().sum()
+    weight = rows.weight.double() / rows.total_weight
     covariance = torch.zeros((rows.n_features,) * 2, dtype=torch.float64)
     for chunk in rows.gen_chunks():
         x = rows.values(chunk)[0].double()
         covariance += (x * weight[chunk, None]).T @ x
-    return covariance
+    return rows.sum(covariance)
 
 
 def statistics_of(rows: RowDataset) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -158,6 +175,8 @@ def statistics_of(rows: RowDataset) -> tuple[torch.Tensor, torch.Tensor, torch.T
         square += (weight * x.double() ** 2).sum(0)
         low = torch.minimum(low, torch.where(mask > 0, x, torch.inf).amin(0).double())
         high = torch.maximum(high, torch.where(mask > 0, x, -torch.inf).amax(0).double())
+    total, square = rows.sum(torch.stack([total, square]))
+    low, high = -rows.maximum(-low), rows.maximum(high)
     seen = total > 0
     zero = torch.zeros_like(total)
     return (

@@ -7,6 +7,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import linalg
 
@@ -41,7 +42,7 @@ def resolve_n_components(value: Any, rows: RowDataset, auto: Callable[[int], int
     ValueError
         If the samples do not determine it.
     """
-    smaller = min(len(rows), rows.n_features)
+    smaller = min(rows.n_samples, rows.n_features)
     if value is None:
         return smaller
     if isinstance(value, Integral):
@@ -55,7 +56,7 @@ def resolve_n_components(value: Any, rows: RowDataset, auto: Callable[[int], int
 
 def _by_likelihood(rows: RowDataset) -> int:
     """Return Minka's maximum likelihood estimate."""
-    n, d = len(rows), rows.n_features
+    n, d = rows.n_samples, rows.n_features
     if n < d or d > EXACT_UP_TO:
         raise ValueError(
             f"n_components='mle' needs at least as many rows as columns, and at most {EXACT_UP_TO} "
@@ -76,12 +77,12 @@ def _by_fraction(fraction: float, rows: RowDataset) -> int:
     if rows.n_features <= EXACT_UP_TO or isinstance(rows, InMemoryDataset):
         variances = _variances(rows)
         return _n_above(fraction, variances / variances.sum())
-    smaller = min(len(rows), rows.n_features)
-    weight = rows.weight.double() / rows.weight.double().mean()
-    total = sum(
-        float(weight[chunk] @ rows.values(chunk)[0].double().square().sum(1))
-        for chunk in rows.gen_chunks()
-    )
+    smaller = min(rows.n_samples, rows.n_features)
+    weight = rows.weight.double() / (rows.total_weight / rows.n_samples)
+    squares = torch.zeros((), dtype=torch.float64)
+    for chunk in rows.gen_chunks():
+        squares += weight[chunk] @ rows.values(chunk)[0].double().square().sum(1)
+    total = float(rows.sum(squares))
     most = min(smaller - 1, EXACT_UP_TO)
     k = min(INITIAL_COMPONENTS, most)
     while True:

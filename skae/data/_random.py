@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from skae.data._group import Share
 
 
 class Random:
@@ -123,3 +125,44 @@ class Random:
         if self.device.type != "meta":
             options["generator"] = self.generator
         return draw(shape, **options)
+
+
+class SharedRandom:
+    """Draws for whole batches, of which each process uses those for its own samples.
+
+    So the draws for a sample do not depend on the number of processes.
+
+    Parameters
+    ----------
+    random : Random
+        Generator in the same state in each process.
+    axes : sequence of (int or None)
+        Axis of the samples for each draw for a batch; None for a draw that all samples share.
+    """
+
+    def __init__(self, random: Random, axes: Sequence[int | None]):
+        self.random = random
+        self.axes = axes
+
+    def of(self, share: Share) -> Random:
+        """Return the generator for a part of a batch."""
+        return _PartOfDraws(self.random, self.axes, share)
+
+
+class _PartOfDraws(Random):
+    def __init__(self, random: Random, axes: Sequence[int | None], share: Share):
+        self.dtype, self.device = random.dtype, random.device
+        self.random, self.axes, self.share = random, iter(axes), share
+
+    def _drawn(
+        self, draw: Callable[..., Tensor], shape: tuple[int, ...], dtype: torch.dtype | None = None
+    ) -> Tensor:
+        axis = next(self.axes)
+        if axis is None:
+            return self.random._drawn(draw, shape, dtype)
+        whole = (*shape[:axis], self.share.n_samples, *shape[axis + 1 :])
+        drawn = self.random._drawn(draw, whole, dtype)
+        positions = self.share.positions.to(drawn.device)
+        if not len(positions):
+            return drawn.narrow(axis, 0, shape[axis])  # for a row of weight 0
+        return drawn.index_select(axis, positions)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
@@ -13,8 +14,9 @@ from sklearn.utils.sparsefuncs import min_max_axis
 from sklearn.utils.validation import validate_data
 
 from skae._numeric_input import as_numeric, check_names, infinity_in
-from skae._validation import rescale_weights
+from skae._validation import binary_exponents, rescale_weights
 from skae.data._chunks import concatenate_chunks, gen_chunks
+from skae.data._group import ALONE, Group
 
 FLOATS = [np.float64, np.float32]
 
@@ -123,16 +125,31 @@ def usable_weight(source: DataSource, weight: NDArray) -> NDArray:
 
 
 def drop_empty_rows(
-    source: DataSource, weight: NDArray, at_least: int = 2
+    source: DataSource, weight: NDArray, at_least: int = 2, group: Group = ALONE
 ) -> tuple[DataSource, NDArray]:
-    """Drop rows of weight 0 or without observed values, and scale weights into (0, 1)."""
-    weight = rescale_weights(weight)
+    """Drop rows of weight 0 or without observed values, and scale weights into (0, 1).
+
+    The processes of a group each hold a part of the samples.
+    """
+    weight = _rescaled(weight, group)
     # Relative to the largest, smaller weights underflow in the precision of training.
     keep = np.flatnonzero((weight > np.finfo(np.float32).tiny) & ~source.empty_rows())
-    check_n_samples(len(keep), at_least)
+    check_n_samples(int(group.sum(torch.tensor(len(keep)))), at_least)
+    if not int(-group.maximum(torch.tensor(-len(keep)))):
+        raise ValueError(
+            "A process holds no sample with a weight above 0 and an observed value; divide the "
+            "samples among the processes in another way."
+        )
     if len(keep) < len(source):
         source, weight = source.take(keep), weight[keep]
-    return source, rescale_weights(weight)
+    return source, _rescaled(weight, group)
+
+
+def _rescaled(weight: NDArray, group: Group) -> NDArray:
+    if group.size == 1:
+        return rescale_weights(weight)
+    largest = group.maximum(torch.tensor([weight.max(initial=0.0)]))
+    return np.ldexp(weight, -binary_exponents(largest.numpy()))
 
 
 @np.errstate(invalid="ignore")  # scikit-learn sums the values, also infinities of both signs

@@ -11,6 +11,7 @@ from skae.training._module_state import moments_fit, restore, state_of
 from skae.training._optimizer import options_of
 from skae.training._plan import TrainingPlan
 from skae.training._pretraining import pretrain
+from skae.training._processes import Processes, connected, local_device, taking_part
 from skae.training._program import Recorded
 from skae.training._random import drawing_from, draws_by_itself, seeded
 from skae.training._result import EpochCallback, TrainingResult
@@ -31,6 +32,10 @@ from skae.training._trainer import (
 )
 
 __all__ = [
+    "taking_part",
+    "local_device",
+    "connected",
+    "Processes",
     "AutoencoderModule",
     "BestEpoch",
     "Checkpoint",

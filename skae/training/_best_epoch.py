@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skae.data import ALONE, Group
+
 
 class BestEpoch:
     r"""Keep the weights of the best epoch, the start being epoch 0.
@@ -35,6 +37,8 @@ class BestEpoch:
         Minimum relative decrease of the lowest loss that counts as improvement for `patience`.
     n_errors : float
         :math:`c` above.
+    group : Group
+        The processes of the training; that of rank 0 decides.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class BestEpoch:
         start_patience: int | None = None,
         tol: float,
         n_errors: float,
+        group: Group = ALONE,
     ):
         self.module = module
         self.weight = weight.double() / weight.double().sum()
@@ -55,6 +60,7 @@ class BestEpoch:
         self.start_patience = patience if start_patience is None else start_patience
         self.tol = tol
         self.n_errors = n_errors
+        self.group = group
         self.epoch = 0
         self.loss = self.lowest = self.initial_loss = float(self.weight @ self.start_losses)
         self.waited = 0
@@ -68,7 +74,8 @@ class BestEpoch:
         mean = self.weight @ gain
         n = len(gain)
         error = ((self.weight * (gain - mean)) ** 2).sum().sqrt() * math.sqrt(n / max(n - 1, 1))
-        loss, surplus = torch.stack([self.weight @ losses, mean - self.n_errors * error]).tolist()
+        decisive = torch.stack([self.weight @ losses, mean - self.n_errors * error])
+        loss, surplus = self.group.first(decisive).tolist()
         if not is_candidate:
             return loss
         enough = self.lowest - self.tol * abs(self.lowest)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ import torch
 
 from skae import _schema as schema
 from skae._file_format import check_place, read, write
+from skae.data import ALONE, Group
 from skae.training._module_state import moments_fit
 from skae.training._optimizer import load_optimizer, state_of_optimizer
 
@@ -24,8 +28,10 @@ class Checkpoint:
     ----------
     path : str or path
         Path of the file, which need not exist.
-    fit : str
-        Digest of the fit.
+    fit : callable
+        Returns the digest of the fit.
+    group : Group
+        The processes of the fit; only that of rank 0 reads and writes the file.
 
     Raises
     ------
@@ -33,19 +39,38 @@ class Checkpoint:
         If the file cannot be written, is damaged or belongs to another fit.
     """
 
-    def __init__(self, path: str | os.PathLike[str], fit: str):
+    def __init__(self, path: str | os.PathLike[str], fit: Callable[[], str], group: Group = ALONE):
         self.path = path
-        self.fit = fit
+        self.group = group
         self.written = time.monotonic()
         self.state: dict[str, Any] | None = None
-        check_place(path, "checkpoint")
-        if os.path.exists(path):
-            self.state = read(path, "checkpoint", _is_state)
+        if group.rank == 0:
+            self._open(fit())
+        if group.size > 1:
+            self.state = self._received()
+
+    def _open(self, fit: str) -> None:
+        """Read the state in the file, if there is one."""
+        self.fit = fit
+        check_place(self.path, "checkpoint")
+        if os.path.exists(self.path):
+            self.state = read(self.path, "checkpoint", _is_state)
             if self.state["fit"] != fit:
                 raise ValueError(
-                    f"checkpoint={os.fspath(path)!r} belongs to a fit with other parameters or "
-                    "other samples; remove the file or choose another one."
+                    f"checkpoint={os.fspath(self.path)!r} belongs to a fit with other parameters "
+                    "or other samples; remove the file or choose another one."
                 )
+
+    def _received(self) -> dict[str, Any] | None:
+        """Return the state that the process of rank 0 has read."""
+        content = b"" if self.state is None else Path(self.path).read_bytes()
+        sent = self.group.gather(torch.tensor(bytearray(content), dtype=torch.uint8)).numpy()
+        if not len(sent):
+            return None
+        with TemporaryDirectory() as folder:
+            copy = Path(folder) / "checkpoint"
+            copy.write_bytes(sent.tobytes())
+            return read(copy, "checkpoint", _is_state)
 
     def random_state(self, random_state: np.random.RandomState) -> np.random.RandomState:
         """Return the generator that the fit started with."""
@@ -94,7 +119,7 @@ class Checkpoint:
 
     def save(self, net: Any, order: torch.Generator) -> None:
         """Write the state of a net after an epoch, unless the last write was too recent."""
-        if time.monotonic() - self.written < INTERVAL:
+        if self.group.rank > 0 or time.monotonic() - self.written < INTERVAL:
             return
         module = {name: t.cpu().numpy() for name, t in net.module_.state_dict().items()}
         write(

@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 
 from skae.architectures import PretrainingStage
-from skae.data import Batch, Conditioning, InMemoryDataset, RowDataset, concatenate_chunks
+from skae.data import Batch, Conditioning, Group, RowDataset, concatenate_chunks
 from skae.losses import LOSSES
 from skae.training._module import AutoencoderModule
 from skae.training._plan import TrainingPlan
 from skae.training._run import Job, mean_loss_of, run
 
 
-def pretrain(stages: Iterable[PretrainingStage], dataset: RowDataset, plan: TrainingPlan) -> None:
+def pretrain(
+    stages: Iterable[PretrainingStage], dataset: RowDataset, plan: TrainingPlan, group: Group
+) -> None:
     """Train each stage to reconstruct the codes of the one before it; the first one the samples.
 
     The loss is the squared error, of the observed cells for the first stage. All epochs are run:
@@ -29,6 +31,8 @@ def pretrain(stages: Iterable[PretrainingStage], dataset: RowDataset, plan: Trai
     dataset : RowDataset
     plan : TrainingPlan
         Plan of the whole training; stages have their own numbers of epochs and seeds.
+    group : Group
+        The processes that the training is divided among.
     """
     net_params = {k: v for k, v in plan.net_params.items() if k.split("__")[0] != "callbacks"}
     for i, stage in enumerate(stages):
@@ -53,11 +57,11 @@ def pretrain(stages: Iterable[PretrainingStage], dataset: RowDataset, plan: Trai
             order_seed=plan.order_seed + i,
             net_params=net_params,
         )
-        run(Job(shallow, reconstruction_objective, dataset, own))
+        run(Job(shallow, reconstruction_objective, dataset, own, group=group))
         with torch.no_grad():
             codes = (shallow.encode(dataset.values(c)[0]).numpy() for c in dataset.gen_chunks())
             x = torch.from_numpy(concatenate_chunks(len(dataset), codes))
-        dataset = InMemoryDataset(x, None, dataset.weight)
+        dataset = dataset.with_values(x)
 
 
 def reconstruction_objective(module: AutoencoderModule, batch: Batch) -> dict[str, Tensor]:

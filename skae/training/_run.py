@@ -13,8 +13,17 @@ import torch
 from skorch.callbacks import Callback
 from torch import Tensor
 
-from skae.data import MAX_CHUNK_ROWS, MAX_CHUNK_SIZE, Batch, Batches, RowDataset
+from skae.data import (
+    ALONE,
+    MAX_CHUNK_ROWS,
+    MAX_CHUNK_SIZE,
+    Batch,
+    Batches,
+    Group,
+    RowDataset,
+)
 from skae.training._checkpoint import Checkpoint
+from skae.training._division import callbacks_of
 from skae.training._losses import WeightedMean
 from skae.training._module import AutoencoderModule
 from skae.training._optimizer import load_optimizer, with_optimizer
@@ -43,6 +52,8 @@ class Job:
         File to save the state to, and to resume from.
     optimizer : dict, default=None
         State of a former run's optimiser.
+    group : Group
+        The processes that the run is divided among.
     """
 
     module: AutoencoderModule
@@ -52,15 +63,16 @@ class Job:
     callbacks: Sequence[tuple[str, Callback]] = ()
     checkpoint: Checkpoint | None = None
     optimizer: dict[str, Any] | None = None
+    group: Group = ALONE
 
     def run(self) -> TrainingResult:
         """Train the module."""
-        trainer = make_trainer(self.module, self.dataset, self.plan, self.checkpoint)
+        trainer = make_trainer(self.module, self.dataset, self.plan, self.checkpoint, self.group)
         self.module.objective = self.objective
         try:
             with warnings.catch_warnings():  # torch's first optimiser adds a warnings filter
                 trainer.initialize()
-            trainer.callbacks_.extend(self.callbacks)
+            trainer.callbacks_.extend(callbacks_of(list(self.callbacks), self.group))
             if self.optimizer is not None:
                 load_optimizer(trainer, self.optimizer)
             trainer.train(self.dataset)
@@ -89,13 +101,13 @@ def make_trainer(
     dataset: RowDataset,
     plan: TrainingPlan,
     checkpoint: Checkpoint | None = None,
+    group: Group = ALONE,
 ) -> Trainer:
     """Return the net that a plan describes."""
-    is_kept = np.ones(len(dataset), dtype=bool)
-    is_kept[plan.held_out] = False
+    kept = np.setdiff1d(np.arange(dataset.n_samples), plan.held_out)
     own: dict[str, Any] = {
         "criterion": WeightedMean,
-        "criterion__mean_weight": float(dataset.weight[torch.from_numpy(is_kept)].mean()),
+        "criterion__mean_weight": dataset.mean_weight(kept),
         "optimizer": "AdamW",
         "lr": plan.learning_rate,
         "max_epochs": plan.max_epochs,
@@ -105,7 +117,7 @@ def make_trainer(
         "iterator_valid": Batches,
         "iterator_valid__batch_size": validation_batch_size(dataset.n_features),
         "train_split": HoldOut(plan.held_out) if len(plan.held_out) else None,
-        "verbose": plan.verbose,
+        "verbose": plan.verbose if group.rank == 0 else 0,
         "schedule": plan.schedule,
         "precision": plan.precision,
         "seed": plan.seed,
@@ -118,6 +130,7 @@ def make_trainer(
         "tol": plan.tol,
         "n_errors": plan.n_errors,
         "checkpoint": checkpoint,
+        "group": group,
     }
     params = with_optimizer(own | dict(plan.net_params), plan.weight_decay)
     return Trainer(module, **params | {"device": plan.device})
@@ -131,4 +144,6 @@ def mean_loss_of(module: AutoencoderModule, dataset: RowDataset) -> float:
         batch = dataset[chunk]
         output = module.output_bias.cpu().expand_as(batch.x)
         total += float(module.reconstruction_loss(output, batch) @ batch.weight)
-    return total / float(dataset.weight.sum())
+    sums = torch.tensor([total, dataset.weight.sum()], dtype=torch.float64)
+    total, weight = dataset.sum(sums).tolist()
+    return total / weight

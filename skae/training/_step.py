@@ -54,6 +54,7 @@ class RecordedSteps:
             device in MIN_STEPS
             and max(n_steps.values()) >= MIN_STEPS[device]
             and (device == "cuda" or net.precision == "full")
+            and net.group.size == 1
             and net.checkpoint is None  # a fit that resumes would repeat other bits
             and not (net.compile or net.draws_by_itself_ or net.notifies_batches_)
             and all(isinstance(callback, QUIET) for _, callback in net.callbacks_)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from inspect import signature
+from operator import attrgetter
 from typing import Any, cast
 
 import numpy as np
@@ -16,10 +18,11 @@ from skorch.callbacks import Callback, EpochTimer, LRScheduler, PrintLog
 from torch import Tensor
 
 from skae._warnings import warn
-from skae.data import Batch, Batches, Random, RowDataset
+from skae.data import ALONE, Batch, Batches, Group, Random, RowDataset
 from skae.exceptions import DivergenceError
 from skae.training._best_epoch import BestEpoch
 from skae.training._checkpoint import Checkpoint
+from skae.training._division import Division, callbacks_of
 from skae.training._interrupts import keeps_best_epoch
 from skae.training._losses import sums_of, total_of
 from skae.training._optimizer import options_of, state_of_optimizer
@@ -38,7 +41,7 @@ class HoldOut:
         self.held_out = held_out
 
     def __call__(self, rows: RowDataset) -> tuple[RowDataset, RowDataset]:
-        kept = np.setdiff1d(np.arange(len(rows)), self.held_out)
+        kept = np.setdiff1d(np.arange(rows.n_samples), self.held_out)
         return rows.take(torch.from_numpy(kept)), rows.take(torch.from_numpy(self.held_out))
 
 
@@ -75,6 +78,8 @@ class Trainer(NeuralNet):
         See `BestEpoch`; ignored without validation samples.
     checkpoint : Checkpoint or None
         File to save the state to, and to resume from.
+    group : Group
+        The processes that the training is divided among.
     """
 
     def __init__(
@@ -92,6 +97,7 @@ class Trainer(NeuralNet):
         tol: float = 0.0,
         n_errors: float = 3.0,
         checkpoint: Checkpoint | None = None,
+        group: Group = ALONE,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
@@ -107,10 +113,17 @@ class Trainer(NeuralNet):
         self.tol = tol
         self.n_errors = n_errors
         self.checkpoint = checkpoint
+        self.group = group
 
     @property
     def _default_callbacks(self) -> list:
         return [("epoch_timer", EpochTimer()), ("print_log", EpochLog())]
+
+    def initialize_callbacks(self) -> Trainer:
+        """Initialise the callbacks that this process calls."""
+        super().initialize_callbacks()
+        self.callbacks_: list[tuple[str, Callback]] = callbacks_of(self.callbacks_, self.group)
+        return self
 
     def initialize_optimizer(self, *args: Any, **kwargs: Any) -> Trainer:
         """Initialise the optimiser; store its options before schedules change them."""
@@ -137,7 +150,7 @@ class Trainer(NeuralNet):
             self.notify("on_train_begin", X=rows)
             self.fit_loop(rows)
         except KeyboardInterrupt:
-            if not keeps_best_epoch():
+            if self.group.size > 1 or not keeps_best_epoch():
                 raise
             del self.history[self.n_epochs_ :]
             kept = "the weights as they are" if self.best_ is None else f"epoch {self.best_.epoch}"
@@ -166,8 +179,12 @@ class Trainer(NeuralNet):
         train, held_out = self.get_split_datasets(X)
         batches = self.get_iterator(train, training=True).to(self.device)
         self.progress_ = batches.progress
-        batches.random = self.random_ = Random(self.seed, self.progress_)
+        self.random_ = Random(self.seed, self.progress_)
         self.draws_by_itself_ = draws_by_itself(self.module_)
+        self._set_training(True)
+        self.division_ = Division(self)
+        self.division_.begin()
+        self.division_.divide(batches, self.random_)
         self.notifies_batches_ = _needs_closure(self.optimizer_) or any(
             getattr(type(callback), event) is not getattr(Callback, event)
             for _, callback in self.callbacks_
@@ -175,7 +192,7 @@ class Trainer(NeuralNet):
         )
         epochs = self.max_epochs if epochs is None else epochs
         self.n_steps_planned_ = max(1, epochs * len(batches))
-        n_last = len(train) - (len(batches) - 1) * self.batch_size
+        n_last = train.n_samples - (len(batches) - 1) * self.batch_size
         n_steps = {self.batch_size: epochs * (len(batches) - 1)}
         n_steps[n_last] = n_steps.get(n_last, 0) + epochs
         possible = RecordedSteps.possible(self, n_steps)
@@ -184,12 +201,13 @@ class Trainer(NeuralNet):
             self.validation_ = self.get_iterator(held_out, training=False).to(self.device)
             self.best_ = BestEpoch(
                 self.module_,
-                held_out.weight.to(self.device),
+                self.division_.of_each(self.validation_, attrgetter("weight")),
                 self._losses(self.validation_),
                 patience=self.patience,
                 start_patience=self.start_patience,
                 tol=self.tol,
                 n_errors=self.n_errors,
+                group=self.group,
             )
         datasets = {"dataset_train": train, "dataset_valid": held_out}
         if self.checkpoint is not None:  # after the initial loss is computed
@@ -208,6 +226,7 @@ class Trainer(NeuralNet):
                 break
             self.notify("on_epoch_begin", **datasets)
             self.run_single_epoch(batches, training=True, prefix="train", step_fn=self.train_step)
+            self.division_.end_epoch()
             if self.best_ is not None:
                 is_candidate = epoch > self.warm_up * epochs
                 losses = self._losses(self.validation_)
@@ -216,9 +235,19 @@ class Trainer(NeuralNet):
                 self.history.record("valid_loss_best", self.best_.epoch == epoch)
             self.history[-1]["batches"].clear()
             self.n_epochs_ = epoch
-            self.notify("on_epoch_end", **datasets)
+            self._end_epoch(datasets)
             if self.checkpoint is not None:  # after callbacks, which may stop the fit
                 self.checkpoint.save(self, cast(torch.Generator, batches.generator))
+
+    def _end_epoch(self, datasets: dict[str, Any]) -> None:
+        """Notify callbacks, which may stop the training of all processes."""
+        try:
+            self.notify("on_epoch_end", **datasets)
+        except KeyboardInterrupt:  # of skorch's EarlyStopping
+            if self.group.size == 1:
+                raise
+            self.stop_ = True
+        self.stop_ = self.division_.stops(self.stop_)
 
     def run_single_epoch(
         self,
@@ -241,14 +270,14 @@ class Trainer(NeuralNet):
             if self.notifies_batches_:
                 self.notify("on_batch_begin", batch=batch, training=training)
                 step = step_fn(batch)
-                sums = sums_of(step["terms"], step["loss"], batch.weight)
+                sums = step["sums"]
             elif self.recorded_ is None:
                 sums = self._step(batch)
             else:
                 sums = self.recorded_(batch, self._step)
             totals = totals + sums
             if self.first_loss_ is None:
-                self.first_loss_ = float(sums[0]) / len(batch.x)
+                self.first_loss_ = float(sums[0]) / batch.n_samples
             self.n_steps_ += 1
             if self.notifies_batches_:
                 self.notify("on_batch_end", batch=batch, training=training, **step)
@@ -259,10 +288,10 @@ class Trainer(NeuralNet):
     def _record_means(self, totals: Tensor, rows: RowDataset, prefix: str) -> None:
         """Record the mean loss of an epoch, and of each term if there are several."""
         total, *further = totals.tolist()
-        loss = total / len(rows)
+        loss = total / rows.n_samples
         self._record(f"{prefix}_loss", loss)
         if further:
-            weight = float(rows.weight.sum())
+            weight = float(rows.sum(rows.weight.sum()))
             means = {
                 name: value / weight
                 for name, value in zip(self.term_names_[1:], further, strict=True)
@@ -276,7 +305,7 @@ class Trainer(NeuralNet):
         self.optimizer_.zero_grad(set_to_none=True)
         step = self.train_step_single(batch)
         self.optimizer_.step()
-        return sums_of(step["terms"], step["loss"], batch.weight)
+        return cast(Tensor, step["sums"])
 
     def train_step_single(self, batch: Any, **_: Any) -> dict[str, Any]:
         """Compute the loss of a batch and its gradient."""
@@ -284,27 +313,22 @@ class Trainer(NeuralNet):
             terms = self.module_(batch)
         losses = total_of(terms)
         loss = self.criterion_(losses, batch.weight)
-        loss.backward()
+        sums = sums_of(terms, loss, batch.weight)
+        loss, sums = self.division_.backward(loss, sums, batch)
         self.term_names_ = self.term_names_ or list(terms)
-        return {"loss": loss, "y_pred": losses, "terms": terms}
+        return {"loss": loss, "y_pred": losses, "terms": terms, "sums": sums}
 
     def _losses(self, validation: Any) -> Tensor:
         """Return the objective of each validation sample, with the same noise at each call."""
         self._set_training(False)
         validation.progress.fill_(1.0)
-        validation.random = Random(self.validation_seed, validation.progress)
+        self.division_.divide(validation, Random(self.validation_seed, validation.progress))
+        evaluate: Callable[[Batch], Tensor] = self._losses_of
+        if self.recorded_ is not None:
+            evaluate = partial(self.recorded_.losses, losses_of=self._losses_of)
         network_draws = self._network_draws(self.validation_seed)
         with torch.no_grad(), network_draws, self._autocast():
-            losses = torch.empty_like(validation.rows.weight, device=self.device)
-            start = 0
-            for batch in validation:
-                part = slice(start, start + len(batch.x))
-                if self.recorded_ is None:
-                    losses[part] = self._losses_of(batch)
-                else:
-                    losses[part] = self.recorded_.losses(batch, self._losses_of)
-                start = part.stop
-        return losses
+            return self.division_.of_each(validation, evaluate)
 
     def _losses_of(self, batch: Batch) -> Tensor:
         return total_of(self.module_(batch))

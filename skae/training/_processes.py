@@ -1,0 +1,254 @@
+"""The processes that take part in a fit, connected by torch.distributed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from joblib.externals.loky import process_executor
+from torch import Tensor
+
+from skae.data import ALONE, HOLDERS, Group
+from skae.exceptions import ProcessError
+
+TIMEOUT = 600.0  # seconds that a process waits for the others
+REASON = "reason"  # key of the store for the error of the process that left
+
+_rendezvous: dict[str, Any] = {"n_fits": 0}  # of this process with those of its launcher
+
+
+class Processes(Group):
+    """The processes that torch.distributed connects.
+
+    Parameters
+    ----------
+    engines : dict of str to (ProcessGroup or Backend)
+        What communicates tensors, by the type of their device.
+    store : Store or None
+        Where a process that fails leaves the reason for the others.
+    """
+
+    def __init__(self, engines: Mapping[str, Any], store: Any = None):
+        self.engines = dict(engines)
+        self.store = store
+        engine = next(iter(self.engines.values()))
+        self.rank, self.size = engine.rank(), engine.size()
+
+    def sum(self, value: Tensor) -> Tensor:
+        return _Sum.apply(value, self) if value.requires_grad else self._sum(value)
+
+    def maximum(self, value: Tensor) -> Tensor:
+        options = dist.AllreduceOptions()
+        options.reduceOp = dist.ReduceOp(dist.ReduceOp.MAX)
+        return self._run(value, lambda engine, x: engine.allreduce([x], options))
+
+    def gather(self, value: Tensor) -> Tensor:
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        self._gather(torch.tensor([len(value)]), sizes)
+        longest = max(int(size) for size in sizes)
+        padded = value.new_zeros(longest, *value.shape[1:])
+        padded[: len(value)] = value.detach()
+        parts = [torch.empty_like(padded) for _ in range(self.size)]
+        self._gather(padded, parts)
+        return torch.cat([part[: int(n)] for part, n in zip(parts, sizes, strict=True)])
+
+    def first(self, value: Tensor) -> Tensor:
+        options = dist.BroadcastOptions()
+        options.rootRank = 0
+        return self._run(value, lambda engine, x: engine.broadcast([x], options))
+
+    def check_same(self, facts: Mapping[str, Any]) -> None:
+        """Raise ValueError, in each process, if one was given other facts than that of rank 0."""
+        text = torch.frombuffer(bytearray(json.dumps(facts).encode()), dtype=torch.uint8)
+        sizes = self.gather(torch.tensor([len(text)]))
+        parts = self.gather(text).split(sizes.tolist())
+        first, *others = (json.loads(part.numpy().tobytes()) for part in parts)
+        for rank, other in enumerate(others, 1):
+            for name in first:
+                if other.get(name) != first[name]:
+                    raise ValueError(
+                        f"All processes of a fit must be given the same {name}: that of rank 0 has "
+                        f"{first[name]}, that of rank {rank} has {other.get(name)}; call fit with "
+                        "the same arguments in each, or set distributed=False."
+                    )
+
+    def _gather(self, value: Tensor, parts: list[Tensor]) -> None:
+        found = self._run(torch.stack(parts), lambda engine, x: self._all(engine, value, x))
+        for part, own in zip(parts, found, strict=True):
+            part.copy_(own)
+
+    @staticmethod
+    def _all(engine: Any, value: Tensor, into: Tensor) -> Any:
+        return engine.allgather([list(into.unbind(0))], [value.to(into.device)])
+
+    def _sum(self, value: Tensor) -> Tensor:
+        return self._run(value, lambda engine, x: engine.allreduce([x]))
+
+    def _run(self, value: Tensor, operation: Any) -> Tensor:
+        """Return the result of an operation that changes a tensor in place."""
+        kind = value.device.type
+        via = kind if kind in self.engines else next(iter(self.engines))
+        carried = value.detach().to(via, copy=True).contiguous()
+        try:
+            operation(self.engines[via], carried).wait()
+        except (RuntimeError, ValueError) as error:  # of gloo and of torch
+            raise ProcessError(self._why_lost()) from error
+        return carried.to(value.device)
+
+    def _why_lost(self) -> str:
+        with suppress(Exception):
+            if self.store.check([REASON]):
+                return self.store.get(REASON).decode()
+        return (
+            f"The process of rank {self.rank} lost one of the {self.size} processes of the fit: it "
+            "ended or did not answer in time; look for its error, and start the fit again."
+        )
+
+    def leave(self, error: BaseException | None) -> None:
+        """Close the connections; leave the reason for the others if it is an error."""
+        if isinstance(error, Exception) and not isinstance(error, ProcessError):
+            with suppress(Exception):
+                text = f"The process of rank {self.rank} failed: {error}"
+                self.store.set(REASON, text)
+        # Connections end with their engine: the others do not wait for this process any longer.
+        self.engines.clear()
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over processes. The losses of all depend on it, so that gradients are summed, too."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, processes: Processes) -> Tensor:
+        ctx.processes = processes
+        return processes._sum(value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.processes._sum(gradient), None
+
+
+def connected(
+    store: Any, rank: int, size: int, device: torch.device, timeout: float = TIMEOUT
+) -> Processes:
+    """Return processes that a store connects, by gloo, and by nccl for GPUs."""
+    limit = timedelta(seconds=timeout)
+    try:
+        gloo = dist.ProcessGroupGloo(dist.PrefixStore("gloo", store), rank, size, limit)
+        engines: dict[str, Any] = {"cpu": gloo}
+        if device.type == "cuda" and dist.is_nccl_available():
+            options = dist.ProcessGroupNCCL.Options()
+            options._timeout = limit
+            nccl = dist.PrefixStore("nccl", store)
+            engines["cuda"] = dist.ProcessGroupNCCL(nccl, rank, size, options)
+    except RuntimeError as error:
+        raise ProcessError(
+            f"The process of rank {rank} found no connection to the other {size - 1} of the fit "
+            f"within {timeout:g} s; check that all were started."
+        ) from error
+    return Processes(engines, store)
+
+
+@contextmanager
+def taking_part(distributed: bool | str, device: torch.device) -> Iterator[Group]:
+    """Context with the processes that take part in a fit.
+
+    These are the ones that hold parts of the samples, those of the default process group of
+    torch.distributed, or those that a launcher started: each has a rank and the address of the
+    first one in its environment.
+    """
+    if HOLDERS.get().size > 1:
+        yield HOLDERS.get()
+    elif not _takes_part(distributed):
+        if distributed is True:
+            raise ValueError(
+                "distributed=True, but this process is the only one; start several by torchrun, or "
+                "set distributed='auto'."
+            )
+        yield ALONE
+    elif dist.is_initialized():
+        yield _default_group(device)
+    else:
+        launched = _launched()
+        assert launched is not None
+        processes = connected(_next_store(*launched), *launched, device)
+        try:
+            yield processes
+        except BaseException as error:
+            processes.leave(error)
+            raise
+        processes.leave(None)
+
+
+def local_device(name: str, distributed: bool | str) -> str:
+    """Return the name of the GPU of this process among those of its machine."""
+    local = os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", ""))
+    if name not in ("auto", "cuda") or not (local.isdigit() and _takes_part(distributed)):
+        return name
+    return f"cuda:{local}" if int(local) < torch.cuda.device_count() else name
+
+
+def _takes_part(distributed: bool | str) -> bool:
+    """Whether this process is one of several, unless it should train by itself."""
+    if distributed is False or not dist.is_available() or _is_worker_of_joblib():
+        return False
+    if dist.is_initialized():
+        return dist.get_world_size() > 1
+    return _launched() is not None
+
+
+def _default_group(device: torch.device) -> Group:
+    """Return the processes of the default group of torch.distributed."""
+    group = dist.group.WORLD
+    assert group is not None
+    kinds = [kind.type for kind in group._device_types]
+    if device.type not in kinds and "cpu" not in kinds:
+        raise ValueError(
+            f"The default process group has no backend for device={device.type!r}, only for "
+            f"{' and '.join(kinds)}; initialise it with backend='cpu:gloo,cuda:nccl', or set "
+            "another device."
+        )
+    return Processes(dict.fromkeys(sorted(kinds), group))
+
+
+def _launched() -> tuple[int, int] | None:
+    """Return the rank and the number of the processes that a launcher started, or None."""
+    env = os.environ
+    rank, size = env.get("RANK"), env.get("WORLD_SIZE")
+    if rank is None or size is None:
+        rank, size = env.get("SLURM_PROCID"), env.get("SLURM_NTASKS")
+    if rank is None or size is None or not (env.get("MASTER_ADDR") and env.get("MASTER_PORT")):
+        return None
+    if not (rank.isdigit() and size.isdigit() and int(rank) < int(size)):
+        raise ValueError(
+            f"The environment has the rank {rank!r} of {size!r} processes, which must be integers, "
+            "the first one lower; correct RANK and WORLD_SIZE, or set distributed=False."
+        )
+    return None if size == "1" else (int(rank), int(size))
+
+
+def _next_store(rank: int, size: int) -> Any:
+    """Return the store of the next fit of the processes that a launcher started."""
+    if "store" not in _rendezvous:
+        limit = timedelta(seconds=TIMEOUT)
+        try:
+            found = next(dist.rendezvous("env://", rank, size, timeout=limit))
+        except RuntimeError as error:
+            raise ProcessError(
+                f"The process of rank {rank} found no other process at MASTER_ADDR="
+                f"{os.environ['MASTER_ADDR']} and MASTER_PORT={os.environ['MASTER_PORT']}; check "
+                "them, or set distributed=False."
+            ) from error
+        _rendezvous["store"] = found[0]
+    _rendezvous["n_fits"] += 1
+    return dist.PrefixStore(f"skae/{_rendezvous['n_fits']}", _rendezvous["store"])
+
+
+def _is_worker_of_joblib() -> bool:
+    """Whether joblib started this process, which then only inherited a launcher's environment."""
+    return getattr(process_executor, "_CURRENT_DEPTH", 0) > 0
