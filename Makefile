@@ -13,7 +13,7 @@ help: ## list the targets
 .venv/ready .lowest/ready:
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c $< "pip>=25.1" "hatchling>=1.27" editables
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c $< --no-build-isolation --group dev -e ".[plot,progress,compression,onnx]"
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c $< --no-build-isolation --group dev -e ".[plot,progress,compression,onnx,dask]"
 	touch $@
 
 # What builds the documentation is installed into the same environment when it is first needed.

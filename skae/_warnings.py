@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from skae.exceptions import AutoencoderWarning
 
@@ -11,8 +14,26 @@ from skae.exceptions import AutoencoderWarning
 INTERNAL = frozenset(("skae", "sklearn", "skorch", "joblib", "torch", "contextlib", "functools"))
 
 
+# Where warnings go, if another process is to issue them.
+_messages: ContextVar[list[tuple[str, type[Warning]]] | None] = ContextVar("messages", default=None)
+
+
+@contextmanager
+def collected() -> Iterator[list[tuple[str, type[Warning]]]]:
+    """Context in which warnings of this thread are appended to a list instead of being issued."""
+    messages: list[tuple[str, type[Warning]]] = []
+    token = _messages.set(messages)
+    try:
+        yield messages
+    finally:
+        _messages.reset(token)
+
+
 def warn(message: str, category: type[Warning] = AutoencoderWarning) -> None:
     """Issue a warning at the innermost line outside of skae and the libraries that it calls."""
+    if (messages := _messages.get()) is not None:
+        messages.append((message, category))
+        return
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and _package(frame.f_globals) in INTERNAL:
         frame, level = frame.f_back, level + 1

@@ -25,10 +25,9 @@ def global_state():
 def pytest_runtest_call(item):
     before = global_state()
     result = yield
-    # scikit-learn's own checks draw from numpy's global generator.
-    spared = (
-        {"numpy generator", "python generator"} if item.get_closest_marker("conformance") else set()
-    )
+    # scikit-learn's own checks and dask's scheduler draw from global generators.
+    draws = item.get_closest_marker("conformance") or item.get_closest_marker("dask")
+    spared = {"numpy generator", "python generator"} if draws else set()
     changed = [k for k, v in global_state().items() if v != before[k] and k not in spared]
     assert not changed, f"the test changed global state: {', '.join(changed)}"
     return result

@@ -33,7 +33,7 @@ LAYERS = [
         *("compression", "retrieval"),
     },
     {"inspection", "metrics", "model_selection", "_check_autoencoder", "extension"},
-    {"displays", "onnx"},
+    {"displays", "onnx", "dask"},
 ]
 
 

@@ -22,10 +22,9 @@ from skae._validation import (
 from skae.autoencoders import VariationalAutoencoder
 from skae.base import CALLBACK_STATE, BaseAutoencoder
 from skae.data import (
+    HOLDERS,
     DataSource,
-    Moments,
     check_n_samples,
-    drop_empty_rows,
     usable_weight,
 )
 from skae.hyperparameters import POSITIVE_INT, hyperparameters, one_of, param
@@ -33,9 +32,10 @@ from skae.outlier._conformal import ConformalMixin
 from skae.outlier._criteria import CRITERIA, make_criterion, resolve_method
 from skae.outlier._criterion import Criterion
 from skae.outlier._denoiser import default_denoiser
+from skae.outlier._divided import fit_divided
 from skae.outlier._scorer import fit_scorer
 from skae.outlier._threshold import OUTSIDE, RankedScores
-from skae.outlier._trimming import probable_outliers
+from skae.outlier._trimming import can_be_fitted, probable_outliers
 from skae.outlier._variables import Variables, check_encoder, encoder_for
 from skae.tables import TableEncoder
 from skae.training import budget
@@ -303,6 +303,8 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
             return self._fit(X, sample_weight, self._routed(sample_weight, params))
 
     def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None, params: dict[str, Any]) -> Self:
+        if HOLDERS.get().size > 1:
+            return fit_divided(self, X, sample_weight, params)
         self._encoder = encoder_for(X, sample_weight)
         source = self._read(X, reset=True, at_least=2)
         weight = usable_weight(source, check_sample_weight(sample_weight, len(source)))
@@ -323,22 +325,34 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
         if trim:
             remaining = used.copy()
             remaining[index] = ~probable_outliers(training, weight[index], trim)
-            if _can_be_fitted(training, (weight_of_model * remaining)[index]):
+            if can_be_fitted(training, (weight_of_model * remaining)[index]):
                 kept = remaining
         with self._step("fit", model):
             model._fit_or_start(source.X, sample_weight=weight_of_model * kept, **params)
+        self.support_ = kept
+        self._learn(model, training, weight, kept, index)
+        self.calibration_scores_ = np.sort(-self._outlier_scores(source.take(held_out)))
+        return self
+
+    def _learn(
+        self,
+        model: BaseAutoencoder,
+        training: DataSource,
+        weight: NDArray,
+        kept: NDArray,
+        index: NDArray,
+    ) -> None:
+        """Fit the criteria with a fitted autoencoder, and the threshold; `index` is of training."""
         n_neighbors = budget.resolve_auto(self.n_neighbors, 1 if self.novelty else 5)
         criteria = [make_criterion(c, n_neighbors) for c in resolve_method(self.method)]
-        variables = Variables.of(self._encoder, source.shape[1])
+        variables = Variables.of(self._encoder, training.shape[1])
         scorer, scored, scores = fit_scorer(
             model, criteria, training, (weight * kept)[index], variables
         )
         scores = _check_finite_rows(scores, index[scored])
-        self.estimator_, self.support_ = scorer.model, kept
+        self.estimator_ = scorer.model
         self._criteria, self._weights, self._floor = scorer.criteria, scorer.weights, scorer.floor
         self.offset_ = -self._limit(scores, weight[index[scored]])
-        self.calibration_scores_ = np.sort(-self._outlier_scores(source.take(held_out)))
-        return self
 
     def _held_out(self, weight: NDArray, random_state: np.random.RandomState) -> NDArray:
         """Return the indices of the samples held out for calibration."""
@@ -373,15 +387,6 @@ class AutoencoderOutlierDetector(AutoencoderComposite, ConformalMixin, OutlierMi
                 f"{type(self.estimator).__name__}; change one of them."
             )
         return self.estimator
-
-
-def _can_be_fitted(source: DataSource, weight: NDArray) -> bool:
-    """Return whether an autoencoder can be fitted to the samples with a positive weight."""
-    try:
-        Moments.of(*drop_empty_rows(source, weight)).check_magnitude(source.dtype, None)
-    except ValueError:
-        return False
-    return True
 
 
 def _check_finite_rows(scores: NDArray, index: NDArray) -> NDArray:

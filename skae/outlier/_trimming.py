@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from skae.data import DataSource, Moments, concatenate_chunks, gen_slices
+from skae.data import DataSource, Moments, concatenate_chunks, drop_empty_rows, gen_slices
 from skae.outlier._threshold import RankedScores
 
 SUBSAMPLE_SIZE, N_SUBSAMPLES = 4, 100
@@ -53,6 +53,15 @@ def probable_outliers(source: DataSource, weight: NDArray, trim: float | str) ->
     found = remoteness > ranked.separating(ranked.fence(FAR_OUT, logarithmic=True))
     found[candidates] |= is_far[candidates] & (ratio > median)
     return found | isolated_groups(distances)
+
+
+def can_be_fitted(source: DataSource, weight: NDArray) -> bool:
+    """Return whether an autoencoder can be fitted to the samples with a positive weight."""
+    try:
+        Moments.of(*drop_empty_rows(source, weight)).check_magnitude(source.dtype, None)
+    except ValueError:
+        return False
+    return True
 
 
 def isolated_groups(distances: Distances) -> NDArray:

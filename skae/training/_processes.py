@@ -118,6 +118,7 @@ class Processes(Group):
                 self.store.set(REASON, text)
         # Connections end with their engine: the others do not wait for this process any longer.
         self.engines.clear()
+        self.store = None
 
 
 class _Sum(torch.autograd.Function):
