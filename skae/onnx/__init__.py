@@ -1,7 +1,7 @@
 """Fitted estimators as ONNX models, which run without Python.
 
-Importing this module registers converters for the autoencoders and the outlier detector with
-skl2onnx, if that is installed, so that it converts any pipeline with them.
+Importing this module registers converters for the autoencoders, the outlier detector and the
+imputer with skl2onnx, if that is installed, so that it converts any pipeline with them.
 """
 
 from importlib.util import find_spec

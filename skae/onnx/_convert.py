@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from skae._sklearn_types import BaseEstimator
+from skae._validation import check_count
 from skae.base import BaseAutoencoder
 from skae.impute import AutoencoderImputer
 from skae.onnx._export import DEFAULT_OPSET, export, require
 from skae.onnx._graphs import TORCH_DTYPE, AutoencoderGraph, DetectorGraph, example_of
+from skae.onnx._imputer_graph import ImputerGraph
 from skae.onnx._scalers import Affine, inverse_of
 from skae.outlier import AutoencoderOutlierDetector
 
 OUTPUTS = ("code", "reconstruction", "score")
 OF_DETECTORS = ("score", "label")
+OF_IMPUTERS = ("imputed",)
 
 
 def to_onnx(
@@ -27,21 +31,22 @@ def to_onnx(
     dtype: str = "float32",
     target_opset: int | None = None,
 ) -> Any:
-    """Convert a fitted autoencoder or detector, or a pipeline that ends with one, to ONNX.
+    """Convert a fitted autoencoder, detector or imputer to ONNX, or a pipeline with one at its end.
 
     The model is one graph from samples in their original units to all outputs, for any number of
     samples. Missing values, NaN, are handled in the graph as by the estimator.
 
     Parameters
     ----------
-    estimator : BaseAutoencoder, AutoencoderOutlierDetector or Pipeline
+    estimator : BaseAutoencoder, AutoencoderOutlierDetector, AutoencoderImputer or Pipeline
         Fitted. The steps of a pipeline before the last one are converted by skl2onnx.
     outputs : sequence of str, default=("code", "reconstruction", "score")
         Outputs of the model, in this order. Of an autoencoder: 'code' is that of ``transform``,
         'reconstruction' that of ``reconstruct``, in a pipeline in the units of its input, and
         'score' that of ``score_samples``. Of a detector, for which the default stands for
         ``("score", "label")``: 'score' is that of ``score_samples``, 'decision' that of
-        ``decision_function``, both in float64, and 'label' that of ``predict``.
+        ``decision_function``, both in float64, and 'label' that of ``predict``. Of an imputer,
+        for which the default stands for ``("imputed",)``: the result of ``transform``.
     dtype : {'float32', 'float64'}, default='float32'
         Type of the input 'X' and of the results.
     target_opset : int or None, default=None
@@ -57,7 +62,7 @@ def to_onnx(
     ImportError
         If onnx or onnxscript is not installed, or skl2onnx for a pipeline.
     ValueError
-        If the estimator or an output cannot be converted.
+        If the estimator or an output cannot be converted, or not with these operators.
 
     See Also
     --------
@@ -67,6 +72,10 @@ def to_onnx(
     -----
     In float64, the error function, in the activation 'gelu' and in transformers, has the precision
     of float32, since onnxruntime has no other.
+
+    An imputer computes in float64 for either `dtype`, with a covariance matrix for each sample:
+    pass large tables in parts. Its distances to the nearest rows, which `transform` rounds to
+    float32, are not rounded.
 
     Examples
     --------
@@ -89,6 +98,8 @@ def to_onnx(
     require("to_onnx", "onnx", "onnxscript")
     if dtype not in TORCH_DTYPE:
         raise ValueError(f"dtype must be 'float32' or 'float64'; got {dtype!r}.")
+    if target_opset is not None:
+        check_count(target_opset, "target_opset")
     steps = list(_steps(estimator))
     last = steps[-1] if steps else estimator
     names = resolve_outputs(last, outputs)
@@ -113,25 +124,25 @@ def _steps(estimator: Any) -> Iterator[Any]:
 
 
 def resolve_outputs(estimator: Any, outputs: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the outputs of an autoencoder or detector."""
-    if isinstance(estimator, AutoencoderImputer):
-        raise ValueError(
-            "An AutoencoderImputer cannot be converted to ONNX, since it solves a linear system "
-            "for each row and searches the nearest training rows; convert an autoencoder, whose "
-            "reconstruction fills missing values."
-        )
+    """Return the names of the outputs of an autoencoder, detector or imputer."""
+    default: tuple[str, ...]
+    known: tuple[str, ...]
     if isinstance(estimator, BaseAutoencoder):
-        known: tuple[str, ...] = OUTPUTS
+        default, known = OUTPUTS, OUTPUTS
     elif isinstance(estimator, AutoencoderOutlierDetector):
-        known = (*OF_DETECTORS, "decision")
-        outputs = OF_DETECTORS if tuple(outputs) == OUTPUTS else outputs
+        default, known = OF_DETECTORS, (*OF_DETECTORS, "decision")
+    elif isinstance(estimator, AutoencoderImputer):
+        default, known = OF_IMPUTERS, OF_IMPUTERS
     else:
         raise ValueError(
-            "to_onnx converts autoencoders, AutoencoderOutlierDetector and pipelines that end with "
-            f"one of them, not {type(estimator).__name__}."
+            "to_onnx converts autoencoders, AutoencoderOutlierDetector, AutoencoderImputer and "
+            f"pipelines that end with one of them, not {type(estimator).__name__}."
         )
-    names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
-    if not names or len(set(names)) < len(names) or not set(names) <= set(known):
+    names: tuple[Any, ...] = ()
+    if isinstance(outputs, Iterable):
+        names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
+    names = default if names == OUTPUTS else names
+    if not names or not all(name in known and names.count(name) == 1 for name in names):
         raise ValueError(
             f"outputs of {type(estimator).__name__} must be different ones of {known}; got "
             f"{outputs!r}."
@@ -146,8 +157,10 @@ def resolve_outputs(estimator: Any, outputs: Sequence[str]) -> tuple[str, ...]:
 
 def graph_of(
     estimator: Any, outputs: tuple[str, ...], dtype: str, inverse: Affine | None = None
-) -> AutoencoderGraph | DetectorGraph:
-    """Return the graph of a fitted autoencoder or detector."""
+) -> nn.Module:
+    """Return the graph of a fitted autoencoder, detector or imputer."""
+    if isinstance(estimator, AutoencoderImputer):
+        return ImputerGraph(estimator, dtype)
     if isinstance(estimator, AutoencoderOutlierDetector):
         return DetectorGraph(estimator, outputs)
     return AutoencoderGraph(estimator, outputs, dtype, inverse)
@@ -159,7 +172,7 @@ class LastStep(BaseEstimator):
     Parameters
     ----------
     estimator : estimator
-        Fitted autoencoder or detector.
+        Fitted autoencoder, detector or imputer.
     outputs : tuple of str
     inverse : Affine or None
     """

@@ -7,6 +7,7 @@ from typing import Any
 import skae.autoencoders as variants
 from skae.autoencoders import DeepAutoencoder
 from skae.base import BaseAutoencoder
+from skae.impute import AutoencoderImputer
 from skae.onnx._convert import LastStep, graph_of
 from skae.onnx._export import export
 from skae.onnx._graphs import example_of
@@ -22,7 +23,7 @@ def register() -> None:
 
     found = [getattr(variants, name) for name in variants.__all__]
     autoencoders = [c for c in found if isinstance(c, type) and c is not DeepAutoencoder]
-    for cls in (*autoencoders, AutoencoderOutlierDetector, LastStep):
+    for cls in (*autoencoders, AutoencoderOutlierDetector, AutoencoderImputer, LastStep):
         update_registered_converter(
             cls, f"Skae{cls.__name__}", _set_shapes, _convert, parser=_declare_outputs
         )
@@ -34,6 +35,8 @@ def _outputs_of(model: Any) -> tuple[Any, dict[str, str]]:
         return model.estimator, {name: name for name in model.outputs}
     if isinstance(model, AutoencoderOutlierDetector):
         return model, DETECTOR_OUTPUTS
+    if isinstance(model, AutoencoderImputer):
+        return model, {"variable": "imputed"}
     return model, {"variable": "code"}
 
 
@@ -72,6 +75,8 @@ def _types(model: Any, inputs: Any) -> dict[str, Any]:
             "score": real([n]),
         }
         return {ours: of_autoencoder[name] for ours, name in outputs.items()}
+    if isinstance(estimator, AutoencoderImputer):
+        return {ours: real([n, len(estimator.get_feature_names_out())]) for ours in outputs}
     of_detector = {
         "label": Int64TensorType([n]),
         "score": DoubleTensorType([n]),
@@ -127,15 +132,22 @@ def _insert(model: Any, renamed: dict[str, str], scope: Any, container: Any) -> 
             renamed[name] = scope.get_unique_variable_name(f"skae_{name}")
         return renamed[name]
 
-    for tensor in model.graph.initializer:
-        tensor.name = new(tensor.name)
-        container.initializers.append(tensor)
+    def rename(graph: Any) -> None:
+        for value in (*graph.initializer, *graph.input, *graph.output):
+            value.name = new(value.name)
+        del graph.value_info[:]
+        for node in graph.node:
+            inputs, outputs = list(map(new, node.input)), list(map(new, node.output))
+            del node.input[:], node.output[:]
+            node.input.extend(inputs)
+            node.output.extend(outputs)
+            node.name = scope.get_unique_operator_name(f"skae_{node.op_type}")
+            container.node_domain_version_pair_sets.add((node.domain, versions[node.domain]))
+            for attribute in node.attribute:
+                if attribute.HasField("g"):  # the body of a loop
+                    rename(attribute.g)
+
     versions = {opset.domain: opset.version for opset in model.opset_import}
-    for node in model.graph.node:
-        inputs, outputs = list(map(new, node.input)), list(map(new, node.output))
-        del node.input[:], node.output[:]
-        node.input.extend(inputs)
-        node.output.extend(outputs)
-        node.name = scope.get_unique_operator_name(f"skae_{node.op_type}")
-        container.nodes.append(node)
-        container.node_domain_version_pair_sets.add((node.domain, versions[node.domain]))
+    rename(model.graph)
+    container.initializers.extend(model.graph.initializer)
+    container.nodes.extend(model.graph.node)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import logging
+import os
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,6 +17,24 @@ from torch import nn
 from skae.onnx._operators import decompositions
 
 DEFAULT_OPSET = 18  # in which torch's exporter writes; others are converted from it
+# That tell of packages that are not needed, of conversions that are checked, and of progress.
+LOGGERS = (
+    "torch.onnx._internal.exporter._registration",
+    "torch.onnx._internal.exporter._compat",
+    "onnxscript.version_converter",
+    "onnx_ir.passes.common.initializer_deduplication",
+)
+LOCK = threading.RLock()  # torch's exporter is not for several threads
+
+
+def _renew_lock() -> None:
+    """Create a new lock in a forked child, in which no thread could release the old one."""
+    global LOCK
+    LOCK = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def require(purpose: str, *modules: str) -> None:
@@ -30,20 +49,30 @@ def require(purpose: str, *modules: str) -> None:
             ) from error
 
 
+class OtherThreads(logging.Filter):
+    """Keep the records of other threads than the one that made the filter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread = threading.get_ident()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.thread != self.thread
+
+
 @contextmanager
-def _silent() -> Iterator[None]:
-    """Context without the progress reports and warnings of the exporter."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = {logger: logger.level for logger in loggers}
-    for logger in levels:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
+def _quietly() -> Iterator[None]:
+    """Context without the notes of the exporter, for one thread at a time."""
+    quiet = OtherThreads()
+    with LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch, about its own functions
+        for name in LOGGERS:
+            logging.getLogger(name).addFilter(quiet)
+        try:
             yield
-    finally:
-        for logger, level in levels.items():
-            logger.setLevel(level)
+        finally:
+            for name in LOGGERS:
+                logging.getLogger(name).removeFilter(quiet)
 
 
 def export(
@@ -70,10 +99,13 @@ def export(
     Raises
     ------
     ValueError
-        If the module cannot be traced.
+        If the module cannot be traced, or not be written with these operators.
     """
+    from onnx.defs import onnx_opset_version
+
+    opset = DEFAULT_OPSET if target_opset is None else target_opset
     x = torch.from_numpy(example)
-    with _silent(), torch.no_grad():
+    with _quietly(), torch.no_grad():
         graph(x)  # fixed random draws, which are made once, become constants
         dynamic = ({0: torch.export.Dim.DYNAMIC},)
         try:
@@ -84,14 +116,30 @@ def export(
                 "torch.export cannot trace the networks for any number of samples; in networks and "
                 f"hooks of your own, write x.shape[0] for len(x), and no branch on values: {reason}"
             ) from error
-        program = torch.onnx.export(
-            traced.run_decompositions(decompositions(x.dtype)),
-            (),
-            dynamo=True,
-            verbose=False,
-            input_names=["X"],
-            output_names=list(outputs),
-            opset_version=DEFAULT_OPSET if target_opset is None else target_opset,
+        model = _translated(traced.run_decompositions(decompositions(x.dtype)), outputs, opset)
+    found = {entry.domain: entry.version for entry in model.opset_import}[""]
+    if found != opset:
+        raise ValueError(
+            f"This model cannot be written with target_opset={opset!r}; pass None, or an integer "
+            f"from {DEFAULT_OPSET} to {onnx_opset_version()}."
         )
-    assert program is not None
-    return program.model_proto
+    return model
+
+
+def _translated(program: Any, outputs: Sequence[str], opset: int) -> Any:
+    """Return the ONNX model of an exported program."""
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+    translated = torch.onnx.export(
+        program,
+        (),
+        dynamo=True,
+        verbose=False,
+        input_names=["X"],
+        output_names=list(outputs),
+        opset_version=opset,
+    )
+    assert translated is not None
+    # onnxruntime warns of constants of loops that are left.
+    RemoveUnusedNodesPass()(translated.model)
+    return translated.model_proto

@@ -1,4 +1,4 @@
-"""Inverse transforms of scikit-learn's scalers as affine maps of columns."""
+"""Inverse transforms of scalers and imputers as affine maps of columns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+
+from skae.impute import AutoencoderImputer
 
 
 class Affine(NamedTuple):
@@ -24,6 +27,8 @@ class Affine(NamedTuple):
 def inverse_of(steps: Sequence[Any], n_features: int) -> Affine:
     """Return the inverse transform of fitted steps, from the last to the first.
 
+    That of an imputer is the identity: it leaves the units as they are.
+
     Parameters
     ----------
     steps : sequence of estimator
@@ -34,7 +39,7 @@ def inverse_of(steps: Sequence[Any], n_features: int) -> Affine:
     Raises
     ------
     ValueError
-        If a step is no scaler with an affine inverse.
+        If a step is no scaler with an affine inverse, and no imputer.
     """
     inverse = Affine(np.ones(n_features), np.zeros(n_features))
     for step in reversed(steps):
@@ -54,8 +59,17 @@ def _inverse_of_one(step: Any, n_features: int) -> Affine:
         return Affine(1 / step.scale_, -step.min_ / step.scale_)
     if isinstance(step, MaxAbsScaler):
         return Affine(step.scale_, zeros)
+    if isinstance(step, AutoencoderImputer | SimpleImputer) and _keeps_columns(step):
+        return Affine(ones, zeros)
     raise ValueError(
         "A reconstruction in the units of the pipeline needs the inverse of each step before the "
-        "autoencoder, which to_onnx has for StandardScaler, MinMaxScaler, RobustScaler and "
-        f"MaxAbsScaler, not for {type(step).__name__}; leave 'reconstruction' out of outputs."
+        "autoencoder, which to_onnx has for StandardScaler, MinMaxScaler, RobustScaler, "
+        "MaxAbsScaler and imputers that return the columns they are given, not for this "
+        f"{type(step).__name__}; leave 'reconstruction' out of outputs."
     )
+
+
+def _keeps_columns(imputer: Any) -> bool:
+    """Whether an imputer returns the columns that it is given."""
+    n_out = len(imputer.get_feature_names_out())
+    return not imputer.add_indicator and n_out == imputer.n_features_in_

@@ -1,6 +1,5 @@
 """What onnxruntime computes agrees with the fitted estimators."""
 
-import importlib.util
 import sys
 
 import numpy as np
@@ -15,10 +14,9 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, Stan
 from torch import nn
 
 import skae
+from tests.onnx.running import NEEDS_ONNX, assert_agree, run, tables
 
-NEEDED = ("onnx", "onnxscript", "skl2onnx", "onnxruntime")
-MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}")
+pytestmark = NEEDS_ONNX
 
 SHORT = {"max_iter": 3, "early_stopping": False, "random_state": 0}
 TINY = {"width": 4, "n_layers": 1, "n_heads": 2, "decoder_width": 4}
@@ -92,34 +90,6 @@ def samples_for(name, X):
     return np.abs(np.round(X)) if name in COUNTS else X
 
 
-def run(model, X):
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    return session.run(None, {"X": X})
-
-
-def tables(X, dtype):
-    """Yield 1 and 7 samples, complete and with missing values, some with no value at all."""
-    for n in (1, 7):
-        complete = X[:n].astype(dtype)
-        yield complete
-        holed = complete.copy()
-        holed[0, 1] = holed[n - 1, 2:5] = np.nan
-        if n > 1:
-            holed[3] = np.nan
-        yield holed
-
-
-def assert_agree(found, expected, tolerance=1e-5):
-    assert len(found) == len(expected)
-    for ours, theirs in zip(found, expected, strict=True):
-        assert ours.dtype == theirs.dtype
-        np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
-
-
 @pytest.mark.parametrize(("name", "dtype"), CASES)
 def test_code_reconstruction_and_score_of_every_variant(name, dtype, X):
     X = samples_for(name, X)
@@ -183,7 +153,7 @@ def clone_step(step):
 
 def test_other_steps_are_refused_for_the_reconstruction_only(X):
     pipeline = make_pipeline(PCA(3), skae.Autoencoder(2, **SHORT)).fit(X)
-    with pytest.raises(ValueError, match="not for PCA; leave 'reconstruction' out"):
+    with pytest.raises(ValueError, match="not for this PCA; leave 'reconstruction' out"):
         skae.onnx.to_onnx(pipeline)
     x = X[:7].astype(np.float32)
     (code,) = run(skae.onnx.to_onnx(pipeline, outputs=["code"]), x)
@@ -245,7 +215,9 @@ def test_skl2onnx_converts_pipelines_with_steps_of_skae(X):
         (skae.Autoencoder(2, **SHORT), {"outputs": ()}, "outputs of Autoencoder must be"),
         (PCA(2), {}, "not PCA"),
         (skae.AutoencoderOutlierDetector(max_iter=3), {}, "'tails', 'neighbors'"),
-        (skae.AutoencoderImputer(), {}, "AutoencoderImputer cannot be converted"),
+        (skae.LinearAutoencoder(1), {"outputs": None}, "outputs of LinearAutoencoder must be"),
+        (skae.LinearAutoencoder(1), {"target_opset": 18.0}, "target_opset must be a positive int"),
+        (skae.LinearAutoencoder(1), {"target_opset": 7}, "written with target_opset=7; .* from 18"),
         (
             skae.MaskedAutoencoder(
                 architecture=skae.ViT(image_shape=IMAGE, patch_size=(2, 1), **TINY),
