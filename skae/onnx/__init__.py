@@ -4,12 +4,12 @@ Importing this module registers converters for the autoencoders, the outlier det
 imputer with skl2onnx, if that is installed, so that it converts any pipeline with them.
 """
 
-from importlib.util import find_spec
+from contextlib import suppress
 
 from skae.onnx._convert import to_onnx
 from skae.onnx._converters import register
 
-if find_spec("skl2onnx") is not None:
+with suppress(ImportError):
     register()
 
 __all__ = ["to_onnx"]

@@ -197,8 +197,16 @@ def _pipeline_to_onnx(
     kind = FloatTensorType if dtype == "float32" else DoubleTensorType
     last = LastStep(steps[-1], outputs, inverse)
     named = [(f"step{i}", step) for i, step in enumerate([*steps[:-1], last])]
-    return convert_sklearn(
-        Pipeline(named),
-        initial_types=[("X", kind([None, steps[0].n_features_in_]))],
-        target_opset=DEFAULT_OPSET if target_opset is None else target_opset,
-    )
+    try:
+        return convert_sklearn(
+            Pipeline(named),
+            initial_types=[("X", kind([None, steps[0].n_features_in_]))],
+            target_opset=DEFAULT_OPSET if target_opset is None else target_opset,
+        )
+    except RuntimeError as error:
+        names = ", ".join(type(step).__name__ for step in steps[:-1])
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"skl2onnx, by which to_onnx converts {names}, refuses the pipeline; use other steps "
+            f"or another target_opset, or convert the last step alone: {reason}"
+        ) from error

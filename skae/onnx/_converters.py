@@ -9,9 +9,10 @@ from skae.autoencoders import DeepAutoencoder
 from skae.base import BaseAutoencoder
 from skae.impute import AutoencoderImputer
 from skae.onnx._convert import LastStep, graph_of
-from skae.onnx._export import export
+from skae.onnx._export import export, require
 from skae.onnx._graphs import example_of
 from skae.outlier import AutoencoderOutlierDetector
+from skae.tables import TableEncoder
 
 # Names of the outputs of a detector in skl2onnx, and in `to_onnx`.
 DETECTOR_OUTPUTS = {"label": "label", "scores": "decision"}
@@ -27,6 +28,17 @@ def register() -> None:
         update_registered_converter(
             cls, f"Skae{cls.__name__}", _set_shapes, _convert, parser=_declare_outputs
         )
+    update_registered_converter(
+        TableEncoder, "SkaeTableEncoder", _set_shapes, _convert, parser=_refuse_tables
+    )
+
+
+def _refuse_tables(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
+    raise ValueError(
+        "A TableEncoder cannot be converted to ONNX, whose text is never missing and whose models "
+        "cannot refuse unknown categories; use StandardScaler for numbers, and a ColumnTransformer "
+        "with StandardScaler and OneHotEncoder for tables of mixed columns."
+    )
 
 
 def _outputs_of(model: Any) -> tuple[Any, dict[str, str]]:
@@ -87,6 +99,7 @@ def _types(model: Any, inputs: Any) -> dict[str, Any]:
 
 def _convert(scope: Any, operator: Any, container: Any) -> None:
     """Add the nodes of an estimator's own graph to that of skl2onnx."""
+    require("The converter of an estimator of skae", "onnxscript")
     model = operator.raw_operator
     estimator, outputs = _outputs_of(model)
     dtype = _numpy_dtype(operator.inputs)

@@ -1,8 +1,14 @@
 """What onnxruntime computes agrees with the fitted estimators."""
 
+import logging
+import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
@@ -10,13 +16,22 @@ from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    RobustScaler,
+    SplineTransformer,
+    StandardScaler,
+)
 from torch import nn
 
 import skae
+from skae.onnx import _export
 from tests.onnx.running import NEEDS_ONNX, assert_agree, run, tables
 
 pytestmark = NEEDS_ONNX
+ROOT = Path(__file__).parents[2]
 
 SHORT = {"max_iter": 3, "early_stopping": False, "random_state": 0}
 TINY = {"width": 4, "n_layers": 1, "n_heads": 2, "decoder_width": 4}
@@ -257,6 +272,33 @@ def test_networks_that_cannot_be_traced_are_refused(X):
         skae.onnx.to_onnx(fitted)
 
 
+@pytest.mark.parametrize(
+    ("step", "options", "reason"),
+    [
+        (SplineTransformer(), {}, "converts SplineTransformer, refuses .*SplineTransformer"),
+        (FunctionTransformer(np.abs), {}, "converts FunctionTransformer, refuses .*not supported"),
+        (StandardScaler(), {"target_opset": 99}, "converts StandardScaler, refuses .*opset 99"),
+    ],
+)
+def test_steps_that_skl2onnx_refuses(step, options, reason, X):
+    pipeline = make_pipeline(clone(step), skae.LinearAutoencoder(1)).fit(X)
+    with pytest.raises(ValueError, match=reason) as caught:
+        skae.onnx.to_onnx(pipeline, outputs="code", **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_table_encoders_are_refused_with_what_to_use_in_their_place(X):
+    skae.onnx.to_onnx  # noqa: B018  importing the module registers the converters
+    from skl2onnx import to_onnx
+
+    table = pd.DataFrame({"a": X[:, 0], "b": ["x", "y", "z"] * 20})
+    pipeline = make_pipeline(skae.TableEncoder(), skae.LinearAutoencoder(1)).fit(table)
+    with pytest.raises(ValueError, match="TableEncoder cannot be .*; use StandardScaler"):
+        skae.onnx.to_onnx(pipeline, outputs="code")
+    with pytest.raises(ValueError, match="TableEncoder cannot be .*; use StandardScaler"):
+        to_onnx(pipeline, table[:1])
+
+
 @pytest.mark.parametrize("name", ["onnx", "onnxscript"])
 def test_missing_packages_are_named(name, X, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)
@@ -270,3 +312,48 @@ def test_a_pipeline_needs_skl2onnx(X, monkeypatch):
     fitted = make_pipeline(StandardScaler(), skae.LinearAutoencoder(1)).fit(X)
     with pytest.raises(ImportError, match=r"to_onnx of a pipeline requires skl2onnx\."):
         skae.onnx.to_onnx(fitted)
+
+
+def test_the_module_is_imported_without_any_of_them():
+    code = """
+import sys
+sys.modules.update(dict.fromkeys(("onnx", "onnxscript", "onnxruntime")))
+import numpy as np
+import skae
+fitted = skae.LinearAutoencoder(1).fit(np.eye(4))
+try:
+    skae.onnx.to_onnx(fitted)
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True, cwd=ROOT
+    )
+    assert done.stdout.startswith("to_onnx requires onnx. ")
+    assert done.stderr == ""
+
+
+def test_threads_convert_at_once_and_leave_no_trace(X, capfd):
+    fitted = skae.LinearAutoencoder(2).fit(X)
+    loggers = [logging.getLogger(name) for name in _export.LOGGERS]
+    before = [(logger.level, list(logger.filters)) for logger in loggers]
+    x = X[:3].astype(np.float32)
+    with ThreadPoolExecutor(2) as pool:
+        models = list(pool.map(lambda _: skae.onnx.to_onnx(fitted, outputs="code"), range(3)))
+    for model in models:
+        assert_agree(run(model, x), [fitted.transform(x)])
+    with pytest.raises(ValueError, match="written with target_opset=7"):
+        skae.onnx.to_onnx(fitted, target_opset=7)
+    assert before == [(logger.level, list(logger.filters)) for logger in loggers]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_messages_of_other_threads_are_kept(caplog):
+    logger = logging.getLogger(_export.LOGGERS[0])
+    with _export._quietly():
+        logger.warning("own")
+        thread = threading.Thread(target=logger.warning, args=["of another"])
+        thread.start()
+        thread.join()
+    logger.warning("afterwards")
+    assert [record.message for record in caplog.records] == ["of another", "afterwards"]
