@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
@@ -118,6 +119,20 @@ def test_pipelines_with_an_imputer(X):
     model = skae.onnx.to_onnx(last)
     assert [output.name for output in model.graph.output] == ["imputed"]
     assert_agree(run(model, x[:7]), [last.transform(x[:7])])
+
+
+@pytest.mark.full
+def test_several_imputers_with_loops_that_share_values(X):
+    x = X[:, :-1].astype(np.float32)
+    skae.onnx.to_onnx  # noqa: B018  importing the module registers the converters
+    from skl2onnx import to_onnx
+
+    imputer = skae.AutoencoderImputer(max_iter=2, random_state=0)
+    both = ColumnTransformer([("one", imputer, [0, 1, 2, 3]), ("two", imputer, [1, 2, 4, 5])])
+    model = to_onnx(make_pipeline(both.fit(x), StandardScaler()).fit(x), x[:1])
+    for some in (x[:1], x[:7]):
+        expected = StandardScaler().fit(both.transform(x)).transform(both.transform(some))
+        np.testing.assert_allclose(run(model, some)[0], expected, atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize("imputer", [skae.AutoencoderImputer(random_state=0), SimpleImputer()])
