@@ -7,14 +7,15 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
-from torch import nn
+from torch import Tensor, nn
 
 from skae._inference import check_codes, gen_results
 from skae._sklearn import Interval
-from skae._training_parameters import N_COMPONENTS, N_COMPONENTS_DOC
+from skae._training_parameters import FITTED, N_COMPONENTS, N_COMPONENTS_DOC
 from skae._validation import check_finite_result
 from skae.architectures import MLP, UnitLinear
 from skae.autoencoders._autoencoder import Autoencoder
+from skae.autoencoders._code_statistics import STATISTICS, code_statistics
 from skae.autoencoders._corruption import hide_cells
 from skae.autoencoders._sparse_codes import csr_of, decode_csr
 from skae.data import Batch, RowDataset, gen_chunks
@@ -35,6 +36,8 @@ class DictionaryAutoencoder(Autoencoder):
     ----------
     {parameters}
     """
+
+    _doc_parts = {"attributes": f"{STATISTICS}\n{FITTED}"}  # noqa: RUF012
 
     n_components: Any = param(
         *N_COMPONENTS,
@@ -105,6 +108,13 @@ class DictionaryAutoencoder(Autoencoder):
                 encoder.weight.copy_(decoder.columns.T)
                 encoder.bias.zero_()
                 decoder.bias.zero_()
+
+    def _after_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
+        self.__dict__.update(code_statistics(self, module, rows))
+
+    def _active(self, z: Tensor) -> Tensor:
+        """Return which entries of a code are of active units."""
+        return z != 0
 
     def transform(self, X: ArrayLike) -> Any:
         """Encode samples.

@@ -56,10 +56,6 @@ class KSparseAutoencoder(DictionaryAutoencoder):
 
     Attributes
     ----------
-    activation_frequency_ : ndarray of shape (n_components,)
-        Weighted fraction of the training samples of the last call for which each unit is kept.
-    n_dead_ : int
-        Number of units that are kept for none of them.
     threshold_ : float
         Absolute value from which entries are kept, determined by the training samples of the last
         call; with ``selection="batch"`` only.
@@ -178,16 +174,11 @@ class KSparseAutoencoder(DictionaryAutoencoder):
         return {"threshold": torch.empty((), device="meta")} if self.selection == "batch" else {}
 
     def _after_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
-        weight = rows.weight.double() / rows.total_weight
         if self.selection == "batch":
+            weight = rows.weight.double() / rows.total_weight
             self.threshold_ = self._threshold(module, rows, weight)
             module.register_buffer("threshold", torch.tensor(self.threshold_).to(module.scale))
-        frequency = torch.zeros(self.n_components_, dtype=torch.float64)
-        for chunk, h in self._encoded(module, rows):
-            frequency += weight[chunk] @ (self._code(module, h) != 0).double()
-        frequency = rows.sum(frequency)
-        self.activation_frequency_ = frequency.numpy()
-        self.n_dead_ = int((frequency == 0).sum())
+        super()._after_fit(module, rows)
 
     def _threshold(self, module: AutoencoderModule, rows: RowDataset, weight: Tensor) -> float:
         """Return the absolute value from which k entries per sample are kept on average.

@@ -16,6 +16,7 @@ from skae.hyperparameters import NON_NEGATIVE, POSITIVE, hyperparameters, one_of
 from skae.training import AutoencoderModule
 
 KL_TARGET = 0.05
+ACTIVE = 0.5  # of logistic activations, which are never 0
 
 
 def bernoulli_kl(rho: float, mean: Tensor) -> Tensor:
@@ -53,6 +54,9 @@ class SparseAutoencoder(DictionaryAutoencoder):
 
     where D is the KL divergence between two Bernoulli distributions,
     :math:`\rho \log(\rho / \bar z_j) + (1 - \rho) \log((1 - \rho) / (1 - \bar z_j))`.
+
+    A unit is called active where its activation is not zero; for ``penalty="kl"``, where it is more
+    than one half.
 
     Parameters
     ----------
@@ -152,6 +156,9 @@ class SparseAutoencoder(DictionaryAutoencoder):
 
     def _code(self, module: AutoencoderModule, h: Tensor) -> Tensor:
         return torch.sigmoid(h) if self.penalty == "kl" else torch.relu(h)
+
+    def _active(self, z: Tensor) -> Tensor:
+        return z > ACTIVE if self.penalty == "kl" else super()._active(z)
 
     def _penalty(
         self, module: AutoencoderModule, batch: Batch, h: Tensor, output: Tensor

@@ -116,8 +116,10 @@ def test_no_more_than_a_chunk_of_dense_codes_exists_at_a_time(rng, architecture)
     k = 4096
     X = rng.normal(size=(3000, 6)).astype(np.float32)
     model = Counting(k, n_nonzero_coefs=2, sparse_output=True, architecture=architecture, **PLAIN)
-    model.set_params(max_iter=1).fit(X[:100])
     model.encoded, model.decoded = [], []
+    model.set_params(max_iter=1).fit(X[:100])
+    model.encoded.clear()
+    model.decoded.clear()
     codes = model.transform(X)
     assert sum(model.encoded) == 3000 * k
     assert max(model.encoded) <= MAX_CHUNK_SIZE

@@ -1,0 +1,91 @@
+"""What the units of a sparse code do on the training samples, against numpy's formulas."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from skae import MLP, KSparseAutoencoder, SparseAutoencoder
+from skae.autoencoders import _code_statistics
+from skae.autoencoders._code_statistics import coherence
+
+PLAIN = {"early_stopping": False, "random_state": 0, "max_iter": 3}
+pytestmark = pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_digits().data.astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        SparseAutoencoder(30, alpha=0.1, **PLAIN),
+        SparseAutoencoder(30, loss="log_loss", sparse_output=True, **PLAIN),
+        KSparseAutoencoder(30, n_nonzero_coefs=4, linear_shortcut=True, **PLAIN),
+        KSparseAutoencoder(30, n_nonzero_coefs=4, selection="batch", **PLAIN),
+    ],
+    ids=lambda m: repr(m).replace("\n", ""),
+)
+@pytest.mark.parametrize("missing", [False, True])
+def test_statistics_are_their_formulas(digits, rng, model, missing):
+    X = digits / 16
+    if missing:
+        X = np.where(rng.random(X.shape) < 0.2, np.float32(np.nan), X)
+    weight = rng.uniform(0.5, 2, size=len(X))
+    model.fit(X, sample_weight=weight)
+    Z = model.transform(X)
+    active = (Z != 0).toarray() if model.sparse_output else Z != 0
+    frequency = np.average(active, axis=0, weights=weight)
+    np.testing.assert_allclose(model.activation_frequency_, frequency, atol=2e-3)
+    assert model.mean_n_active_ == pytest.approx(np.average(active.sum(1), weights=weight), 1e-2)
+    assert model.n_dead_ == (model.activation_frequency_ == 0).sum()
+    assert model.n_dense_ == (model.activation_frequency_ > 0.5).sum()
+    cells = weight[:, None] * ~np.isnan(X)
+    mean = np.nansum(cells * X, axis=0) / cells.sum(0)
+    error = np.nansum(cells * (model.reconstruct(X) - X) ** 2)
+    expected = error / np.nansum(cells * (X - mean) ** 2)
+    assert model.unexplained_variance_ratio_ == pytest.approx(expected, rel=1e-3)
+    atoms = model.module_.decode(torch.eye(30)) - model.module_.decode(torch.zeros(1, 30))
+    unit = (atoms / atoms.norm(dim=1, keepdim=True)).detach().numpy()
+    cosines = np.abs(unit @ unit.T) - np.eye(30)
+    assert model.coherence_ == pytest.approx(cosines.max(), abs=1e-4)
+
+
+def test_the_activations_of_kl_are_active_above_one_half(digits):
+    model = SparseAutoencoder(30, penalty="kl", **PLAIN).fit(digits)
+    frequency = (model.transform(digits) > 0.5).mean(0)
+    np.testing.assert_allclose(model.activation_frequency_, frequency, atol=1e-3)
+
+
+def test_coherence_of_known_columns(monkeypatch, rng):
+    monkeypatch.setattr(_code_statistics, "MAX_ROWS", 4)
+    columns = torch.from_numpy(rng.normal(size=(6, 11)))
+    columns[:, 9] = -3 * columns[:, 2] + 1e-3 * columns[:, 0]
+    unit = columns / columns.norm(dim=0)
+    expected = ((unit.T @ unit).abs() - torch.eye(11)).max()
+    assert coherence(columns) == pytest.approx(float(expected))
+    assert coherence(columns) > 0.999
+    assert coherence(torch.eye(5)) == 0
+    assert coherence(torch.ones(5, 1)) == 0
+    assert coherence(torch.zeros(5, 3)) == 0
+
+
+def test_without_columns_there_is_no_coherence(digits):
+    assert KSparseAutoencoder(20, architecture=MLP((8,)), **PLAIN).fit(digits).coherence_ is None
+
+
+def test_of_many_samples_some_are_reconstructed(digits, monkeypatch):
+    monkeypatch.setattr(_code_statistics, "MAX_SAMPLES", 600)
+    model = KSparseAutoencoder(30, n_nonzero_coefs=4, **PLAIN).fit(digits)
+    part = digits[np.linspace(0, len(digits) - 1, 600).astype(int)]
+    expected = ((model.reconstruct(part) - part) ** 2).sum() / (len(part) * part.var(0).sum())
+    assert model.unexplained_variance_ratio_ == pytest.approx(expected, rel=1e-3)
+
+
+def test_statistics_are_those_of_the_last_call(digits):
+    model = SparseAutoencoder(30, random_state=0).partial_fit(digits[:900])
+    before = model.unexplained_variance_ratio_
+    assert model.partial_fit(digits[900:]).unexplained_variance_ratio_ != before
+    assert np.isnan(model.partial_fit(digits[:1]).unexplained_variance_ratio_)
