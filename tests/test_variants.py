@@ -16,6 +16,7 @@ VARIANTS = [
     skae.SparseAutoencoder(8, penalty="kl", **SHORT),
     skae.KSparseAutoencoder(8, n_nonzero_coefs=2, **SHORT),
     skae.SparseAutoencoder(8, sparse_output=True, **SHORT),
+    skae.KSparseAutoencoder(8, n_nonzero_coefs=2, group_sizes=(2, 4), **SHORT),
     skae.KSparseAutoencoder(8, n_nonzero_coefs=2, selection="batch", positive_code=True, **SHORT),
     skae.QuantizedAutoencoder(3, mask_ratio=0.2, **SHORT),
     skae.QuantizedAutoencoder(3, n_neighbors=3, **SHORT),

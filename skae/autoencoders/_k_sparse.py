@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,6 +53,16 @@ class KSparseAutoencoder(DictionaryAutoencoder):
     kept for samples that differ from the training set. With ``positive_code=True``, negative
     entries of f(x) are set to zero first, so that at most k are kept.
 
+    With ``group_sizes``, the units form nested groups, as in Matryoshka sparse autoencoders. The
+    first term is then the mean of the errors of several reconstructions, from the first m units
+    each,
+
+    .. math:: \frac{1}{|M|} \sum_{m \in M} \lVert \hat x_i^{(m)} - x_i \rVert^2, \qquad
+              \hat x^{(m)} = \sum_{j \le m} z_j W_j + b,
+
+    with M the sizes of the groups. Units of the first groups, which are in most of these sums,
+    learn frequent, general patterns, and later ones details.
+
     Parameters
     ----------
     {parameters}
@@ -74,6 +87,9 @@ class KSparseAutoencoder(DictionaryAutoencoder):
 
     Bussmann, B., Leask, P. and Nanda, N. (2024). "BatchTopK sparse autoencoders".
     arXiv:2412.06410.
+
+    Bussmann, B., Nabeshima, N., Karvonen, A. and Nanda, N. (2025). "Learning multi-level features
+    with Matryoshka sparse autoencoders". arXiv:2503.17547.
 
     Examples
     --------
@@ -106,6 +122,17 @@ class KSparseAutoencoder(DictionaryAutoencoder):
         doc="Whether the number is kept for each sample, or on average over a batch.",
     )
 
+    group_sizes: Any = param(
+        "array-like",
+        None,
+        default=None,
+        doc="""
+        Increasing sizes of nested groups of units: a group of size m is the first m units, and each
+        group learns to reconstruct the samples by itself. The group of all units is added if it
+        is missing. A list of all sizes up to ``n_components`` orders the units one by one. If None,
+        there are no groups. Training decodes once per group.""",
+    )
+
     def _before_fit(self, module: AutoencoderModule, rows: RowDataset) -> None:
         super()._before_fit(module, rows)
         self._before_resume(module, rows)
@@ -113,6 +140,7 @@ class KSparseAutoencoder(DictionaryAutoencoder):
 
     def _before_resume(self, module: AutoencoderModule, rows: RowDataset) -> None:
         self._equal_weights = rows.equal_weights
+        self._sizes_of_groups(self.n_components_)
 
     def _n_kept(self, n_features: int, n_components: int) -> int:
         if self.n_nonzero_coefs is None:
@@ -123,6 +151,17 @@ class KSparseAutoencoder(DictionaryAutoencoder):
                 "components; lower it, or raise n_components."
             )
         return self.n_nonzero_coefs
+
+    def _sizes_of_groups(self, n_components: int) -> list[int]:
+        """Return the sizes of the nested groups, the last of which has all units."""
+        sizes = [] if self.group_sizes is None else list(np.ravel(self.group_sizes).tolist())
+        bounds = zip([0, *sizes], [*sizes, n_components + 1], strict=True)
+        if not (all(isinstance(m, int) for m in sizes) and all(a < b for a, b in bounds)):
+            raise ValueError(
+                f"group_sizes={self.group_sizes!r} must be increasing integers from 1 to the "
+                f"number of components, {n_components}."
+            )
+        return sizes if sizes[-1:] == [n_components] else [*sizes, n_components]
 
     def _allowed(self, h: Tensor) -> Tensor:
         """Return the entries that may be kept, (n, k)."""
@@ -147,11 +186,14 @@ class KSparseAutoencoder(DictionaryAutoencoder):
             z = weighted_top(h, k, batch.weight)
         # The contribution of inactive units, with the gradient of the rest stopped.
         inactive = top(torch.where(batch.any(z != 0), 0.0, h), k)
-        n = len(z)
-        codes = torch.cat([z, inactive, torch.zeros_like(z[:1])])
-        output, of_inactive, of_zero = module.decode(codes).split([n, n, 1])
-        revival = module.reconstruction_loss(output.detach() + of_inactive - of_zero, batch)
-        reconstruction = module.reconstruction_loss(output, batch)
+        n, unit = len(z), torch.arange(z.shape[1], device=z.device)
+        *smaller, _ = self._sizes_of_groups(z.shape[1])
+        nested = [torch.where(unit < size, z, 0) for size in smaller]
+        codes = torch.cat([*nested, z, inactive, torch.zeros_like(z[:1])])
+        *outputs, of_inactive, of_zero = module.decode(codes).split([n] * (len(nested) + 2) + [1])
+        revival = module.reconstruction_loss(outputs[-1].detach() + of_inactive - of_zero, batch)
+        losses = [module.reconstruction_loss(output, batch) for output in outputs]
+        reconstruction = torch.stack(losses).mean(0) if nested else losses[0]
         return {"reconstruction": reconstruction, "revival": REVIVAL * revival}
 
     def _threshold_of(self, h: Tensor, k: int, batch: Batch) -> Tensor:
