@@ -17,6 +17,7 @@ from torch import Tensor
 
 from skae._persistence import load, save
 from skae._sklearn_types import clone
+from skae._validation import as_dense
 from skae.base import BaseAutoencoder
 from skae.data import Batch, Random
 from skae.exceptions import AutoencoderWarning
@@ -235,7 +236,7 @@ def _terms(fitted: Any, module: Any, batch: Batch) -> dict[str, Tensor]:
 
 def _results(fitted: Any, X: NDArray) -> dict[str, NDArray]:
     names = ("transform", "reconstruct", "score_samples")
-    return {name: getattr(fitted, name)(X) for name in names if hasattr(fitted, name)}
+    return {name: as_dense(getattr(fitted, name)(X)) for name in names if hasattr(fitted, name)}
 
 
 def _same(ours: Any, theirs: Any, X: NDArray, what: str) -> None:

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import os
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import torch
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +18,7 @@ from skae.architectures import MLP, UnitLinear
 from skae.autoencoders._autoencoder import Autoencoder
 from skae.autoencoders._code_statistics import STATISTICS, code_statistics
 from skae.autoencoders._corruption import hide_cells
+from skae.autoencoders._saelens import write_saelens
 from skae.autoencoders._sparse_codes import csr_of, decode_csr
 from skae.data import Batch, RowDataset, gen_chunks
 from skae.hyperparameters import hyperparameters, one_of, param
@@ -158,3 +160,46 @@ class DictionaryAutoencoder(Autoencoder):
         codes = check_codes(self, Z, accept_sparse="csr")
         x_hat = decode_csr(self, self._module_in(codes.dtype), codes)
         return check_finite_result(self._in_units(x_hat), "Z")
+
+    def to_saelens(self, path: str | os.PathLike[str]) -> Self:
+        """Write the fitted autoencoder as a folder that SAELens reads.
+
+        The folder has the files ``cfg.json`` and ``sae_weights.safetensors``; the conditioning by
+        ``mean_`` and ``scale_`` becomes part of the weights, which are written in float32. SAELens
+        computes the same codes and reconstructions of samples without missing values.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The folder, which is made if there is none.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If SAELens has no such autoencoder. It has those whose encoder and decoder have one
+            linear layer each, for the squared or the absolute error; not with ``penalty="kl"``, nor
+            with ``selection="batch"`` unless ``positive_code=True``. Codes with negative
+            entries need a version of SAELens that has the architecture 'abstopk'.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from skae import SparseAutoencoder
+        >>> model = SparseAutoencoder(max_iter=5, random_state=0).fit(load_digits().data)
+        >>> model = model.to_saelens("sae")  # doctest: +SKIP
+        >>> from sae_lens import SAE  # doctest: +SKIP
+        >>> SAE.load_from_disk("sae")  # doctest: +SKIP
+        """
+        check_is_fitted(self)
+        activation = self._with_fit_params()._saelens_activation()
+        write_saelens(path, self.module_, type(self).__name__, activation)
+        return self
+
+    def _saelens_activation(self) -> dict[str, Any]:
+        """Return what the activation is in SAELens; raise ValueError where it has none."""
+        raise NotImplementedError

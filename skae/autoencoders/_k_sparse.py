@@ -8,6 +8,7 @@ from torch import Tensor
 
 from skae._schema import persistent
 from skae.autoencoders._dictionary import DictionaryAutoencoder
+from skae.autoencoders._saelens import check_supported
 from skae.data import Batch, RowDataset
 from skae.hyperparameters import POSITIVE_INT, hyperparameters, one_of, param
 from skae.training import AutoencoderModule, LayerSizes
@@ -172,6 +173,18 @@ class KSparseAutoencoder(DictionaryAutoencoder):
         if self.selection == "batch":
             return torch.where(h.abs() >= module.get_buffer("threshold"), h, 0)
         return top(h, self._n_kept(len(module.output_bias), h.shape[1]))
+
+    def _saelens_activation(self) -> dict[str, Any]:
+        if self.selection == "batch":
+            check_supported(
+                self.positive_code,
+                type(self).__name__,
+                "set positive_code=True or selection='row'.",
+            )
+            return {"architecture": "jumprelu", "threshold": self.threshold_}
+        k = self._n_kept(self.n_features_in_, self.n_components_)
+        architecture = "topk" if self.positive_code else "abstopk"
+        return {"architecture": architecture, "k": k, "rescale_acts_by_decoder_norm": False}
 
     def _objective(self, module: AutoencoderModule, batch: Batch) -> dict[str, Tensor]:
         h = self._allowed(module.encode(self._inputs(self._corrupt(module, batch))))

@@ -11,6 +11,7 @@ from skae.architectures import UnitLinear
 from skae.autoencoders._autoencoder import Autoencoder
 from skae.autoencoders._deep import warn_free_scale
 from skae.autoencoders._dictionary import DictionaryAutoencoder, layers_of
+from skae.autoencoders._saelens import check_supported
 from skae.data import Batch, RowDataset
 from skae.hyperparameters import NON_NEGATIVE, POSITIVE, hyperparameters, one_of, param
 from skae.training import AutoencoderModule
@@ -159,6 +160,14 @@ class SparseAutoencoder(DictionaryAutoencoder):
 
     def _active(self, z: Tensor) -> Tensor:
         return z > ACTIVE if self.penalty == "kl" else super()._active(z)
+
+    def _saelens_activation(self) -> dict[str, Any]:
+        check_supported(
+            self.penalty != "kl",
+            type(self).__name__,
+            "choose penalty='l1', or 'l2', whose code is rectified.",
+        )
+        return {"architecture": "standard"}
 
     def _penalty(
         self, module: AutoencoderModule, batch: Batch, h: Tensor, output: Tensor

@@ -45,16 +45,26 @@ def csr_of(chunks: Iterable[Tensor], n_components: int, dtype: np.dtype) -> Any:
 
 def linear_decoder(module: AutoencoderModule) -> tuple[Tensor, Tensor] | None:
     """Return weights (n_outputs, n_components) and bias of a linear decoder; else None."""
-    network: Any = module.decoder
+    axes = None if module.encoder_shortcut is None else module.output_axes
+    found = _linear_map(module.decoder, axes)
+    return None if found is None else (found[0], found[1] + module.output_bias.detach())
+
+
+def linear_encoder(module: AutoencoderModule) -> tuple[Tensor, Tensor] | None:
+    """Return weights (n_code, n_inputs) and bias of a linear encoder; else None."""
+    axes = None if module.encoder_shortcut is None else module.input_axes
+    return _linear_map(module.encoder, axes)
+
+
+def _linear_map(network: Any, axes: Tensor | None) -> tuple[Tensor, Tensor] | None:
+    """Return weights and bias of a network of one linear layer, with a linear shortcut."""
     if type(network) is nn.Sequential and len(network) == 1:
         network = network[0]
     if type(network) not in (nn.Linear, UnitLinear):
         return None
     weight = network.columns if isinstance(network, UnitLinear) else network.weight
-    bias = module.output_bias if network.bias is None else module.output_bias + network.bias
-    if module.encoder_shortcut is not None:
-        weight = weight + module.output_axes
-    return weight.detach(), bias.detach()
+    bias = torch.zeros_like(weight[:, 0]) if network.bias is None else network.bias
+    return (weight if axes is None else weight + axes).detach(), bias.detach()
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ import skae
 from skae import MLP, KSparseAutoencoder, SparseAutoencoder
 from skae.autoencoders._sparse_codes import linear_decoder
 from skae.data._chunks import MAX_CHUNK_SIZE
+from skae.extension import check_autoencoder
 
 PLAIN = {"early_stopping": False, "random_state": 0, "max_iter": 3}
 MODELS = [
@@ -144,6 +145,10 @@ def test_in_a_pipeline(digits):
     assert len(pipeline[:-1].get_feature_names_out()) == 40
     decoded = pipeline[:-1].inverse_transform(pipeline[:-1].transform(X))
     assert decoded.shape == X.shape
+
+
+def test_the_checks_of_variants_take_sparse_codes():
+    check_autoencoder(KSparseAutoencoder(8, n_nonzero_coefs=2, sparse_output=True))
 
 
 def test_is_kept_in_files(digits, tmp_path):
