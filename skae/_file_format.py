@@ -74,7 +74,7 @@ def write(path: Path, kind: str, value: Any) -> None:
             f"{type(value).__name__} has more; convert long lists of numbers to arrays."
         )
     try:
-        _replace(where, content)
+        replace_file(where, content)
     except OSError as error:
         advice = ""
         if error.errno in PATH_ERRORS:
@@ -89,7 +89,7 @@ def _without_arrays(metadata: dict[str, str]) -> bytes:
     return len(header).to_bytes(8, "little") + header
 
 
-def _replace(where: str, content: bytes) -> None:
+def replace_file(where: str, content: bytes) -> None:
     """Write a file atomically and synchronise it with the disk; follow a symbolic link."""
     with suppress(FileNotFoundError):
         if not stat.S_ISREG(os.stat(where).st_mode):

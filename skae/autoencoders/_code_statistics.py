@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from skae.autoencoders._sparse_codes import linear_decoder
-from skae.data import RowDataset, gen_chunks, gen_slices, subsample_evenly
+from skae.data import RowDataset, gen_chunks, subsample_evenly
 from skae.training import AutoencoderModule
 
 MAX_SAMPLES = 2**15  # whose reconstructions are compared with them
-MAX_ROWS = 2**10  # of them, and of units, at a time
-DENSE = 0.5  # smallest frequency of a unit that is called dense
+DENSE = 0.5  # a unit that is active more often is called dense
+ROUNDING = 1e-12  # of a variance, relative to the mean square
 
 STATISTICS = """
 activation_frequency_ : ndarray of shape (n_components,)
@@ -25,21 +25,21 @@ mean_n_active_ : float
 n_dead_ : int
     Number of units that are active for none of them.
 n_dense_ : int
-    Number of units that are active for more than half of them.
+    Number of units that are active for more than half of them, by weight.
 unexplained_variance_ratio_ : float
     Fraction of the variance of the training samples of the last call that their reconstructions
     leave unexplained: the squared errors divided by the squared deviations from the mean, both
     summed over the observed cells; of 32,768 evenly spaced samples if there are more. NaN if they
     do not vary.
 coherence_ : float or None
-    Largest absolute cosine of the angle between two columns of the decoder, the mutual coherence
-    of a dictionary; 0 for a single unit. None if the decoder has hidden layers.
+    Largest absolute cosine between two columns of the decoder, the mutual coherence of a
+    dictionary; 0 for a single unit. None if the decoder has hidden layers.
 """.strip()
 
 
 def code_statistics(estimator: Any, module: AutoencoderModule, rows: RowDataset) -> dict[str, Any]:
     """Return the fitted attributes above."""
-    weight = (rows.weight / rows.weight.sum()).double()
+    weight = rows.weight.double() / rows.weight.double().sum()
     frequency = torch.zeros(estimator.n_components_, dtype=torch.float64, device=weight.device)
     for chunk in gen_chunks(len(rows), max(rows.n_features, estimator.n_components_)):
         active = estimator._active(estimator._encode(module, rows[chunk]))
@@ -60,26 +60,29 @@ def unexplained_variance_ratio(
 ) -> float:
     """Return the squared errors of reconstructions over the squared deviations from the mean."""
     index = torch.from_numpy(subsample_evenly(np.arange(len(rows)), MAX_SAMPLES))
-    moments = torch.zeros(4, rows.n_features, dtype=torch.float64)
-    for chunk in gen_slices(len(index), MAX_ROWS):
+    total, first, second, error = torch.zeros(4, rows.n_features, dtype=torch.float64)
+    # Several arrays of the size of a chunk are in double precision.
+    for chunk in gen_chunks(len(index), 4 * max(rows.n_features, estimator.n_components_)):
         batch = rows[index[chunk]]
         x_hat = estimator._reconstruct(module, batch)
         if not module.loss.power:
             x_hat = (x_hat - module.shift) / module.scale
         observed = torch.ones_like(batch.x) if batch.observed is None else batch.observed
         weight, x = (observed * batch.weight[:, None]).double(), batch.x.double()
-        powers = torch.stack([torch.ones_like(x), x, x.square(), (x_hat - x).square()])
-        moments += (weight * powers).sum(1).cpu()
-    total, first, second, error = moments
-    squares = float((second - first.square() / total.clamp_min(1e-300)).sum())
+        total += weight.sum(0).cpu()
+        first += (weight * x).sum(0).cpu()
+        second += (weight * x.square()).sum(0).cpu()
+        error += (weight * (x_hat - x).square()).sum(0).cpu()
+    squares = second - first.square() / total.clamp_min(torch.finfo(total.dtype).tiny)
+    squares = float(squares[squares > ROUNDING * second].sum())
     return float(error.sum()) / squares if squares > 0 else math.nan
 
 
 def coherence(weight: Tensor) -> float:
     """Return the largest absolute cosine between two columns, without forming all cosines."""
     columns = weight / weight.norm(dim=0).clamp_min(torch.finfo(weight.dtype).tiny)
-    largest = 0.0
-    for chunk in gen_slices(columns.shape[1], MAX_ROWS):
+    n_columns, largest = columns.shape[1], 0.0
+    for chunk in gen_chunks(n_columns, n_columns):
         # Cosines with the column itself and with those before it are zero.
         cosines = (columns[:, chunk].T @ columns[:, chunk.start :]).triu(1)
         largest = max(largest, float(cosines.abs().max()))

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -122,7 +122,6 @@ class KSparseAutoencoder(DictionaryAutoencoder):
         default="row",
         doc="Whether the number is kept for each sample, or on average over a batch.",
     )
-
     group_sizes: Any = param(
         "array-like",
         None,
@@ -155,14 +154,14 @@ class KSparseAutoencoder(DictionaryAutoencoder):
 
     def _sizes_of_groups(self, n_components: int) -> list[int]:
         """Return the sizes of the nested groups, the last of which has all units."""
-        sizes = [] if self.group_sizes is None else list(np.ravel(self.group_sizes).tolist())
+        sizes = [] if self.group_sizes is None else list(self.group_sizes)
         bounds = zip([0, *sizes], [*sizes, n_components + 1], strict=True)
-        if not (all(isinstance(m, int) for m in sizes) and all(a < b for a, b in bounds)):
+        if not (all(isinstance(m, Integral) for m in sizes) and all(a < b for a, b in bounds)):
             raise ValueError(
                 f"group_sizes={self.group_sizes!r} must be increasing integers from 1 to the "
                 f"number of components, {n_components}."
             )
-        return sizes if sizes[-1:] == [n_components] else [*sizes, n_components]
+        return [int(m) for m in sizes if m < n_components] + [n_components]
 
     def _allowed(self, h: Tensor) -> Tensor:
         """Return the entries that may be kept, (n, k)."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
+from skae._file_format import replace_file
 from skae.autoencoders._sparse_codes import linear_decoder, linear_encoder
 from skae.training import AutoencoderModule
 
@@ -48,6 +48,8 @@ def folded_weights(module: AutoencoderModule, name: str) -> dict[str, NDArray]:
         "W_dec": w_out.T * scale,
         "b_dec": b_out * scale + shift,
     }
+    finite = all(bool(value.float().isfinite().all()) for value in weights.values())
+    check_supported(finite, name, "its weights overflow float32; multiply X by a constant first.")
     return {key: value.float().contiguous().numpy() for key, value in weights.items()}
 
 
@@ -55,15 +57,15 @@ def folded_weights(module: AutoencoderModule, name: str) -> dict[str, NDArray]:
 def write_saelens(
     path: str | os.PathLike[str], module: AutoencoderModule, name: str, activation: dict[str, Any]
 ) -> None:
-    """Write a folder that SAELens reads; ``activation`` holds what its architecture needs."""
-    weights = folded_weights(module, name)
-    threshold = activation.pop("threshold", None)
+    """Write a folder that SAELens reads; ``activation`` has the settings of its architecture."""
+    weights, config = folded_weights(module, name), dict(activation)
+    threshold = config.pop("threshold", None)
     if threshold is not None:
         # SAELens keeps what is above the threshold, skae what is at least as large.
         below = np.nextafter(np.float32(threshold), np.float32(-np.inf))
         weights["threshold"] = np.full(len(weights["b_enc"]), below, dtype=np.float32)
     d_in, d_sae = weights["W_enc"].shape
-    config = activation | {
+    config |= {
         "d_in": d_in,
         "d_sae": d_sae,
         "dtype": "float32",
@@ -73,7 +75,6 @@ def write_saelens(
         "reshape_activations": "none",
         "metadata": {},
     }
-    folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(weights, folder / "sae_weights.safetensors")
-    (folder / "cfg.json").write_text(json.dumps(config, indent=2))
+    os.makedirs(path, exist_ok=True)
+    replace_file(os.path.join(path, "sae_weights.safetensors"), save(weights))
+    replace_file(os.path.join(path, "cfg.json"), json.dumps(config, indent=2).encode())

@@ -1,13 +1,20 @@
 """What the units of a sparse code do on the training samples, against numpy's formulas."""
 
+import pickle
+import re
+
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+import skae
 from skae import MLP, KSparseAutoencoder, SparseAutoencoder
 from skae.autoencoders import _code_statistics
-from skae.autoencoders._code_statistics import coherence
+from skae.autoencoders._code_statistics import STATISTICS, code_statistics, coherence
+from skae.data import DataSource, RowDataset, _chunks
 
 PLAIN = {"early_stopping": False, "random_state": 0, "max_iter": 3}
 pytestmark = pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning")
@@ -60,7 +67,7 @@ def test_the_activations_of_kl_are_active_above_one_half(digits):
 
 
 def test_coherence_of_known_columns(monkeypatch, rng):
-    monkeypatch.setattr(_code_statistics, "MAX_ROWS", 4)
+    monkeypatch.setattr(_chunks, "MAX_CHUNK_SIZE", 44)  # four columns at a time
     columns = torch.from_numpy(rng.normal(size=(6, 11)))
     columns[:, 9] = -3 * columns[:, 2] + 1e-3 * columns[:, 0]
     unit = columns / columns.norm(dim=0)
@@ -88,4 +95,34 @@ def test_statistics_are_those_of_the_last_call(digits):
     model = SparseAutoencoder(30, random_state=0).partial_fit(digits[:900])
     before = model.unexplained_variance_ratio_
     assert model.partial_fit(digits[900:]).unexplained_variance_ratio_ != before
-    assert np.isnan(model.partial_fit(digits[:1]).unexplained_variance_ratio_)
+    for constant in (digits[:1], np.repeat(digits[:1], 7, axis=0)):
+        assert np.isnan(model.partial_fit(constant).unexplained_variance_ratio_)
+
+
+def test_statistics_take_no_memory_for_each_activation(rng):
+    """Neither all codes, nor the cosines of all pairs of units, exist at one time."""
+    n_units = 6000
+    model = KSparseAutoencoder(n_units, n_nonzero_coefs=2, **{**PLAIN, "max_iter": 1})
+    X = rng.normal(size=(9000, 5)).astype(np.float32)
+    model.fit(X[:50])
+    rows = RowDataset.of(DataSource(X), np.ones(len(X)), model._conditioning, torch.float32, True)
+    sizes = []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            sizes.extend(t.numel() for t in tree_leaves(result) if isinstance(t, torch.Tensor))
+            return result
+
+    with torch.no_grad(), Sizes():
+        code_statistics(model, model.module_, rows)
+    assert max(sizes) <= _chunks.MAX_CHUNK_SIZE < min(9000 * n_units, n_units**2)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "log_loss"])
+def test_are_kept_in_files(digits, tmp_path, loss):
+    model = SparseAutoencoder(30, loss=loss, **PLAIN).fit(digits / 16)
+    skae.save(model, tmp_path / "model")
+    for again in (skae.load(tmp_path / "model"), pickle.loads(pickle.dumps(model))):
+        for name in re.findall(r"^(\w+) :", STATISTICS, re.MULTILINE):
+            assert np.array_equal(getattr(again, name), getattr(model, name))

@@ -1,11 +1,15 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from sklearn.model_selection import GridSearchCV
 
+import skae
 from skae import KSparseAutoencoder, SparseAutoencoder
 from skae.autoencoders._k_sparse import top, weighted_top
 from skae.data import Batch, Random
+from skae.model_selection import BatchedGridSearchCV
 from skae.training import total_of
 
 PLAIN = {"early_stopping": False, "random_state": 0}
@@ -256,7 +260,38 @@ def test_all_sizes_order_the_units(digits):
     assert (np.diff(errors) < 0).all()
 
 
-@pytest.mark.parametrize("sizes", [(5, 5), (8, 3), (0, 4), (4, 13), (2.5, 4), ("a",)])
+@pytest.mark.parametrize("sizes", [(5, 5), (8, 3), (0, 4), (4, 13), (2.5, 4), ("a",), [[4, 8]]])
 def test_groups_that_do_not_grow_are_refused(sheet, sizes):
     with pytest.raises(ValueError, match="group_sizes=.* must be increasing integers from 1 to"):
         KSparseAutoencoder(12, group_sizes=sizes).fit(sheet)
+
+
+@pytest.mark.parametrize("sizes", [(4, 8), [4, 8, 12], np.array([4, 8]), pd.Series([4, 8])])
+def test_groups_are_any_sequence_and_are_kept_in_files(digits, sizes, tmp_path):
+    model = KSparseAutoencoder(12, group_sizes=sizes, max_iter=1, **PLAIN).fit(digits)
+    expected = KSparseAutoencoder(12, group_sizes=(4, 8), max_iter=1, **PLAIN).fit(digits)
+    assert model.loss_curve_ == expected.loss_curve_
+    if not isinstance(sizes, pd.Series):
+        skae.save(model, tmp_path / "model")
+        again = skae.load(tmp_path / "model")
+        assert list(again.group_sizes) == list(sizes)
+        assert np.array_equal(again.transform(digits), model.transform(digits))
+
+
+def test_groups_may_change_when_a_fit_resumes(digits):
+    model = KSparseAutoencoder(12, group_sizes=(4,), warm_start=True, max_iter=1, **PLAIN)
+    model.fit(digits).set_params(group_sizes=(4, 8)).fit(digits)
+    assert model.n_iter_ == 2
+    with pytest.raises(ValueError, match="must be increasing integers from 1 to .*, 12"):
+        model.set_params(group_sizes=(4, 13)).fit(digits)
+
+
+def test_groups_are_searched_in_batches(digits):
+    grid = {"group_sizes": [None, (4,), (8,), (4, 8)], "learning_rate": [1e-3, 1e-2]}
+    model = KSparseAutoencoder(12, max_iter=2, **PLAIN)
+    batched, alone = (
+        search(model, grid, cv=2, refit=False).fit(digits)
+        for search in (BatchedGridSearchCV, GridSearchCV)
+    )
+    scores = [s.cv_results_["mean_test_score"] for s in (batched, alone)]
+    np.testing.assert_allclose(*scores, rtol=1e-5)

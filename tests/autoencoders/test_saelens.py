@@ -95,3 +95,16 @@ def test_what_it_does_not_have_is_refused(model, remedy, X, tmp_path):
     with pytest.raises(ValueError, match=f"SAELens has no autoencoders like this .*{remedy}"):
         model.to_saelens(tmp_path / "sae")
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_beyond_float32_are_refused(X, tmp_path):
+    model = KSparseAutoencoder(30, **PLAIN).fit(X.astype(np.float64) * 1e60)
+    with pytest.raises(ValueError, match="its weights overflow float32; multiply X by a constant"):
+        model.to_saelens(tmp_path / "sae")
+    assert not list(tmp_path.iterdir())
+
+
+def test_parameters_that_are_set_after_a_fit_are_not_written(X, tmp_path):
+    model = KSparseAutoencoder(30, n_nonzero_coefs=4, **PLAIN).fit(X)
+    model.set_params(n_nonzero_coefs=9, positive_code=True).to_saelens(tmp_path)
+    assert_same(*evaluate(tmp_path, X), model, X)
