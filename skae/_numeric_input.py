@@ -23,12 +23,17 @@ EXACT: tuple[Any, ...] = (Rational, Decimal)
 COMPLEX = (complex, np.complexfloating)
 
 
-def as_table(X: Any) -> Any:
+def as_table(X: Any, name: str = "X") -> Any:
     """Return an array-like as an array with masked cells missing, a DataFrame as one of pandas.
 
     Sparse matrices are returned unchanged, and so are inputs that scikit-learn refuses.
     """
     X = to_pandas(X)
+    if is_in_parts(X):
+        raise ValueError(
+            f"{name} is a {type(X).__name__} of 2-D arrays, the parts of a table, which is not "
+            f"accepted here; pass one array, such as numpy.concatenate({name})."
+        )
     if isinstance(X, (list, tuple)):
         try:
             # Converted to objects, arrays of times would become integers.
@@ -40,11 +45,16 @@ def as_table(X: Any) -> Any:
             return X  # rows differ in length
         X = table
     elif hasattr(X, "__array__") and not isinstance(X, (np.ndarray, pd.DataFrame, pd.Series)):
-        X = np.asarray(X)
+        X = _as_array(X, name)
     if not isinstance(X, np.ndarray):
         return X
-    if X.dtype.kind == "V":
-        raise ValueError("X is a structured array; pass pandas.DataFrame(X), or plain numbers.")
+    if X.dtype.kind == "V" and not is_half(X.dtype):
+        raise ValueError(
+            f"{name} is a structured array; pass pandas.DataFrame({name}), or plain numbers."
+            if X.dtype.names
+            else f"{name} has dtype {X.dtype}, which is not of numbers; if they are bfloat16, as "
+            f"numpy.save writes them, pass {name}.view(ml_dtypes.bfloat16)."
+        )
     masked = np.ma.getmask(X)  # one value if there is no mask: X may be larger than memory
     X = np.ma.getdata(X) if isinstance(X, np.ma.MaskedArray) else X
     if X.dtype.kind == "O":
@@ -54,6 +64,32 @@ def as_table(X: Any) -> Any:
     X = X.astype(X.dtype if X.dtype.kind in "fmM" else object)
     X[masked] = {"f": np.nan, "O": None}.get(X.dtype.kind, "NaT")
     return X
+
+
+def _as_array(X: Any, name: str) -> NDArray:
+    try:
+        return np.asarray(X)
+    except TypeError as error:
+        raise TypeError(
+            f"{name} is a {type(X).__name__} that cannot be converted to an array of numpy "
+            f"({error}); convert it, for example to float32 in main memory."
+        ) from error
+
+
+def is_in_parts(X: Any) -> bool:
+    """Return whether X is a list of 2-D arrays, not of rows."""
+    arrays = X if isinstance(X, (list, tuple)) else ()
+    return any(isinstance(array, np.ndarray) and array.ndim == 2 for array in arrays)
+
+
+def is_half(dtype: np.dtype) -> bool:
+    """Return whether a dtype is float16, or the bfloat16 of the package ml_dtypes."""
+    return dtype.itemsize == 2 and (dtype.kind == "f" or dtype.name == "bfloat16")
+
+
+def is_plain(X: Any) -> bool:
+    """Return whether X is an array or a memory map of numbers, none of which can be masked."""
+    return type(X) in (np.ndarray, np.memmap) and (X.dtype.kind in "biuf" or is_half(X.dtype))
 
 
 def _is_of_times(row: Any) -> bool:
@@ -76,14 +112,17 @@ def as_numeric(X: Any, name: str = "X") -> Any:
     Returns
     -------
     X : {ndarray, sparse matrix, DataFrame}
-        X itself if it is numeric; scikit-learn validates it.
+        X itself if it is numeric, in float32 if it is an array in half precision; scikit-learn
+        validates it.
 
     Raises
     ------
     TypeError, ValueError
         If a column contains anything else; the message names it and suggests a remedy.
     """
-    X = as_table(X)
+    X = as_table(X, name)
+    if isinstance(X, np.ndarray) and is_half(X.dtype):
+        return X.astype(np.float32)
     if isinstance(X, pd.DataFrame):
         if all(map(_is_numeric, X.dtypes)):
             return X
@@ -104,7 +143,7 @@ def as_numeric(X: Any, name: str = "X") -> Any:
 
 def targets(y: Any) -> Any:
     """Return targets; raise for times, complex numbers, and masked or missing values."""
-    table = as_table(y)
+    table = as_table(y, "y")
     table = np.asarray(table) if isinstance(table, pd.Series) else table
     for where, column in columns_of(table, "y"):
         check_kind(column, where)
@@ -210,9 +249,9 @@ def check_names(X: Any) -> None:
         raise ValueError(f"X has several columns named {str(name)!r}; rename or drop them.")
 
 
-def infinity_in(X: Any) -> str | None:
+def infinity_in(X: Any, name: str = "X") -> str | None:
     """Return a message about the first column that contains infinity, if any."""
-    for where, column in columns_of(X):
+    for where, column in columns_of(X, name):
         rows = np.flatnonzero(np.isinf(np.asarray(column, dtype=np.float64)))
         if len(rows):
             return (

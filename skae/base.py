@@ -85,7 +85,8 @@ class BaseAutoencoder(
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training samples. NaN marks a missing value. Sparse matrices and memory maps are read
-            batch by batch.
+            batch by batch. A list of 2-D arrays or memory maps with the same columns and one dtype
+            is one table, whose parts are read in place, here and in all other methods.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -105,7 +105,7 @@ PAGES = [page for page in (f.relative_to(ROOT).as_posix() for f in FILES) if blo
 
 
 def test_pages_with_python_are_found():
-    without = {"alternatives", "api", "defaults", "faq", "guide", "how_it_works"}
+    without = {"alternatives", "api", "defaults", "faq", "guide"}
     names = {path.stem for path in ROOT.glob("docs/*.md")} - without
     assert {"README.md", *(f"docs/{name}.md" for name in names)} <= set(PAGES)
 

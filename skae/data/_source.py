@@ -1,4 +1,4 @@
-"""Input data in memory, in a memory map, or sparse."""
+"""Input data in memory, in memory maps, or sparse."""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.sparsefuncs import min_max_axis
 from sklearn.utils.validation import validate_data
 
-from skae._numeric_input import as_numeric, check_names, infinity_in
-from skae._validation import binary_exponents, rescale_weights
+from skae._numeric_input import (
+    as_numeric,
+    check_names,
+    infinity_in,
+    is_half,
+    is_in_parts,
+    is_plain,
+)
+from skae._validation import binary_exponents, check_array, rescale_weights
 from skae.data._chunks import concatenate_chunks, gen_chunks
 from skae.data._group import ALONE, Group
+from skae.data._shards import Shards
 
 FLOATS = [np.float64, np.float32]
 
@@ -26,23 +34,24 @@ class DataSource:
 
     Parameters
     ----------
-    X : ndarray or csr_array of shape (n, d)
-        Validated data; a memory map is not copied, whatever its dtype.
-    in_file : bool
-        Whether X is a memory map.
+    X : ndarray, csr_array or Shards of shape (n, d)
+        Validated data; what is read in place is not copied, whatever its dtype.
+    in_place : bool
+        Whether X is a memory map, or in several arrays.
     index : ndarray of int or None
         Indices of the rows of X; if None, all rows.
     """
 
-    def __init__(self, X: Any, in_file: bool = False, index: NDArray | None = None):
+    def __init__(self, X: Any, in_place: bool = False, index: NDArray | None = None):
         if sparse.issparse(X) and not X.has_canonical_format:
             X = X.copy()  # leaves the input unchanged
             X.sum_duplicates()
         self.X = X
-        self.in_file = in_file
+        self.in_place = in_place
         self.index = index
         self.shape = (X.shape[0] if index is None else len(index), X.shape[1])
-        self.dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
+        is_single = X.dtype == np.float32 or is_half(X.dtype)
+        self.dtype = np.dtype(np.float32 if is_single else np.float64)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -55,7 +64,7 @@ class DataSource:
     @property
     def out_of_core(self) -> bool:
         """Whether samples are read batch by batch."""
-        return self.in_file or self.sparse
+        return self.in_place or self.sparse
 
     def gen_chunks(self) -> Iterator[slice]:
         """Generate slices of rows of at most a few million cells each."""
@@ -103,7 +112,7 @@ class DataSource:
         """Return a source of some of the rows; a copy of them if they are in memory."""
         if self.out_of_core:
             index = index if self.index is None else self.index[index]
-            return DataSource(self.X, self.in_file, index)
+            return DataSource(self.X, self.in_place, index)
         return DataSource(self.X[index])
 
 
@@ -155,25 +164,29 @@ def _rescaled(weight: NDArray, group: Group) -> NDArray:
 @np.errstate(invalid="ignore")  # scikit-learn sums the values, also infinities of both signs
 def read_source(
     estimator: BaseEstimator,
-    X: ArrayLike,
+    X: Any,
     *,
     reset: bool,
     at_least: int = 1,
     sparse_too: bool = True,
 ) -> DataSource:
     """Validate input data for an estimator, with specific error messages."""
-    X = as_numeric(X)
+    if isinstance(X, Shards) or is_in_parts(X):
+        shards = X if isinstance(X, Shards) else Shards(X)
+        return _read_shards(estimator, shards, reset=reset, at_least=at_least)
     # A conversion would copy the whole file; rows are converted when they are read.
-    in_file = isinstance(X, np.memmap) and X.dtype.kind in "biuf"
+    in_place = isinstance(X, np.memmap) and is_plain(X)
+    X = X if in_place else as_numeric(X)
+    half = in_place and is_half(X.dtype)  # scikit-learn would need a mask of all values
     try:
         validated = validate_data(
             estimator,
             X,
             reset=reset,
             accept_sparse="csr" if sparse_too else False,
-            dtype=None if in_file else FLOATS,
-            order=None if in_file else "C",
-            ensure_all_finite="allow-nan",
+            dtype=None if in_place else FLOATS,
+            order=None if in_place else "C",
+            ensure_all_finite=False if half else "allow-nan",
             ensure_min_samples=at_least,
         )
     except ValueError as error:
@@ -181,4 +194,31 @@ def read_source(
             raise ValueError(sentence) from error
         check_names(X)
         raise
-    return DataSource(validated, in_file)
+    if half:
+        _check_no_infinity(X, "X")
+    # Other estimators are fitted to it in turn: a memory map stays one.
+    return DataSource(X if in_place else validated, in_place)
+
+
+def _read_shards(
+    estimator: BaseEstimator, shards: Shards, *, reset: bool, at_least: int
+) -> DataSource:
+    """Validate a table in several arrays for an estimator."""
+    validate_data(estimator, X=shards, reset=reset, skip_check_array=True)
+    check_array(
+        shards[:at_least],
+        dtype=None,
+        ensure_all_finite=False,
+        ensure_min_samples=at_least,
+        estimator=estimator,
+    )
+    for i, array in enumerate(shards.arrays):
+        _check_no_infinity(array, f"X[{i}]")
+    return DataSource(shards, in_place=True)
+
+
+def _check_no_infinity(array: NDArray, name: str) -> None:
+    """Raise ValueError if an array that is read in place contains infinity."""
+    for chunk in gen_chunks(*array.shape) if array.dtype.kind not in "biu" else ():
+        if np.isinf(array[chunk]).any():
+            raise ValueError(infinity_in(array, name))

@@ -86,7 +86,7 @@ def test_outliers_do_not_depend_on_location_scale_or_storage(rng, tmp_path):
     np.testing.assert_array_equal(outliers(X + 1000), found)
     np.testing.assert_array_equal(outliers(sparse.csr_array(X)), found)
     np.save(tmp_path / "X.npy", X)
-    in_file = DataSource(np.load(tmp_path / "X.npy", mmap_mode="r"), in_file=True)
+    in_file = DataSource(np.load(tmp_path / "X.npy", mmap_mode="r"), in_place=True)
     np.testing.assert_array_equal(probable_outliers(in_file, np.ones(len(X)), "auto"), found)
 
 
