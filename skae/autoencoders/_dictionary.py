@@ -171,7 +171,7 @@ class DictionaryAutoencoder(Autoencoder):
         Parameters
         ----------
         path : str or path-like
-            The folder, which is made if there is none.
+            The folder, which is created if it does not exist; the two files are replaced.
 
         Returns
         -------
@@ -188,12 +188,16 @@ class DictionaryAutoencoder(Autoencoder):
 
         Examples
         --------
+        >>> import os, tempfile
         >>> from sklearn.datasets import load_digits
         >>> from skae import SparseAutoencoder
         >>> model = SparseAutoencoder(max_iter=5, random_state=0).fit(load_digits().data)
-        >>> model = model.to_saelens("sae")  # doctest: +SKIP
-        >>> from sae_lens import SAE  # doctest: +SKIP
-        >>> SAE.load_from_disk("sae")  # doctest: +SKIP
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model = model.to_saelens(folder)
+        ...     sorted(os.listdir(folder))
+        ['cfg.json', 'sae_weights.safetensors']
+
+        There, ``sae_lens.SAE.load_from_disk(folder)`` reads it.
         """
         check_is_fitted(self)
         activation = self._with_fit_params()._saelens_activation()
