@@ -1,6 +1,7 @@
 """Whatever the table: a sentence, or finite outputs of the right shape and dtype."""
 
 import os
+import tempfile
 import traceback
 import warnings
 from pathlib import Path
@@ -11,6 +12,7 @@ import sklearn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from safetensors.numpy import load_file
 from scipy import sparse
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 
@@ -226,6 +228,8 @@ def questions(model, *, level=None, weight=None):
     if hasattr(model, "score_field"):
         asked["score_field"] = lambda X: model.score_field(X, level)
         asked["project"] = lambda X: model.project(X, 3)
+    if hasattr(model, "to_saelens"):
+        asked["to_saelens"] = lambda X: tuple(written_for_saelens(model).values())
     if hasattr(model, "codes_to_indices"):
         asked["codes_to_indices"] = lambda X: model.codes_to_indices(model.transform(X))
         asked["indices_to_codes"] = lambda X: model.indices_to_codes(asked["codes_to_indices"](X))
@@ -241,6 +245,12 @@ def questions(model, *, level=None, weight=None):
             ),
         }
     return asked
+
+
+def written_for_saelens(model):
+    with tempfile.TemporaryDirectory() as folder:
+        model.to_saelens(folder)
+        return load_file(Path(folder) / "sae_weights.safetensors")
 
 
 SAMPLES = {"transform", "reconstruct", "score_samples", "score_field", "project", "jacobian"}
