@@ -43,6 +43,7 @@ def public_objects():
     return found
 
 
+WITH_DASK = ("skae.dask._fit", "skae.dask._lazy", "docs/distributed.md")
 NEED_ONNX = ("skae.onnx._convert", "docs/onnx.md")
 
 
@@ -54,7 +55,12 @@ def skip_without_what_it_needs(name):
 PUBLIC_NAMES = sorted(public_objects())
 
 
-@pytest.mark.parametrize("name", MODULES)
+def with_marks(name):
+    """Return a module or a page as a parameter of a test, with the marks that it needs."""
+    return pytest.param(name, marks=[pytest.mark.dask] if name in WITH_DASK else [])
+
+
+@pytest.mark.parametrize("name", map(with_marks, MODULES))
 def test_examples_run(name, monkeypatch):
     skip_without_what_it_needs(name)
     budget = AutoencoderImputer._budget._replace(n_network_steps=60)

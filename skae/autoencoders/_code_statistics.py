@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from skae.autoencoders._sparse_codes import linear_decoder
-from skae.data import RowDataset, gen_chunks, subsample_evenly
+from skae.data import RowDataset, gen_chunks
 from skae.training import AutoencoderModule
 
 MAX_SAMPLES = 2**15  # whose reconstructions are compared with them
@@ -39,11 +38,12 @@ coherence_ : float or None
 
 def code_statistics(estimator: Any, module: AutoencoderModule, rows: RowDataset) -> dict[str, Any]:
     """Return the fitted attributes above."""
-    weight = rows.weight.double() / rows.weight.double().sum()
+    weight = rows.weight.double() / rows.total_weight
     frequency = torch.zeros(estimator.n_components_, dtype=torch.float64, device=weight.device)
     for chunk in gen_chunks(len(rows), max(rows.n_features, estimator.n_components_)):
         active = estimator._active(estimator._encode(module, rows[chunk]))
         frequency += weight[chunk] @ active.double()
+    frequency = rows.sum(frequency)
     linear = linear_decoder(module)
     return {
         "activation_frequency_": frequency.cpu().numpy(),
@@ -59,11 +59,11 @@ def unexplained_variance_ratio(
     estimator: Any, module: AutoencoderModule, rows: RowDataset
 ) -> float:
     """Return the squared errors of reconstructions over the squared deviations from the mean."""
-    index = torch.from_numpy(subsample_evenly(np.arange(len(rows)), MAX_SAMPLES))
+    some = rows.subsample(MAX_SAMPLES)
     total, first, second, error = torch.zeros(4, rows.n_features, dtype=torch.float64)
     # Several arrays of the size of a chunk are in double precision.
-    for chunk in gen_chunks(len(index), 4 * max(rows.n_features, estimator.n_components_)):
-        batch = rows[index[chunk]]
+    for chunk in gen_chunks(len(some), 4 * max(rows.n_features, estimator.n_components_)):
+        batch = some[chunk]
         x_hat = estimator._reconstruct(module, batch)
         if not module.loss.power:
             x_hat = (x_hat - module.shift) / module.scale

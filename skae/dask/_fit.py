@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from uuid import uuid4
 from distributed import Client, Future, MultiLock, default_client, fire_and_forget, wait
 from sklearn.base import clone
 
+from skae._warnings import warn
 from skae.base import BaseAutoencoder
 from skae.dask._collections import as_rows, parts_of
 from skae.dask._ranks import close_store, open_store, run_rank
@@ -73,11 +73,11 @@ def fit(
     >>> import dask.array as da
     >>> from distributed import Client
     >>> from sklearn.datasets import load_iris
-    >>> from skae import Autoencoder
+    >>> from skae import LinearAutoencoder
     >>> from skae.dask import fit
     >>> X = da.from_array(load_iris().data, chunks=(75, 4))
     >>> with Client(n_workers=2, threads_per_worker=1, processes=False) as client:
-    ...     model = fit(Autoencoder(2, max_iter=1, random_state=0), X)
+    ...     model = fit(LinearAutoencoder(2), X)
     >>> model.n_components_
     2
     """
@@ -104,7 +104,7 @@ def fit(
     finally:
         lock.release()
     for message, category in messages:
-        warnings.warn(message, category, stacklevel=2)
+        warn(message, category)
     return fitted
 
 

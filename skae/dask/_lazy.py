@@ -32,10 +32,10 @@ def transform(estimator: Any, X: Any) -> da.Array:
     --------
     >>> import dask.array as da
     >>> from sklearn.datasets import load_iris
-    >>> from skae import Autoencoder
+    >>> from skae import LinearAutoencoder
     >>> from skae.dask import transform
     >>> X = load_iris().data
-    >>> model = Autoencoder(2, max_iter=1, random_state=0).fit(X)
+    >>> model = LinearAutoencoder(2).fit(X)
     >>> transform(model, da.from_array(X, chunks=(50, 4))).compute().shape
     (150, 2)
     """
@@ -61,10 +61,10 @@ def reconstruct(estimator: Any, X: Any) -> da.Array:
     --------
     >>> import dask.array as da
     >>> from sklearn.datasets import load_iris
-    >>> from skae import Autoencoder
+    >>> from skae import LinearAutoencoder
     >>> from skae.dask import reconstruct
     >>> X = load_iris().data
-    >>> model = Autoencoder(2, max_iter=1, random_state=0).fit(X)
+    >>> model = LinearAutoencoder(2).fit(X)
     >>> reconstruct(model, da.from_array(X, chunks=(50, 4))).compute().shape
     (150, 4)
     """
@@ -90,10 +90,10 @@ def score_samples(estimator: Any, X: Any) -> da.Array:
     --------
     >>> import dask.array as da
     >>> from sklearn.datasets import load_iris
-    >>> from skae import Autoencoder
+    >>> from skae import LinearAutoencoder
     >>> from skae.dask import score_samples
     >>> X = load_iris().data
-    >>> model = Autoencoder(2, max_iter=1, random_state=0).fit(X)
+    >>> model = LinearAutoencoder(2).fit(X)
     >>> score_samples(model, da.from_array(X, chunks=(50, 4))).compute().shape
     (150,)
     """

@@ -167,7 +167,9 @@ class RowDataset(Dataset):
         rows : RowDataset
             Those samples.
         """
-        return self.take(torch.from_numpy(subsample_evenly(np.arange(self.n_samples), n)))
+        if n >= len(self):
+            return self
+        return self.take(torch.from_numpy(subsample_evenly(np.arange(len(self)), n)))
 
     def with_values(self, x: Tensor) -> RowDataset:
         """Return a dataset with other values and the same weights, without missing values.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from skae.data._batch import Batch
+from skae.data._chunks import subsample_evenly
 from skae.data._dataset import InMemoryDataset, RowDataset
 from skae.data._group import Group, Share
 
@@ -75,8 +79,8 @@ class DividedRows(RowDataset):
         return DividedRows(self.own.take(places[is_own]), self.group, new)
 
     def subsample(self, n: int) -> RowDataset:
-        rows = super().subsample(n)
-        assert isinstance(rows, DividedRows)
+        index = torch.from_numpy(subsample_evenly(np.arange(self.n_samples), n))
+        rows = cast(DividedRows, self.take(index))
         is_own, (x, observed) = rows.places >= 0, rows.values(slice(None))
 
         def joined(own: Tensor) -> Tensor:
