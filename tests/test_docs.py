@@ -60,7 +60,7 @@ def with_marks(name):
     return pytest.param(name, marks=[pytest.mark.dask] if name in WITH_DASK else [])
 
 
-@pytest.mark.parametrize("name", map(with_marks, MODULES))
+@pytest.mark.parametrize("name", [with_marks(name) for name in MODULES])
 def test_examples_run(name, monkeypatch):
     skip_without_what_it_needs(name)
     budget = AutoencoderImputer._budget._replace(n_network_steps=60)
