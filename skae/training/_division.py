@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 from skae.data import Batch, Batches, Group, Random, Recorder, RowDataset, SharedRandom
 
+LARGE = 2**14  # numbers of a gradient that is summed by itself, not joined with others
 # Callbacks that change the weights, which each process has to call.
 ACTING = (EpochTimer, GradientNormClipping, LRScheduler, ParamMapper)
 
@@ -33,6 +34,8 @@ class Division:
     def __init__(self, net: Any):
         self.net = net
         self.group: Group = net.group
+        self.hooks: list[Any] = []
+        self.added: dict[Tensor, Callable[[], None]] = {}  # gradients whose sums have begun
         self.axes: dict[bool, list[int | None]] = {}  # of draws in training and in evaluation
         self.has_statistics = any(
             getattr(layer, "track_running_stats", False) for layer in net.module_.modules()
@@ -42,6 +45,18 @@ class Division:
         """Start from the weights of the process of rank 0."""
         if self.group.size > 1:
             self._copy_first(self.net.module_.state_dict().values())
+            large = [w for w in self.net.module_.parameters() if w.numel() >= LARGE]
+            self.hooks = [w.register_post_accumulate_grad_hook(self._add) for w in large]
+
+    def end(self) -> None:
+        """Leave the weights as they were found, without hooks."""
+        for hook in self.hooks:
+            hook.remove()
+
+    def _add(self, weight: Tensor) -> None:
+        """Begin to sum the gradient of a weight, while those of others are computed."""
+        if weight.grad is not None and weight.grad.is_contiguous():
+            self.added[weight] = self.group.add(weight.grad)
 
     def divide(self, batches: Batches, random: Random) -> None:
         """Have batches be those of this process, with its share of the random numbers."""
@@ -59,11 +74,15 @@ class Division:
             loss.backward()
             return loss, sums
         (loss * (len(batch.x) / batch.n_samples)).backward()
-        gradients = [w.grad for w in self.net.module_.parameters() if w.grad is not None]
+        weights = [w for w in self.net.module_.parameters() if w not in self.added]
+        gradients = [w.grad for w in weights if w.grad is not None]
         total = self.group.sum(torch.cat([*(g.flatten() for g in gradients), sums]))
         *parts, sums = total.split([*(g.numel() for g in gradients), len(sums)])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
+        for finish in self.added.values():
+            finish()
+        self.added.clear()
         return sums[0] / batch.n_samples, sums
 
     def of_each(self, batches: Batches, function: Callable[[Batch], Tensor]) -> Tensor:

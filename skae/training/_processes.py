@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -42,6 +42,19 @@ class Processes(Group):
 
     def sum(self, value: Tensor) -> Tensor:
         return _Sum.apply(value, self) if value.requires_grad else self._sum(value)
+
+    def add(self, value: Tensor) -> Callable[[], None]:
+        if value.device.type not in self.engines:
+            value.copy_(self._sum(value))
+            return super().add(value)
+        with self._named_if_lost():
+            work = self.engines[value.device.type].allreduce([value])
+
+        def finish() -> None:
+            with self._named_if_lost():
+                work.wait()
+
+        return finish
 
     def maximum(self, value: Tensor) -> Tensor:
         options = dist.AllreduceOptions()
@@ -95,11 +108,16 @@ class Processes(Group):
         kind = value.device.type
         via = kind if kind in self.engines else next(iter(self.engines))
         carried = value.detach().to(via, copy=True).contiguous()
-        try:
+        with self._named_if_lost():
             operation(self.engines[via], carried).wait()
+        return carried.to(value.device)
+
+    @contextmanager
+    def _named_if_lost(self) -> Iterator[None]:
+        try:
+            yield
         except (RuntimeError, ValueError) as error:  # of gloo and of torch
             raise ProcessError(self._why_lost()) from error
-        return carried.to(value.device)
 
     def _why_lost(self) -> str:
         with suppress(Exception):

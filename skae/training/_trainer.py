@@ -215,6 +215,7 @@ class Trainer(NeuralNet):
         try:
             self._run_epochs(batches, epochs, datasets)
         finally:
+            self.division_.end()
             if self.recorded_ is not None:
                 self.recorded_.end()
         return self
