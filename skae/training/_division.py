@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from skorch.callbacks import Callback, EpochTimer, GradientNormClipping, LRScheduler, ParamMapper
@@ -25,6 +25,8 @@ def callbacks_of(callbacks: list[tuple[str, Callback]], group: Group) -> list[tu
 class Division:
     """Divides the batches of a training among processes, and adds up what they compute.
 
+    All start from the weights of the process of rank 0.
+
     Parameters
     ----------
     net : Trainer
@@ -40,16 +42,18 @@ class Division:
         self.has_statistics = any(
             getattr(layer, "track_running_stats", False) for layer in net.module_.modules()
         )
-
-    def begin(self) -> None:
-        """Start from the weights of the process of rank 0."""
         if self.group.size > 1:
-            self._copy_first(self.net.module_.state_dict().values())
+            self._copy_first(net.module_.state_dict().values())
+
+    def __enter__(self) -> Self:
+        """Sum gradients over processes as soon as they are computed."""
+        if self.group.size > 1:
             large = [w for w in self.net.module_.parameters() if w.numel() >= LARGE]
             self.hooks = [w.register_post_accumulate_grad_hook(self._add) for w in large]
+        return self
 
-    def end(self) -> None:
-        """Leave the weights as they were found, without hooks."""
+    def __exit__(self, *_: object) -> None:
+        """Leave the weights without hooks."""
         for hook in self.hooks:
             hook.remove()
 

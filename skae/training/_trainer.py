@@ -183,7 +183,6 @@ class Trainer(NeuralNet):
         self.draws_by_itself_ = draws_by_itself(self.module_)
         self._set_training(True)
         self.division_ = Division(self)
-        self.division_.begin()
         self.division_.divide(batches, self.random_)
         self.notifies_batches_ = _needs_closure(self.optimizer_) or any(
             getattr(type(callback), event) is not getattr(Callback, event)
@@ -213,9 +212,9 @@ class Trainer(NeuralNet):
         if self.checkpoint is not None:  # after the initial loss is computed
             self.checkpoint.resume(self, batches.generator)
         try:
-            self._run_epochs(batches, epochs, datasets)
+            with self.division_:
+                self._run_epochs(batches, epochs, datasets)
         finally:
-            self.division_.end()
             if self.recorded_ is not None:
                 self.recorded_.end()
         return self
