@@ -55,9 +55,16 @@ def skip_without_what_it_needs(name):
 PUBLIC_NAMES = sorted(public_objects())
 
 
-def with_marks(name):
+OF_DASK = [
+    pytest.mark.dask,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # of connections that are closed late
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+def with_marks(name, *marks):
     """Return a module or a page as a parameter of a test, with the marks that it needs."""
-    return pytest.param(name, marks=[pytest.mark.dask] if name in WITH_DASK else [])
+    return pytest.param(name, marks=[*marks, *(OF_DASK if name in WITH_DASK else [])])
 
 
 @pytest.mark.parametrize("name", [with_marks(name) for name in MODULES])
