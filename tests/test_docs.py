@@ -11,6 +11,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import roc_auc_score
@@ -27,7 +28,8 @@ ROOT = Path(__file__).parent.parent
 MODULES = [m.name for m in pkgutil.walk_packages(skae.__path__, "skae.")]
 PUBLIC = [getattr(skae, name) for name in skae.__all__]
 PUBLIC_MODULES = (
-    *("", ".displays", ".inspection", ".metrics", ".model_selection", ".extension", ".onnx"),
+    *("", ".displays", ".inspection", ".metrics", ".model_selection", ".extension"),
+    *(".onnx", ".dask"),
 )
 
 
@@ -126,7 +128,7 @@ def test_pages_with_python_are_found():
 # A training as short as this one may well stay at its start, which a user is warned of.
 @pytest.mark.filterwarnings("ignore::skae.AutoencoderWarning")
 @pytest.mark.parametrize(
-    "page", [p if p in QUICK else pytest.param(p, marks=pytest.mark.full) for p in sorted(PAGES)]
+    "page", [with_marks(p, *([] if p in QUICK else [pytest.mark.full])) for p in sorted(PAGES)]
 )
 def test_python_in_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     skip_without_what_it_needs(page)
@@ -246,10 +248,19 @@ def check_compression(names):
     assert (np.diff(line.get_data()) > 0).all()
 
 
+def check_distributed(names):
+    X, model = load_digits().data, names["model"]
+    np.testing.assert_allclose(names["first_codes"], model.transform(X[:5]))
+    assert names["worst"] == model.score_samples(X).argmin()
+    assert 0 < names["n_outliers"] < 0.2 * len(X)
+    assert names["search"].best_params_ == {"n_components": 8}
+
+
 CHECKS = {
     "README.md": check_readme,
     "docs/compression.md": check_compression,
     "docs/denoising_images.md": check_denoising_images,
+    "docs/distributed.md": check_distributed,
     "docs/extending.md": check_extending,
     "docs/few_labels.md": check_few_labels,
     "docs/missing_values.md": check_missing_values,

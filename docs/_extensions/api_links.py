@@ -7,11 +7,12 @@ from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 
 import skae
-from skae import displays, extension, inspection, metrics, model_selection
+from skae import dask, displays, extension, inspection, metrics, model_selection, onnx
 
 MODULES = (skae, displays, inspection, metrics, model_selection, extension)
 CLASSES = {name: f"{m.__name__}.{name}" for m in reversed(MODULES) for name in m.__all__}
-TARGETS = CLASSES | {name: name for name in CLASSES.values()}
+QUALIFIED = [f"{m.__name__}.{name}" for m in (dask, onnx) for name in m.__all__]  # not as `fit`
+TARGETS = CLASSES | {name: name for name in (*CLASSES.values(), *QUALIFIED)}
 
 
 class ApiLinks(SphinxTransform):
