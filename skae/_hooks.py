@@ -27,7 +27,9 @@ class Hooks(TrainingParameters):
     from ``batch.random`` only, read numbers from ``self`` (in hooks that run after ``fit``, those
     of the fit) and have no side effects, no code for a device, and no branch that depends on the
     values of a tensor, so that they run unchanged under ``torch.compile``, ``torch.func.vmap`` and
-    in several processes. All autoencoders inherit from this class.
+    in several processes. Hooks that need statistics of a batch, or of all samples, compute them by
+    the methods of `Batch` and `RowDataset`, as these may be divided among processes. All
+    autoencoders inherit from this class.
 
     Examples
     --------
