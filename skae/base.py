@@ -165,7 +165,9 @@ class BaseAutoencoder(
     ) -> Self:
         at_least = 1 if resume else 2
         with unchanged_on_error(self, but=CALLBACK_STATE):
-            source = read_source(self, X, reset=not resume, at_least=at_least)
+            # A process may hold fewer samples than all together.
+            of_process = at_least if HOLDERS.get().size == 1 else 1
+            source = read_source(self, X, reset=not resume, at_least=of_process)
             weight = check_sample_weight(sample_weight, len(source))
             metadata = None if sample_weight is None else {"sample_weight": sample_weight}
             bridge = CallbackBridge(self, X=X, y=y, metadata=metadata)

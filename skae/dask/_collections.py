@@ -6,7 +6,8 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from dask import delayed, is_dask_collection
+from dask import is_dask_collection
+from distributed import Client, Future, wait
 
 
 def as_rows(X: Any) -> Any:
@@ -19,7 +20,7 @@ def as_rows(X: Any) -> Any:
     ValueError
         If it does not have two dimensions.
     """
-    if not (is_dask_collection(X) and hasattr(X, "ndim")):
+    if not (is_dask_collection(X) and hasattr(X, "ndim") and hasattr(X, "to_delayed")):
         raise TypeError(
             f"X must be a dask array or DataFrame; got a {type(X).__name__}. Use the method of the "
             "estimator, or dask.array.from_array(X)."
@@ -29,35 +30,46 @@ def as_rows(X: Any) -> Any:
     return X.rechunk({1: -1}) if isinstance(X, da.Array) else X
 
 
-def parts_of(X: Any, sample_weight: Any) -> list[Any]:
-    """Return the parts of X, each with its weights or None, as delayed pairs."""
-    rows = np.ravel(X.to_delayed()).tolist()
-    if sample_weight is None:
-        weights: list[Any] = [None] * len(rows)
-    elif is_dask_collection(sample_weight):
-        if isinstance(X, da.Array) and isinstance(sample_weight, da.Array):
-            _check_length(sample_weight.shape[0], X.shape[0])
-            sample_weight = sample_weight.rechunk((X.chunks[0],))
-        weights = np.ravel(sample_weight.to_delayed()).tolist()
-        if len(weights) != len(rows):
-            raise ValueError(
-                f"sample_weight must be divided as X is; got {len(weights)} parts, while X has "
-                f"{len(rows)}."
-            )
-    else:
-        sizes = _sizes(X)
-        sample_weight = np.asarray(sample_weight)
+def parts_of(client: Client, X: Any, sample_weight: Any) -> tuple[list[Future], list[int]]:
+    """Compute the parts of X, each with its weights or None; return them and their lengths.
+
+    A part stays on the worker that holds or computes its rows.
+    """
+    rows = client.compute(np.ravel(X.to_delayed()).tolist())
+    weights: list[Any] = [None] * len(rows)
+    if is_dask_collection(sample_weight):
+        weights = client.compute(_divided_weights(X, sample_weight, len(rows)))
+    elif sample_weight is not None:
+        sample_weight = np.atleast_1d(sample_weight)
+        _check_length(len(sample_weight), X.shape[0] if isinstance(X, da.Array) else np.nan)
+    sizes = client.gather(client.map(n_rows, rows, pure=False))
+    if isinstance(sample_weight, np.ndarray):
         _check_length(len(sample_weight), sum(sizes))
         weights = np.split(sample_weight, np.cumsum(sizes)[:-1])
-    pair = delayed(_pair, pure=False)
-    return [pair(x, w) for x, w in zip(rows, weights, strict=True)]
+    parts = client.map(_pair, rows, weights, pure=False)
+    wait(parts)
+    return parts, sizes
 
 
-def _sizes(X: Any) -> list[int]:
-    """Return the numbers of rows of the parts."""
-    if isinstance(X, da.Array) and not np.isnan(X.shape[0]):
-        return list(X.chunks[0])
-    return [int(n) for n in delayed([delayed(len)(p) for p in np.ravel(X.to_delayed())]).compute()]
+def n_rows(part: Any) -> int:
+    """Return the number of rows of a part."""
+    return int(part.shape[0])
+
+
+def _divided_weights(X: Any, sample_weight: Any, n_parts: int) -> list[Any]:
+    """Return a collection of weights as delayed parts, one for each part of X."""
+    if isinstance(X, da.Array) and isinstance(sample_weight, da.Array):
+        lengths = sample_weight.shape[0], X.shape[0]
+        _check_length(*lengths)
+        if not np.isnan(lengths).any():
+            sample_weight = sample_weight.rechunk((X.chunks[0],))
+    weights = np.ravel(sample_weight.to_delayed()).tolist()
+    if len(weights) != n_parts:
+        raise ValueError(
+            f"sample_weight must be divided as X is; got {len(weights)} parts, while X has "
+            f"{n_parts}."
+        )
+    return weights
 
 
 def _check_length(n_weights: float, n_rows: float) -> None:

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from uuid import uuid4
 
-from distributed import Client, Future, MultiLock, default_client, fire_and_forget, wait
+import numpy as np
+from distributed import (
+    Client,
+    Future,
+    MultiLock,
+    default_client,
+    get_worker,
+    wait,
+    worker_client,
+)
 from sklearn.base import clone
 
 from skae._warnings import warn
 from skae.base import BaseAutoencoder
 from skae.dask._collections import as_rows, parts_of
-from skae.dask._ranks import close_store, open_store, run_rank
+from skae.dask._ranks import end, open_store, run_rank
 from skae.exceptions import ProcessError
 from skae.outlier import AutoencoderOutlierDetector
 
@@ -33,9 +43,10 @@ def fit(
     """Fit an estimator to a dask collection; its rows stay on the workers that hold them.
 
     Each worker that holds rows is a process of the training and computes the part of each batch
-    that it holds, so that the result is that of the rows of all workers in one process, but for
-    rounding. Nothing else is sent but sums, gradients and weights, and for a detector up to 65,536
-    rows.
+    that it holds, so that the result is that of the rows of all workers in one process, those of
+    one worker after those of another, but for rounding. Nothing else is sent but sums, gradients
+    and weights, and up to 65,536 rows for a detector and for what some autoencoders determine by
+    evenly spaced samples.
 
     Parameters
     ----------
@@ -84,28 +95,17 @@ def fit(
     """
     _check_estimator(estimator)
     X = as_rows(X)
-    client = _client(client)
-    parts = client.compute(parts_of(X, sample_weight))
-    wait(parts)
-    for part in parts:
-        if part.status != "finished":
-            raise part.exception()
-    held: dict[str, list[Future]] = defaultdict(list)
-    holders = client.who_has(parts)
-    for part in parts:
-        held[min(holders[part.key])].append(part)
-    lock = MultiLock([f"skae-{worker}" for worker in sorted(held)], client=client)
-    if not lock.acquire(timeout=timeout):
-        raise ProcessError(
-            f"Another fit was still running on these workers after {timeout:g} s; wait for it, or "
-            "raise timeout."
-        )
-    try:
-        fitted, messages = _fit_on(client, estimator, dict(held), timeout)
-    finally:
-        lock.release()
+    with _client_of(client) as client:
+        parts, sizes = parts_of(client, X, sample_weight)
+        held = _held_by(client, parts, sizes)
+        with _locked(client, held, timeout):
+            fitted, messages = _fit_on(client, estimator, held, parts, timeout)
     for message, category in messages:
         warn(message, category)
+    if hasattr(fitted, "support_"):  # in the order of the samples in X, not on the workers
+        numbers = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+        order = np.concatenate([numbers[i] for own in held.values() for i in own])
+        fitted.support_ = fitted.support_[np.argsort(order)]
     return fitted
 
 
@@ -119,39 +119,89 @@ def _check_estimator(estimator: Any) -> None:
         raise ValueError("skae.dask writes no checkpoints; set checkpoint=None.")
 
 
-def _client(client: Client | None) -> Client:
+@contextmanager
+def _client_of(client: Client | None) -> Iterator[Client]:
+    """Context with the client of a fit; in a task, others can use its thread meanwhile."""
+    with ExitStack() as stack:
+        try:
+            get_worker()
+        except ValueError:
+            own = None
+        else:
+            own = stack.enter_context(worker_client())
+        yield _checked_client(own if client is None else client)
+
+
+def _checked_client(client: Client | None) -> Client:
     try:
-        return default_client() if client is None else client
+        client = default_client() if client is None else client
     except ValueError as error:
         raise ValueError(
             "skae.dask.fit needs a client of a dask cluster; create one by distributed.Client()."
         ) from error
+    if client.asynchronous:
+        raise ValueError(
+            "skae.dask.fit waits for its result, which an asynchronous client does not; pass one "
+            "with asynchronous=False."
+        )
+    return client
+
+
+def _held_by(client: Client, parts: Sequence[Future], sizes: Sequence[int]) -> dict[str, list[int]]:
+    """Return the numbers of the parts that each worker holds, without those that have no rows."""
+    holders, held = client.who_has(parts), defaultdict(list)
+    for i, part in enumerate(parts):
+        if sizes[i] or not any(sizes):
+            if not holders[part.key]:
+                raise ProcessError("A worker left, with samples that it held; start the fit again.")
+            held[min(holders[part.key])].append(i)
+    return dict(held)
+
+
+@contextmanager
+def _locked(client: Client, workers: Iterable[str], timeout: float) -> Iterator[None]:
+    """Context in which no other fit has one of the workers."""
+    lock = MultiLock([f"skae-{worker}" for worker in sorted(workers)], client=client)
+    if not lock.acquire(timeout=timeout):
+        raise ProcessError(
+            f"Another fit was still running on these workers after {timeout:g} s; wait for it, or "
+            "raise timeout."
+        )
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _fit_on(
-    client: Client, estimator: Any, held: dict[str, list[Future]], timeout: float
+    client: Client,
+    estimator: Any,
+    held: Mapping[str, Sequence[int]],
+    parts: Sequence[Future],
+    timeout: float,
 ) -> tuple[Any, list[Any]]:
     """Fit in one process on each worker, to the parts that it holds."""
     name, workers = f"skae-fit-{uuid4().hex}", list(held)
-
-    def on(rank: int, function: Any, *args: Any) -> Future:
-        return client.submit(
-            function, *args, workers=[workers[rank]], allow_other_workers=False, pure=False
-        )
-
     runs: list[Future] = []
     try:
-        address = on(0, open_store, name, timeout).result(timeout=timeout)
-        runs = [
-            on(rank, run_rank, clone(estimator), held[w], rank, len(workers), address, timeout)
-            for rank, w in enumerate(workers)
-        ]
+        # In the event loop of the worker, whose threads may be busy.
+        address = client.run(open_store, name, timeout, workers=workers[:1])[workers[0]]
+        for rank, worker in enumerate(workers):
+            own = [parts[i] for i in held[worker]]
+            runs.append(
+                client.submit(
+                    *(run_rank, clone(estimator), own, rank, len(workers), name, address, timeout),
+                    workers=[worker],
+                    allow_other_workers=False,
+                    pure=False,
+                )
+            )
         _wait(client, runs, workers)
         return runs[0].result()
     finally:
         client.cancel(runs, force=True)
-        if workers[0] in client.nthreads():
-            fire_and_forget(on(0, close_store, name))
+        if present := [worker for worker in workers if worker in client.nthreads()]:
+            client.run(end, name, workers=present, on_error="ignore")
 
 
 def _wait(client: Client, runs: Sequence[Future], workers: Sequence[str]) -> None:
@@ -171,6 +221,8 @@ def _wait(client: Client, runs: Sequence[Future], workers: Sequence[str]) -> Non
             failed_at = failed_at or time.monotonic()
             if known or ended or time.monotonic() > failed_at + GRACE:
                 raise (known or errors)[0]
+        if any(run.cancelled() for run in runs):
+            raise ProcessError("The fit was cancelled on its workers; start it again.")
         if ended:
             return
         pending = [run for run in runs if not run.done()]

@@ -10,7 +10,7 @@ from dask import delayed
 from sklearn.utils.validation import check_is_fitted
 
 from skae._validation import as_dense
-from skae.dask._collections import as_rows
+from skae.dask._collections import as_rows, n_rows
 
 
 def transform(estimator: Any, X: Any) -> da.Array:
@@ -143,7 +143,7 @@ def _lazy(estimator: Any, method: str, X: Any) -> da.Array:
     model = delayed(estimator, pure=False)  # sent to each worker once
     if not isinstance(X, da.Array):
         example = _called(X._meta_nonempty, estimator, method)
-        return X.map_partitions(_called, model, method, meta=example[:0])
+        return X.map_partitions(_called, model, method, example[:0], meta=example[:0])
     example = _called(np.zeros((1, X.shape[1]), X.dtype), estimator, method)
     chunks = (X.chunks[0], *((n,) for n in example.shape[1:]))
     dropped = None if example.ndim == 2 else [1]
@@ -152,6 +152,7 @@ def _lazy(estimator: Any, method: str, X: Any) -> da.Array:
         call,
         model,
         method,
+        example[:0],
         chunks=chunks,
         drop_axis=dropped,
         dtype=example.dtype,
@@ -159,5 +160,6 @@ def _lazy(estimator: Any, method: str, X: Any) -> da.Array:
     )
 
 
-def _called(rows: Any, estimator: Any, method: Any) -> Any:
-    return as_dense(getattr(estimator, method)(rows))
+def _called(rows: Any, estimator: Any, method: Any, empty: Any = None) -> Any:
+    """Return the results for rows; `empty`, for none."""
+    return as_dense(getattr(estimator, method)(rows)) if n_rows(rows) else empty

@@ -15,22 +15,26 @@ from sklearn.base import clone
 
 from skae._warnings import collected
 from skae.data import HOLDERS
+from skae.exceptions import ProcessError
 from skae.training import connected, device_of
 
 _stores: dict[str, Any] = {}  # of the fits whose process of rank 0 is in this worker
+_groups: dict[tuple[str, str], Any] = {}  # by fit and worker, of which a process may have several
 
 
-def open_store(name: str, timeout: float) -> tuple[str, int]:
+def open_store(name: str, timeout: float, dask_worker: Any) -> tuple[str, int]:
     """Open the store of a fit in this worker; return its address."""
-    host = get_address_host(get_worker().address)
+    host = get_address_host(dask_worker.address)
     limit = timedelta(seconds=timeout)
     store = dist.TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=limit)
     _stores[name] = store
     return host, store.port
 
 
-def close_store(name: str) -> None:
-    """Close the store of a fit."""
+def end(name: str, dask_worker: Any) -> None:
+    """End the part of a worker in a fit, if it is still running, and close the store."""
+    if (group := _groups.pop((name, dask_worker.address), None)) is not None:
+        group.leave(None)
     _stores.pop(name, None)
 
 
@@ -39,6 +43,7 @@ def run_rank(
     parts: list[tuple[Any, Any]],
     rank: int,
     size: int,
+    name: str,
     address: tuple[str, int],
     timeout: float,
 ) -> tuple[Any, list[Any]] | None:
@@ -55,11 +60,10 @@ def run_rank(
         if size == 1:
             model.fit(X, sample_weight=weight)
         else:
-            limit = timedelta(seconds=timeout)
-            store = dist.TCPStore(*address, is_master=False, timeout=limit)
             device = device_of(getattr(model, "device", "auto"))
-            group = connected(store, rank, size, device, timeout)
+            group = connected(_store_at(address, timeout), rank, size, device, timeout)
             token = HOLDERS.set(group)
+            _groups[name, get_worker().address] = group
             try:
                 model.fit(X, sample_weight=weight)
             except BaseException as error:
@@ -70,8 +74,20 @@ def run_rank(
                 raise
             finally:
                 HOLDERS.reset(token)
+                _groups.pop((name, get_worker().address), None)
             group.leave(None)
     return (model, messages) if rank == 0 else None
+
+
+def _store_at(address: tuple[str, int], timeout: float) -> Any:
+    """Return the store that the worker of rank 0 has opened."""
+    try:
+        return dist.TCPStore(*address, is_master=False, timeout=timedelta(seconds=timeout))
+    except RuntimeError as error:
+        raise ProcessError(
+            f"The worker {get_worker().address} found no connection to port {address[1]} of "
+            f"{address[0]} within {timeout:g} s; check that workers may connect to each other."
+        ) from error
 
 
 def joined(parts: list[Any]) -> Any:

@@ -30,12 +30,16 @@ class Processes(Group):
     ----------
     engines : dict of str to (ProcessGroup or Backend)
         What communicates tensors, by the type of their device.
+    device : torch.device
+        Where training takes place, and from where tensors of other devices are communicated if
+        there is no engine for the CPU.
     store : Store or None
         Where a process that fails leaves the reason for the others.
     """
 
-    def __init__(self, engines: Mapping[str, Any], store: Any = None):
+    def __init__(self, engines: Mapping[str, Any], device: torch.device, store: Any = None):
         self.engines = dict(engines)
+        self.device = torch.device("cpu") if "cpu" in engines else device
         self.store = store
         engine = next(iter(self.engines.values()))
         self.rank, self.size = engine.rank(), engine.size()
@@ -44,11 +48,12 @@ class Processes(Group):
         return _Sum.apply(value, self) if value.requires_grad else self._sum(value)
 
     def add(self, value: Tensor) -> Callable[[], None]:
-        if value.device.type not in self.engines:
+        engines = self._connected()
+        if value.device.type not in engines:
             value.copy_(self._sum(value))
             return super().add(value)
         with self._named_if_lost():
-            work = self.engines[value.device.type].allreduce([value])
+            work = engines[value.device.type].allreduce([value])
 
         def finish() -> None:
             with self._named_if_lost():
@@ -105,12 +110,19 @@ class Processes(Group):
 
     def _run(self, value: Tensor, operation: Any) -> Tensor:
         """Return the result of an operation that changes a tensor in place."""
-        kind = value.device.type
-        via = kind if kind in self.engines else next(iter(self.engines))
-        carried = value.detach().to(via, copy=True).contiguous()
+        engines, device = self._connected(), value.device
+        if device.type not in engines:
+            device = self.device
+        carried = value.detach().to(device, copy=True).contiguous()
         with self._named_if_lost():
-            operation(self.engines[via], carried).wait()
+            operation(engines[device.type], carried).wait()
         return carried.to(value.device)
+
+    def _connected(self) -> dict[str, Any]:
+        """Return what communicates, unless another thread has ended the part of this process."""
+        if not self.engines:
+            raise ProcessError(self._why_lost())
+        return self.engines
 
     @contextmanager
     def _named_if_lost(self) -> Iterator[None]:
@@ -135,7 +147,7 @@ class Processes(Group):
                 text = f"The process of rank {self.rank} failed: {error}"
                 self.store.set(REASON, text)
         # Connections end with their engine: the others do not wait for this process any longer.
-        self.engines.clear()
+        self.engines = {}
         self.store = None
 
 
@@ -170,7 +182,7 @@ def connected(
             f"The process of rank {rank} found no connection to the other {size - 1} of the fit "
             f"within {timeout:g} s; check that all were started."
         ) from error
-    return Processes(engines, store)
+    return Processes(engines, device, store)
 
 
 @contextmanager
@@ -232,7 +244,7 @@ def _default_group(device: torch.device) -> Group:
             f"{' and '.join(kinds)}; initialise it with backend='cpu:gloo,cuda:nccl', or set "
             "another device."
         )
-    return Processes(dict.fromkeys(sorted(kinds), group))
+    return Processes(dict.fromkeys(sorted(kinds), group), device)
 
 
 def _launched() -> tuple[int, int] | None:

@@ -1,10 +1,12 @@
 """Fits on the workers of a dask cluster, and lazy results."""
 
+import _thread
 import os
 import subprocess
 import sys
 import textwrap
 import threading
+from typing import ClassVar
 
 import dask.array as da
 import numpy as np
@@ -124,6 +126,89 @@ def test_detector(client, X, table):
     np.testing.assert_array_equal(labels.compute(), fitted.predict(table))
 
 
+def test_samples_are_reported_in_the_order_of_the_collection(client):
+    X = np.random.default_rng(0).normal(size=(800, 5))
+    outliers = np.arange(3, 800, 90)
+    X[outliers] += 30
+    divided = da.from_array(X, chunks=(100, 5))  # workers hold parts in turns
+    fitted = fit(skae.AutoencoderOutlierDetector(max_iter=1, random_state=0), divided)
+    assert not fitted.support_[outliers].any()
+    assert fitted.support_.mean() > 0.9
+
+
+def sized(X, sizes, client):
+    """Return rows in parts of some sizes, which may be zero, on the workers in turn."""
+    parts = np.split(X, np.cumsum(sizes)[:-1])
+    workers = sorted(client.nthreads())
+    held = [
+        client.scatter(part, workers=[workers[i % 2]], hash=False) for i, part in enumerate(parts)
+    ]
+    arrays = [da.from_delayed(part, shape=(np.nan, 5), dtype=float) for part in held]
+    return da.concatenate(arrays, allow_unknown_chunksizes=True)
+
+
+@pytest.mark.parametrize("sizes", [(199, 1), (1, 0, 0, 199), (0, 100, 0, 100), (0, 200)])
+def test_parts_of_one_row_or_none(client, table, sizes):
+    rows, weight = np.nan_to_num(table[:200]), np.linspace(1, 2, 200)
+    X = sized(rows, sizes, client)
+    fitted = fit(skae.LinearAutoencoder(2), X, sample_weight=weight, client=client)
+    alone = skae.LinearAutoencoder(2).fit(rows, sample_weight=weight)
+    assert fitted.n_samples_ == 200
+    np.testing.assert_allclose(fitted.components_, alone.components_, atol=1e-6)
+    codes = transform(fitted, X).compute()
+    np.testing.assert_allclose(codes, fitted.transform(rows))
+
+
+def test_weights_of_parts_of_unknown_sizes(client, table):
+    X = da.from_array(table, chunks=(600, 5))
+    X, weight = X[~(X[:, 0] > 1e9)], da.ones(len(table), chunks=600)
+    fitted = fit(skae.LinearAutoencoder(2), X, sample_weight=weight, client=client)
+    assert fitted.n_samples_ == len(table)
+
+
+def test_fit_within_a_task(client):
+    def task():
+        X = da.random.default_rng(0).normal(size=(100, 5), chunks=(25, 5))
+        return fit(skae.Autoencoder(2, max_iter=1), X, timeout=20).n_iter_
+
+    assert client.submit(task, pure=False).result(timeout=60) == 1
+
+
+class Scores:
+    """A callback that scores the estimator after each epoch, in the process of rank 0."""
+
+    found: ClassVar[list[float]] = []
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator, X):
+        if context.task_name == "epoch":
+            self.found.append(fitted_estimator.score(X))
+
+
+def test_callbacks_of_divided_rows(client, X):
+    model = skae.LinearAutoencoder(2, init="random", max_iter=3).set_callbacks(Scores())
+    fit(model, X, timeout=10, client=client)
+    assert len(Scores.found) == 3
+    assert np.isfinite(Scores.found).all()
+
+
+def test_an_interrupted_fit_ends_on_its_workers(client, X):
+    model = skae.Autoencoder(2, max_iter=1000000, early_stopping=False)
+    threading.Timer(2.0, _thread.interrupt_main).start()
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, X, client=client)
+    for worker in client.nthreads():
+        assert client.submit(int, workers=[worker], pure=False).result(timeout=20) == 0
+
+
 def test_sparse_rows_on_one_worker(client, table):
     rows = np.nan_to_num(table) * (np.abs(table) > 0.5)
     held = client.scatter(sparse.csr_matrix(rows), workers=[min(client.nthreads())], hash=False)
@@ -208,6 +293,12 @@ def test_text_and_calibration_need_one_process(client, X):
     detector = skae.AutoencoderOutlierDetector(calibration_fraction=0.1)
     with pytest.raises(ValueError, match="calibration_fraction=0"):
         fit(detector, X, client=client)
+
+
+def test_an_asynchronous_client_is_refused(client, X, monkeypatch):
+    monkeypatch.setattr(distributed.Client, "asynchronous", True)
+    with pytest.raises(ValueError, match="pass one with asynchronous=False"):
+        fit(skae.Autoencoder(2), X, client=client)
 
 
 def test_a_client_is_needed(X, monkeypatch):
