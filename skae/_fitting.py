@@ -23,6 +23,7 @@ from skae.batched import outcomes_together
 from skae.data import (
     HOLDERS,
     DataSource,
+    DividedRows,
     Group,
     RowDataset,
 )
@@ -122,8 +123,10 @@ def train_together(
     epochs = 0 if kind.start_only else plan.max_epochs
     plan = replace(plan, device=kind.device, max_epochs=epochs)
     attributes = partial(fitted_attributes, estimator, start, resume=resume, one_pass=one_pass)
-    if group.rank == 0:
-        bridge.begin(plan.max_epochs, start.rows, attributes)
+    if group.rank == 0:  # whose callbacks must not wait for other processes
+        rows = start.rows
+        rows = rows.own if isinstance(rows, DividedRows) else rows
+        bridge.begin(plan.max_epochs, rows, attributes)
     callbacks = [("bridge", bridge)]
     objective, optimizer = estimator._objective, start.optimizer
     dataset = estimator._training_data(start.rows, plan.held_out, random_state)
