@@ -30,14 +30,18 @@ def fit_digest(estimator: Hooks, source: DataSource, weight: NDArray, resume: bo
         digest.update(source[chunk].tobytes())
     digest.update(weight.tobytes())
     if resume:
-        fitted = [estimator.mean_, np.float64(estimator.scale_), np.int64(estimator._n_steps)]
-        for value in (*fitted, *state_of(estimator.module_)["values"].values()):
-            digest.update(value.tobytes())
+        digest.update(_fitted_state(estimator))
     return digest.hexdigest()
 
 
+def _fitted_state(estimator: Hooks) -> bytes:
+    fitted = [estimator.mean_, np.float64(estimator.scale_), np.int64(estimator._n_steps)]
+    weights = state_of(estimator.module_)["values"].values()
+    return b"".join(value.tobytes() for value in (*fitted, *weights))
+
+
 def facts_of(
-    estimator: Hooks, source: DataSource, weight: NDArray, divided: bool
+    estimator: Hooks, source: DataSource, weight: NDArray, *, resume: bool, divided: bool
 ) -> dict[str, Any]:
     """Return what all processes of a fit have in common, by the name that users know.
 
@@ -50,6 +54,10 @@ def facts_of(
         "number of features of X": source.shape[1],
         "dtype of X": source.dtype.name,
         "feature names of X": None if names is None else list(names),
+        "checkpoint (whether there is one)": estimator.checkpoint is not None,
+        "former fit that continues (SHA-256)": (
+            hashlib.sha256(_fitted_state(estimator)).hexdigest() if resume else None
+        ),
     }
     if divided:
         return facts

@@ -86,7 +86,8 @@ def train(
                     "partial_fit does not train in several processes; call fit, or set "
                     "distributed=False."
                 )
-            facts = facts_of(estimator, source, weight, divided=HOLDERS.get() is group)
+            divided = HOLDERS.get() is group
+            facts = facts_of(estimator, source, weight, resume=resume, divided=divided)
             group.check_same(facts | {"type of device": device.type})
         kind = Kind(resume, one_pass, start_only, group, str(device))
         return train_together(estimator, source, weight, bridge, kind)

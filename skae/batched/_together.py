@@ -52,7 +52,7 @@ def train_together(jobs: Sequence[Job], *, n_jobs: int | None = None) -> list[Ou
 
 def _one_by_one(jobs: Sequence[Job], n_jobs: int | None) -> list[Outcome]:
     """Train modules by themselves, in several processes if asked for."""
-    if len(jobs) < 2 or n_jobs in (None, 1) or any(_has_callbacks(job) for job in jobs):
+    if len(jobs) < 2 or n_jobs in (None, 1) or any(map(_needs_this_process, jobs)):
         return [_alone(job) for job in jobs]
     plain = [replace(job, callbacks=()) for job in jobs]
     found = Parallel(n_jobs=n_jobs, backend="loky")(delayed(_elsewhere)(job) for job in plain)
@@ -64,9 +64,11 @@ def _one_by_one(jobs: Sequence[Job], n_jobs: int | None) -> list[Outcome]:
     return outcomes
 
 
-def _has_callbacks(job: Job) -> bool:
-    """Whether callbacks that users have set need the process of the job."""
-    return any(getattr(callback, "has_callbacks", True) for _, callback in job.callbacks)
+def _needs_this_process(job: Job) -> bool:
+    """Whether a job has connections to other processes, or callbacks that users have set."""
+    return job.group.size > 1 or any(
+        getattr(callback, "has_callbacks", True) for _, callback in job.callbacks
+    )
 
 
 def _alone(job: Job) -> Outcome:

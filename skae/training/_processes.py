@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
@@ -16,11 +18,14 @@ from torch import Tensor
 
 from skae.data import ALONE, HOLDERS, Group
 from skae.exceptions import ProcessError
+from skae.training._run import RUNNER, Job
 
 TIMEOUT = 600.0  # seconds that a process waits for the others
 REASON = "reason"  # key of the store for the error of the process that left
 
 _rendezvous: dict[str, Any] = {"n_fits": 0}  # of this process with those of its launcher
+_taking_part = threading.Lock()  # held by the fit that takes part
+_TAKES_PART: ContextVar[bool] = ContextVar("TAKES_PART", default=False)  # in this thread
 
 
 class Processes(Group):
@@ -93,7 +98,8 @@ class Processes(Group):
                     raise ValueError(
                         f"All processes of a fit must be given the same {name}: that of rank 0 has "
                         f"{first[name]}, that of rank {rank} has {other.get(name)}; call fit with "
-                        "the same arguments in each, or set distributed=False."
+                        "the same arguments in each, and with an integer as random_state where "
+                        "samples or seeds are drawn, or set distributed=False."
                     )
 
     def _gather(self, value: Tensor, parts: list[Tensor]) -> None:
@@ -191,7 +197,8 @@ def taking_part(distributed: bool | str, device: torch.device) -> Iterator[Group
 
     These are the ones that hold parts of the samples, those of the default process group of
     torch.distributed, or those that a launcher started: each has a rank and the address of the
-    first one in its environment.
+    first one in its environment. A fit within another one, as by a callback, which the process of
+    rank 0 alone calls, is of this process alone.
     """
     if HOLDERS.get().size > 1:
         yield HOLDERS.get()
@@ -202,18 +209,38 @@ def taking_part(distributed: bool | str, device: torch.device) -> Iterator[Group
                 "set distributed='auto'."
             )
         yield ALONE
-    elif dist.is_initialized():
-        yield _default_group(device)
+    elif _TAKES_PART.get():
+        yield ALONE
     else:
-        launched = _launched()
-        assert launched is not None
-        processes = connected(_next_store(*launched), *launched, device)
-        try:
-            yield processes
-        except BaseException as error:
-            processes.leave(error)
-            raise
-        processes.leave(None)
+        with _one_at_a_time():
+            processes = _default_group(device) if dist.is_initialized() else _connection(device)
+            try:
+                yield processes
+            except BaseException as error:
+                processes.leave(error)
+                raise
+            processes.leave(None)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Context in which no other thread takes part: the processes could mistake their fits.
+
+    Threads of gathered fits run in turn, in the same order in each process.
+    """
+    gathered = RUNNER.get() is not Job.run
+    if not (gathered or _taking_part.acquire(blocking=False)):
+        raise ValueError(
+            "Another thread takes part in training in several processes; call fit in one thread at "
+            "a time, or set distributed=False."
+        )
+    token = _TAKES_PART.set(True)
+    try:
+        yield
+    finally:
+        _TAKES_PART.reset(token)
+        if not gathered:
+            _taking_part.release()
 
 
 def local_device(name: str, distributed: bool | str) -> str:
@@ -233,7 +260,7 @@ def _takes_part(distributed: bool | str) -> bool:
     return _launched() is not None
 
 
-def _default_group(device: torch.device) -> Group:
+def _default_group(device: torch.device) -> Processes:
     """Return the processes of the default group of torch.distributed."""
     group = dist.group.WORLD
     assert group is not None
@@ -245,6 +272,13 @@ def _default_group(device: torch.device) -> Group:
             "another device."
         )
     return Processes(dict.fromkeys(sorted(kinds), group), device)
+
+
+def _connection(device: torch.device) -> Processes:
+    """Return the processes that a launcher started."""
+    launched = _launched()
+    assert launched is not None
+    return connected(_next_store(*launched), *launched, device)
 
 
 def _launched() -> tuple[int, int] | None:

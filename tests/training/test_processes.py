@@ -3,6 +3,9 @@
 import os
 import subprocess
 import sys
+import threading
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,7 +15,9 @@ from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from torch import nn
 
 import skae
+from skae.batched import outcomes_together
 from skae.exceptions import ProcessError
+from skae.training import _processes, connected
 from tests.ranks import fit_divided, fit_together, groups, in_ranks, returned  # noqa: F401
 from tests.test_variants import SHORT, TINY
 
@@ -226,6 +231,20 @@ def test_rank_0_alone_writes_the_checkpoint_and_all_resume(groups, table, tmp_pa
     assert_same(first, whole, X, 1e-5)
 
 
+def test_gathered_fits_are_trained_in_their_process(groups, table):  # noqa: F811
+    def fit(group, k):
+        groups[threading.get_ident()] = group
+        return skae.Autoencoder(k, max_iter=1, random_state=0).fit(table[0])
+
+    def search(_):
+        group = groups[threading.get_ident()]
+        return outcomes_together([partial(fit, group, k) for k in (1, 2)], n_jobs=2)
+
+    first, second = returned(fit_together(groups, search))
+    for one, other in zip(returned(first), returned(second), strict=True):
+        assert_same(one, other, table[0], 0)
+
+
 # ------------------------------------------------------------------------------- bad input
 
 
@@ -261,6 +280,21 @@ def test_other_samples_are_refused_in_each_rank(groups, table, change, match):  
     model = skae.Autoencoder(2, max_iter=1)
     errors = fit_together(groups, lambda rank: clone(model).fit(samples[rank]))
     assert all(isinstance(error, ValueError) and match in str(error) for error in errors)
+
+
+def test_a_checkpoint_of_one_rank_is_refused_in_each(groups, table, tmp_path):  # noqa: F811
+    model, paths = skae.Autoencoder(2, max_iter=1), (tmp_path / "c", None)
+    errors = fit_together(
+        groups, lambda rank: clone(model).set_params(checkpoint=paths[rank]).fit(table[0])
+    )
+    assert all("the same checkpoint (whether there is one)" in str(error) for error in errors)
+
+
+def test_other_former_fits_are_refused_in_each_rank(groups, table):  # noqa: F811
+    model = skae.Autoencoder(2, max_iter=1, warm_start=True, random_state=0)
+    fitted = [clone(model).fit(table[0]), clone(model).fit(table[0][::-1]), clone(model)]
+    errors = fit_together(groups, lambda rank: fitted[rank].fit(table[0]), size=3)
+    assert all("former fit that continues" in str(error) for error in errors)
 
 
 def test_parts_with_other_columns_are_refused_in_each_rank(table):
@@ -402,6 +436,51 @@ def test_an_environment_that_makes_no_sense_is_refused(monkeypatch, table, rank,
 def test_distributed_true_needs_other_processes(table):
     with pytest.raises(ValueError, match="this process is the only one"):
         skae.Autoencoder(2, max_iter=1, distributed=True).fit(table[0])
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """Return a list of the connections of fits in this process, which a launcher has started."""
+    found = []
+
+    def connection(device):
+        found.append(connected(torch.distributed.HashStore(), 0, 1, device))
+        return found[-1]
+
+    monkeypatch.setattr(_processes, "_launched", lambda: (0, 2))
+    monkeypatch.setattr(_processes, "_connection", connection)
+    return found
+
+
+def test_a_fit_within_a_callback_is_of_one_process(launched, table):
+    class Nested(Callback):
+        def on_epoch_end(self, net, **_):
+            skae.Autoencoder(1, max_iter=1).fit(table[0])
+
+    skae.Autoencoder(2, max_iter=2, net_params={"callbacks": [Nested()]}).fit(table[0])
+    assert len(launched) == 1
+    assert not launched[0].engines
+
+
+def test_two_threads_do_not_take_part_at_once(launched, table):
+    def fit_elsewhere(found):
+        try:
+            skae.Autoencoder(1, max_iter=1).fit(table[0])
+        except ValueError as error:
+            found.append(str(error))
+
+    class Threaded(Callback):
+        found: ClassVar[list[str]] = []
+
+        def on_train_begin(self, net, **_):
+            thread = threading.Thread(target=fit_elsewhere, args=(self.found,))
+            thread.start()
+            thread.join()
+
+    model = skae.Autoencoder(2, max_iter=1, net_params={"callbacks": [Threaded()]})
+    model.fit(table[0]).fit(table[0])
+    assert len(Threaded.found) == len(launched) == 2
+    assert "call fit in one thread at a time" in Threaded.found[0]
 
 
 def test_statistics_of_a_batch_in_one_process_are_plain_means():
