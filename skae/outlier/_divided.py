@@ -57,6 +57,9 @@ class DividedSamples:
     @classmethod
     def of(cls, source: DataSource, weight: NDArray, group: Group) -> DividedSamples:
         """Gather evenly spaced samples."""
+        group.check_same(
+            {"number of features of X": source.shape[1], "dtype of X": source.dtype.name}
+        )
         sizes = group.gather(torch.tensor([len(source)])).numpy()
         start, n = int(sizes[: group.rank].sum()), int(sizes.sum())
         n_used = int(group.sum(torch.tensor(int((weight > 0).sum()))))

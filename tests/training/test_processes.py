@@ -1,6 +1,7 @@
 """Fits in several processes, as threads here: each with all samples, or each with a part."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -81,8 +82,23 @@ def assert_same(one, other, X, tolerance):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("name", MODELS | NEIGHBORS)
-@pytest.mark.parametrize("weighted", [False, pytest.param(True, marks=pytest.mark.full)])
+def cases(models, weighted, quick):
+    """Return pairs of a model and whether there are weights; all but the quick ones are slow."""
+    return [
+        pytest.param(name, w, marks=[] if name in quick and w is weighted else pytest.mark.full)
+        for name in models
+        for w in (False, True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "weighted"),
+    cases(
+        MODELS | NEIGHBORS,
+        False,
+        quick=("deep", "linear", "kl", "k of a batch", "range", "variational", "neighbors"),
+    ),
+)
 def test_ranks_with_all_samples_give_the_fit_of_one_process(groups, table, name, weighted):  # noqa: F811
     X, weight = table
     model, weight = (MODELS | NEIGHBORS)[name], weight if weighted else None
@@ -96,8 +112,10 @@ def test_ranks_with_all_samples_give_the_fit_of_one_process(groups, table, name,
     assert alone.best_epoch_ == first.best_epoch_
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("weighted", [True, pytest.param(False, marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    ("name", "weighted"),
+    cases(MODELS, True, quick=("pretrained", "linear", "kl", "positive", "quantized", "masked")),
+)
 def test_ranks_with_a_part_each_give_the_fit_of_the_whole(table, name, weighted):
     X, weight = table
     model, weight = MODELS[name], weight if weighted else np.ones(len(X))
@@ -121,7 +139,7 @@ def test_more_ranks_than_samples_of_a_batch(groups, table):  # noqa: F811
 def test_swapped_cells_are_of_the_whole_batch(groups, table):  # noqa: F811
     X, _ = table
     model = skae.DenoisingAutoencoder(
-        2, noise="swap", max_iter=60, early_stopping=False, random_state=0
+        2, noise="swap", batch_size=50, max_iter=60, early_stopping=False, random_state=0
     )
     first, second = returned(fit_together(groups, lambda _: clone(model).fit(X)))
     assert first.loss_curve_ == second.loss_curve_
@@ -297,10 +315,12 @@ def test_other_former_fits_are_refused_in_each_rank(groups, table):  # noqa: F81
     assert all("former fit that continues" in str(error) for error in errors)
 
 
-def test_parts_with_other_columns_are_refused_in_each_rank(table):
+@pytest.mark.parametrize(
+    "model", [skae.Autoencoder(2, max_iter=1), skae.AutoencoderOutlierDetector(max_iter=1)]
+)
+def test_parts_with_other_columns_are_refused_in_each_rank(table, model):
     X = table[0]
     samples = X[:70], X[70:, :-1]
-    model = skae.Autoencoder(2, max_iter=1)
     errors = fit_divided(lambda rank: clone(model).fit(samples[rank]))
     assert all(isinstance(e, ValueError) and "number of features" in str(e) for e in errors)
 
@@ -391,22 +411,51 @@ if os.environ["RANK"] == "0":
 """
 
 
-@pytest.mark.parametrize(
-    "group", ["environment", pytest.param("initialised", marks=pytest.mark.full)]
-)
-def test_torchrun(tmp_path, group):
-    (tmp_path / "script.py").write_text(SCRIPT)
+def launched_by_environment(script):
+    """Run a script in two processes that have a rank and an address in their environment."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, *script],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | common | {"RANK": str(rank), "OMP_NUM_THREADS": "1"},
+        )
+        for rank in range(2)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+
+
+def launched_by_torchrun(script):
+    """Run a script in two processes that torchrun starts."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, str(tmp_path / "script.py"), str(tmp_path), group],
+        [*command, *script],
         capture_output=True,
         text=True,
         timeout=300,
-        env=environment,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("launch", "group"),
+    [
+        (launched_by_environment, "environment"),
+        pytest.param(launched_by_torchrun, "environment", marks=pytest.mark.full),
+        pytest.param(launched_by_torchrun, "initialised", marks=pytest.mark.full),
+    ],
+)
+def test_processes_of_a_launcher_give_the_fit_of_one(tmp_path, launch, group):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    launch([str(tmp_path / "script.py"), str(tmp_path), group])
     first, second = (np.load(tmp_path / f"{rank}.npy") for rank in range(2))
     X = np.random.default_rng(0).normal(size=(100, 5))
     np.testing.assert_array_equal(first, second)
