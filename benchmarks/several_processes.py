@@ -5,7 +5,7 @@ processes of this machine; and the order of the samples that each process draws.
 estimates an epoch of many processes: computing is divided among them, the sum of the gradients
 takes two transfers of all weights whatever their number, the order is drawn by each.
 
-    python benchmarks/distributed.py --json benchmarks/results/distributed.json
+    python benchmarks/several_processes.py --json benchmarks/results/several_processes.json
 """
 
 from __future__ import annotations
