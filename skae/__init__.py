@@ -28,6 +28,7 @@ from skae.semi_supervised import AutoencoderClassifier, AutoencoderRegressor
 from skae.tables import TableEncoder
 
 if TYPE_CHECKING:
+    from skae import dask as dask
     from skae import displays as displays
     from skae import extension as extension
     from skae import inspection as inspection
@@ -67,7 +68,7 @@ __all__ = [
     "save",
 ]
 
-_LAZY_SUBMODULES = ("displays", "extension", "inspection", "metrics", "onnx")
+_LAZY_SUBMODULES = ("dask", "displays", "extension", "inspection", "metrics", "onnx")
 
 # Hidden from type checkers, which would otherwise accept any attribute of skae.
 if not TYPE_CHECKING:

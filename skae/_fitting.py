@@ -90,7 +90,7 @@ def train(
             facts = facts_of(estimator, source, weight, resume=resume, divided=divided)
             group.check_same(facts | {"type of device": device.type})
         kind = Kind(resume, one_pass, start_only, group, str(device))
-        return train_together(estimator, source, weight, bridge, kind)
+        return train_in_group(estimator, source, weight, bridge, kind)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Kind:
     device: str
 
 
-def train_together(
+def train_in_group(
     estimator: Hooks, source: DataSource, weight: NDArray, bridge: CallbackBridge, kind: Kind
 ) -> tuple[dict[str, Any], RowDataset]:
     """Train in this process and the others of its group, as `train` does."""

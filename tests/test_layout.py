@@ -15,7 +15,15 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 45
 LAYERS = [
     {
         *("hyperparameters", "exceptions", "_validation", "_numeric_input", "_dataframes"),
-        *("_sklearn", "_sklearn_types", "_schema", "_encoding", "_file_format", "_warnings"),
+        *(
+            "_sklearn",
+            "_sklearn_types",
+            "_schema",
+            "_encoding",
+            "_file_format",
+            "_warnings",
+            "_lock",
+        ),
     },
     {"losses", "architectures"},
     {"data"},

@@ -56,13 +56,12 @@ class Batches:
         return -(-self.rows.n_samples // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        indices: list[Any] = list(self._indices())
-        shares: Iterable[Share | None] = repeat(None)
-        if self.group.size > 1:
-            parts = [self.rows.part(index, self.group) for index in indices]
-            indices, shares = [own for own, _ in parts], [share for _, share in parts]
-        loaded: Iterable[Batch | None] = self._loaded(indices) if self.loading else repeat(None)
-        for index, share, batch in zip(indices, shares, loaded, strict=False):
+        parts: Iterable[tuple[Any, Share | None]] = map(self._part, self._indices())
+        loaded: Iterable[Batch | None] = repeat(None)
+        if self.loading:
+            parts = list(parts)
+            loaded = self._loaded([index for index, _ in parts])
+        for (index, share), batch in zip(parts, loaded, strict=False):
             random = self.random
             if random is not None and share is not None:
                 random = random.of(share)
@@ -72,6 +71,10 @@ class Batches:
                 batch = batch.to(self.device)._replace(progress=self.progress, random=random)
                 batch = self.rows.with_target(batch, index)
             yield batch if share is None else batch.part(share)
+
+    def _part(self, index: Tensor | slice) -> tuple[Tensor | slice, Share | None]:
+        """Return which samples of a batch this process computes."""
+        return (index, None) if self.group.size == 1 else self.rows.part(index, self.group)
 
     def _loaded(self, indices: list[Any]) -> DataLoader:
         loading = {"generator": torch.Generator(), **self.loading}  # seeds of its workers

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from skae._lock import ForkSafeLock
 from skae.onnx._operators import decompositions
 
 DEFAULT_OPSET = 18  # in which torch's exporter writes; others are converted from it
@@ -24,17 +24,7 @@ LOGGERS = (
     "onnxscript.version_converter",
     "onnx_ir.passes.common.initializer_deduplication",
 )
-LOCK = threading.RLock()  # torch's exporter is not for several threads
-
-
-def _renew_lock() -> None:
-    """Create a new lock in a forked child, in which no thread could release the old one."""
-    global LOCK
-    LOCK = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+LOCK = ForkSafeLock()  # torch's exporter is not for several threads
 
 
 def require(purpose: str, *modules: str) -> None:
@@ -64,7 +54,7 @@ class OtherThreads(logging.Filter):
 def _quietly() -> Iterator[None]:
     """Context without the notes of the exporter, for one thread at a time."""
     quiet = OtherThreads()
-    with LOCK, warnings.catch_warnings():
+    with LOCK.held(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of torch, about its own functions
         for name in LOGGERS:
             logging.getLogger(name).addFilter(quiet)

@@ -185,8 +185,9 @@ def connected(
             engines["cuda"] = dist.ProcessGroupNCCL(nccl, rank, size, options)
     except RuntimeError as error:
         raise ProcessError(
-            f"The process of rank {rank} found no connection to the other {size - 1} of the fit "
-            f"within {timeout:g} s; check that all were started."
+            f"The process of rank {rank} found no connection to the other {size - 1} of the fit, "
+            f"for which it waits {timeout:g} s; check that all were started and are still running, "
+            "and that each calls fit as often as the others."
         ) from error
     return Processes(engines, device, store)
 

@@ -7,27 +7,17 @@ networks that draw random numbers, such as dropout, by `seeded`, for the duratio
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from threading import RLock
 from typing import Any
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-LOCK = RLock()  # protects torch's global generator
+from skae._lock import ForkSafeLock
 
-
-def _renew_lock() -> None:
-    """Create a new lock in a forked child, in which no thread could release the old one."""
-    global LOCK
-    LOCK = RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+LOCK = ForkSafeLock()  # protects torch's global generator
 
 
 class drawing_from(TorchFunctionMode):  # noqa: N801  a context manager
@@ -64,7 +54,7 @@ def seeded(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
     """Context in which torch's global generators are seeded, one thread at a time."""
     device = torch.device(device)
     devices = [device] if device.type == "cuda" else []
-    with LOCK, torch.random.fork_rng(devices=devices):
+    with LOCK.held(), torch.random.fork_rng(devices=devices):
         torch.default_generator.manual_seed(seed)
         if devices:
             with torch.cuda.device(device):

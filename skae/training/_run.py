@@ -13,6 +13,7 @@ import torch
 from skorch.callbacks import Callback
 from torch import Tensor
 
+from skae._lock import ForkSafeLock
 from skae.data import (
     ALONE,
     MAX_CHUNK_ROWS,
@@ -31,6 +32,7 @@ from skae.training._plan import TrainingPlan
 from skae.training._result import TrainingResult
 from skae.training._trainer import HoldOut, Trainer
 
+FILTERS = ForkSafeLock()
 Objective = Callable[[AutoencoderModule, Batch], dict[str, Tensor]]
 
 
@@ -70,7 +72,8 @@ class Job:
         trainer = make_trainer(self.module, self.dataset, self.plan, self.checkpoint, self.group)
         self.module.objective = self.objective
         try:
-            with warnings.catch_warnings():  # torch's first optimiser adds a warnings filter
+            # torch's first optimiser adds a warnings filter, which all threads have in common.
+            with FILTERS.held(), warnings.catch_warnings():
                 trainer.initialize()
             trainer.callbacks_.extend(callbacks_of(list(self.callbacks), self.group))
             if self.optimizer is not None:
@@ -116,7 +119,7 @@ def make_trainer(
         "iterator_train__generator": torch.Generator().manual_seed(plan.order_seed),
         "iterator_valid": Batches,
         "iterator_valid__batch_size": validation_batch_size(dataset.n_features),
-        "train_split": HoldOut(plan.held_out) if len(plan.held_out) else None,
+        "train_split": HoldOut(plan.held_out, kept) if len(plan.held_out) else None,
         "verbose": plan.verbose if group.rank == 0 else 0,
         "schedule": plan.schedule,
         "precision": plan.precision,

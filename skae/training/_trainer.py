@@ -10,7 +10,6 @@ from inspect import signature
 from operator import attrgetter
 from typing import Any, cast
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from skorch import NeuralNet
@@ -35,14 +34,14 @@ DIVERGED = 1e3  # of the loss of a reconstruction by the mean
 
 
 class HoldOut:
-    """Split a dataset into training samples and given validation samples."""
+    """Split a dataset into given training samples and given validation samples."""
 
-    def __init__(self, held_out: NDArray):
-        self.held_out = held_out
+    def __init__(self, held_out: NDArray, kept: NDArray):
+        self.held_out = torch.from_numpy(held_out)
+        self.kept = torch.from_numpy(kept)
 
     def __call__(self, rows: RowDataset) -> tuple[RowDataset, RowDataset]:
-        kept = np.setdiff1d(np.arange(rows.n_samples), self.held_out)
-        return rows.take(torch.from_numpy(kept)), rows.take(torch.from_numpy(self.held_out))
+        return rows.take(self.kept), rows.take(self.held_out)
 
 
 class EpochLog(PrintLog):

@@ -11,6 +11,8 @@ import threading
 from typing import ClassVar
 
 import dask.array as da
+import dask.dataframe as dd
+import distributed
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,8 +24,6 @@ from sklearn.model_selection import GridSearchCV
 
 import skae
 from skae.dask import fit, predict, reconstruct, score_samples, transform
-
-distributed = pytest.importorskip("distributed")
 
 pytestmark = [
     pytest.mark.dask,
@@ -101,7 +101,6 @@ def test_workers_give_the_fit_of_the_concatenation(client, X, table, model):
 
 
 def test_weights_and_columns_of_a_frame(client, table):
-    dd = pytest.importorskip("dask.dataframe")
     weight = np.random.default_rng(1).uniform(0.5, 2, len(table))
     frame = pd.DataFrame(table, columns=list("abcde"))
     model = skae.LinearAutoencoder(2, max_iter=2, random_state=0)

@@ -10,6 +10,20 @@ MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 NEEDS_ONNX = pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}")
 
 
+def in_both_dtypes(names, quick):
+    """Return parameters (name, dtype), of which those that are not quick are marked full."""
+    return [
+        pytest.param(
+            name,
+            dtype,
+            marks=[] if (name, dtype) in quick else [pytest.mark.full],
+            id=f"{name}-{dtype}",
+        )
+        for name in names
+        for dtype in ("float32", "float64")
+    ]
+
+
 def run(model, X):
     import onnxruntime
 

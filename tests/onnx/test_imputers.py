@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skae
-from tests.onnx.running import NEEDS_ONNX, assert_agree, run, tables
+from tests.onnx.running import NEEDS_ONNX, assert_agree, in_both_dtypes, run, tables
 
 pytestmark = [
     NEEDS_ONNX,
@@ -36,16 +36,7 @@ IMPUTERS = {
 }
 N_ROWS = {"gaussian": 25}
 QUICK = {("default", "float32"), ("gaussian", "float64")}
-CASES = [
-    pytest.param(
-        name,
-        dtype,
-        marks=[] if (name, dtype) in QUICK else [pytest.mark.full],
-        id=f"{name}-{dtype}",
-    )
-    for name in IMPUTERS
-    for dtype in ("float32", "float64")
-]
+CASES = in_both_dtypes(IMPUTERS, QUICK)
 
 
 @pytest.fixture(name="X")

@@ -28,7 +28,7 @@ from torch import nn
 
 import skae
 from skae.onnx import _export
-from tests.onnx.running import NEEDS_ONNX, assert_agree, run, tables
+from tests.onnx.running import NEEDS_ONNX, assert_agree, in_both_dtypes, run, tables
 
 pytestmark = NEEDS_ONNX
 ROOT = Path(__file__).parents[2]
@@ -81,16 +81,7 @@ VARIANTS = {
     "softplus": skae.Autoencoder(2, activation="softplus", **SHORT),
 }
 QUICK = {("conv", "float32"), ("gelu", "float64"), ("counts", "float32"), ("k_sparse", "float64")}
-CASES = [
-    pytest.param(
-        name,
-        dtype,
-        marks=[] if (name, dtype) in QUICK else [pytest.mark.full],
-        id=f"{name}-{dtype}",
-    )
-    for name in VARIANTS
-    for dtype in ("float32", "float64")
-]
+CASES = in_both_dtypes(VARIANTS, QUICK)
 IN_UNIT_INTERVAL, COUNTS = ("log_loss", "bernoulli"), ("poisson", "counts")
 
 
