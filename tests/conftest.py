@@ -1,5 +1,6 @@
 import math
 import os
+import sys
 
 # Two workers with two torch threads each on two cores take twenty times as long as with one.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -43,6 +44,14 @@ def default_dtype(request):
 def no_interrupt_just_now(monkeypatch):
     """Forget interrupts of former tests: a second one within two seconds stops everything."""
     monkeypatch.setattr(_interrupts, "_last", -math.inf)
+
+
+@pytest.fixture(autouse=True)
+def no_figures_left():
+    """Close the figures of a test, which others would find; matplotlib warns of more than 20."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture

@@ -142,8 +142,6 @@ def test_python_in_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     names = vars(module)
     for block in blocks(page):
         exec(compile(block, page, "exec"), names)
-    if "matplotlib.pyplot" in sys.modules:
-        sys.modules["matplotlib.pyplot"].close("all")  # it warns of more than 20
     assert not list(tmp_path.iterdir())
     check = CHECKS.get(page)
     if check is not None:

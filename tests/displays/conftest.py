@@ -1,11 +1,8 @@
 import matplotlib
-import matplotlib.pyplot as plt
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def figures():
-    """Draw without a window, and close all figures."""
+def no_window():
+    """Draw without a window."""
     matplotlib.use("agg")
-    yield
-    plt.close("all")
