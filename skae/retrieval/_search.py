@@ -21,7 +21,12 @@ from skae._sklearn_types import (
     TransformerMixin,
     with_callbacks,
 )
-from skae._validation import check_sample_weight, random_state_of, unchanged_on_error
+from skae._validation import (
+    check_finite_result,
+    check_sample_weight,
+    random_state_of,
+    unchanged_on_error,
+)
 from skae.autoencoders import QuantizedAutoencoder
 from skae.base import CALLBACK_STATE, BaseAutoencoder
 from skae.data import FLOATS, DataSource, read_source
@@ -316,7 +321,11 @@ class AutoencoderSearch(
     def _codes_of(self, source: DataSource) -> NDArray:
         model = self.estimator_
         codes = model._apply(lambda fitted, module, batch: fitted._encode(module, batch), source)
-        return pack(codes) if is_binary(model) else codes
+        if is_binary(model):
+            return pack(codes)
+        with np.errstate(over="ignore"):  # distances that overflow have no order
+            check_finite_result(4 * np.square(codes).sum(axis=1), "X")
+        return codes
 
     def _rows_of(self, source: DataSource) -> NDArray:
         """Return samples with reconstructions in the place of missing values."""

@@ -429,6 +429,14 @@ def test_what_is_wrong_is_said_in_one_sentence(binary, call, message):
     np.testing.assert_array_equal(model.codes_, binary.codes_)
 
 
+def test_samples_whose_distances_overflow_are_refused():
+    search = AutoencoderSearch(LinearAutoencoder(1), n_neighbors=1).fit(np.array([[0.0], [1.0]]))
+    for ask in (search.kneighbors, search.add):
+        with pytest.raises(ValueError, match="Row 1 of X is so far .* that its result overflows"):
+            ask(np.array([[0.5], [-1e300]]))
+    np.testing.assert_array_equal(search.kneighbors()[1], [[1], [0]])
+
+
 def test_forged_codes_are_refused(binary, tmp_path):
     for name, value in (
         ("codes_", binary.codes_[:, :1]),
