@@ -20,7 +20,7 @@ from distributed import Client
 from skae import Autoencoder
 from skae.dask import fit, score_samples
 
-client = Client(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None)
+client = Client(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0")
 
 # %%
 # A day has 5,000 rows. Two hidden quantities, the load of the machine and the temperature outside,

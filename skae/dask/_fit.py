@@ -87,7 +87,7 @@ def fit(
     >>> from skae import LinearAutoencoder
     >>> from skae.dask import fit
     >>> X = da.from_array(load_iris().data, chunks=(75, 4))
-    >>> options = {"processes": False, "dashboard_address": None}  # two threads, for this example
+    >>> options = {"processes": False, "dashboard_address": ":0"}  # two threads, for this example
     >>> with Client(n_workers=2, threads_per_worker=1, **options) as client:
     ...     model = fit(LinearAutoencoder(2), X)
     >>> model.n_components_

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -22,9 +22,8 @@ class Group:
         """Return the sum over the processes, through which gradients flow."""
         return value
 
-    def add(self, value: Tensor) -> Callable[[], None]:
-        """Begin to change a contiguous tensor to its sum; return a function that waits for it."""
-        return lambda: None
+    def add(self, value: Tensor) -> None:
+        """Change a contiguous tensor to its sum over the processes."""
 
     def maximum(self, value: Tensor) -> Tensor:
         """Return the maximum over the processes, without gradients."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Self
+import operator
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from skorch.callbacks import Callback, EpochTimer, GradientNormClipping, LRScheduler, ParamMapper
@@ -12,7 +14,6 @@ from torch.func import functional_call
 
 from skae.data import Batch, Batches, Group, Random, Recorder, RowDataset, SharedRandom
 
-LARGE = 2**14  # numbers of a gradient that is summed by itself, not joined with others
 # Callbacks that change the weights, which each process has to call.
 ACTING = (EpochTimer, GradientNormClipping, LRScheduler, ParamMapper)
 
@@ -36,31 +37,14 @@ class Division:
     def __init__(self, net: Any):
         self.net = net
         self.group: Group = net.group
-        self.hooks: list[Any] = []
-        self.added: dict[Tensor, Callable[[], None]] = {}  # gradients whose sums have begun
+        self.vectors: list[Tensor] = []  # what is summed in each step
+        self.parts: list[Tensor] = []  # of the vectors: the gradients, and the sums of losses
         self.axes: dict[bool, list[int | None]] = {}  # of draws in training and in evaluation
         self.has_statistics = any(
             getattr(layer, "track_running_stats", False) for layer in net.module_.modules()
         )
         if self.group.size > 1:
             self._copy_first(net.module_.state_dict().values())
-
-    def __enter__(self) -> Self:
-        """Sum gradients over processes as soon as they are computed."""
-        if self.group.size > 1:
-            large = [w for w in self.net.module_.parameters() if w.numel() >= LARGE]
-            self.hooks = [w.register_post_accumulate_grad_hook(self._add) for w in large]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave the weights without hooks."""
-        for hook in self.hooks:
-            hook.remove()
-
-    def _add(self, weight: Tensor) -> None:
-        """Begin to sum the gradient of a weight, while those of others are computed."""
-        if weight.grad is not None and weight.grad.is_contiguous():
-            self.added[weight] = self.group.add(weight.grad)
 
     def divide(self, batches: Batches, random: Random) -> None:
         """Have batches be those of this process, with its share of the random numbers."""
@@ -78,16 +62,32 @@ class Division:
             loss.backward()
             return loss, sums
         (loss * (len(batch.x) / batch.n_samples)).backward()
-        weights = [w for w in self.net.module_.parameters() if w not in self.added]
-        gradients = [w.grad for w in weights if w.grad is not None]
-        total = self.group.sum(torch.cat([*(g.flatten() for g in gradients), sums]))
-        *parts, sums = total.split([*(g.numel() for g in gradients), len(sums)])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
-        for finish in self.added.values():
-            finish()
-        self.added.clear()
+        weights = [w for w in self.net.module_.parameters() if w.grad is not None]
+        if not _are([w.grad for w in weights], self.parts[:-1]):
+            self._join(weights, sums)
+        self.parts[-1].copy_(sums)
+        for vector in self.vectors:
+            self.group.add(vector)
+        sums = self.parts[-1].clone()
         return sums[0] / batch.n_samples, sums
+
+    def _join(self, weights: list[Any], sums: Tensor) -> None:
+        """Have the gradients, with the sums of losses, be parts of one vector for each dtype.
+
+        A vector that stays is summed faster than gradients that are allocated in each step.
+        """
+        tensors = [*(weight.grad for weight in weights), sums]
+        places: dict[torch.dtype, list[int]] = defaultdict(list)
+        for place, tensor in enumerate(tensors):
+            places[tensor.dtype].append(place)
+        self.vectors, self.parts = [], list(tensors)
+        for own in places.values():
+            vector = torch.cat([tensors[i].flatten() for i in own])
+            for i, part in zip(own, vector.split([tensors[i].numel() for i in own]), strict=True):
+                self.parts[i] = part.view_as(tensors[i])
+            self.vectors.append(vector)
+        for weight, part in zip(weights, self.parts[:-1], strict=True):
+            weight.grad = part
 
     def of_each(self, batches: Batches, function: Callable[[Batch], Tensor]) -> Tensor:
         """Return the results of a function of a batch for each sample, of all processes."""
@@ -146,3 +146,8 @@ class Division:
         with net._network_draws(net.seed), net._autocast():
             functional_call(module, buffers, (batch.to(net.device),))
         return [shape for _, shape, _ in recorder.draws]
+
+
+def _are(found: Sequence[Tensor | None], expected: Sequence[Tensor]) -> bool:
+    """Whether tensors are the expected ones themselves."""
+    return len(found) == len(expected) and all(map(operator.is_, found, expected))

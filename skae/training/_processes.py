@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import timedelta
@@ -52,19 +52,13 @@ class Processes(Group):
     def sum(self, value: Tensor) -> Tensor:
         return _Sum.apply(value, self) if value.requires_grad else self._sum(value)
 
-    def add(self, value: Tensor) -> Callable[[], None]:
-        engines = self._connected()
-        if value.device.type not in engines:
+    def add(self, value: Tensor) -> None:
+        engine = self._connected().get(value.device.type)
+        if engine is None:
             value.copy_(self._sum(value))
-            return super().add(value)
+            return
         with self._named_if_lost():
-            work = engines[value.device.type].allreduce([value])
-
-        def finish() -> None:
-            with self._named_if_lost():
-                work.wait()
-
-        return finish
+            engine.allreduce([value]).wait()
 
     def maximum(self, value: Tensor) -> Tensor:
         options = dist.AllreduceOptions()

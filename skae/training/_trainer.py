@@ -211,9 +211,9 @@ class Trainer(NeuralNet):
         if self.checkpoint is not None:  # after the initial loss is computed
             self.checkpoint.resume(self, batches.generator)
         try:
-            with self.division_:
-                self._run_epochs(batches, epochs, datasets)
+            self._run_epochs(batches, epochs, datasets)
         finally:
+            self.optimizer_.zero_grad()  # frees the gradients
             if self.recorded_ is not None:
                 self.recorded_.end()
         return self
@@ -301,7 +301,7 @@ class Trainer(NeuralNet):
 
     def _step(self, batch: Batch) -> Tensor:
         """Take the step of skorch's `train_step`, without callbacks; return the sums of losses."""
-        self.optimizer_.zero_grad(set_to_none=True)
+        self.optimizer_.zero_grad(set_to_none=self.group.size == 1)
         step = self.train_step_single(batch)
         self.optimizer_.step()
         return cast(Tensor, step["sums"])

@@ -37,7 +37,7 @@ SIZES = (600, 1197)
 @pytest.fixture(scope="module")
 def client():
     """Return the client of two workers, which are threads of this process."""
-    options = {"threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    options = {"threads_per_worker": 1, "processes": False, "dashboard_address": ":0"}
     with distributed.Client(n_workers=2, **options) as client:
         yield client
 
@@ -335,7 +335,7 @@ KILLED = """
     from skae.exceptions import ProcessError
 
     if __name__ == "__main__":
-        options = {"threads_per_worker": 1, "dashboard_address": None, "memory_limit": None}
+        options = {"threads_per_worker": 1, "dashboard_address": ":0", "memory_limit": None}
         with Client(n_workers=2, processes=True, **options) as client:
             X = da.random.default_rng(0).normal(size=(20000, 20), chunks=(10000, 20)).persist()
             first = fit(Autoencoder(2, max_iter=1, random_state=0), X)
