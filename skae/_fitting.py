@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
@@ -40,15 +41,42 @@ from skae.training import (
 )
 
 
+@contextmanager
+def processes_of(estimator: Hooks) -> Iterator[tuple[Group, torch.device]]:
+    """Context with the processes that take part in a fit, and the device of this one.
+
+    An error inside, as of samples that are refused, is the reason that the others give.
+    """
+    device = device_of(local_device(estimator.device, estimator.distributed))
+    with taking_part(estimator.distributed, device) as group:
+        yield group, device
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What kind of fit it is, in which processes, and on which device of this one.
+
+    Attributes
+    ----------
+    resume : bool
+        Whether to continue from the estimator's fitted state.
+    one_pass : bool
+        Whether to use each sample once, at the initial learning rate, and hold out none.
+    start_only : bool
+        Whether to run no epoch.
+    group : Group
+    device : torch.device
+    """
+
+    resume: bool
+    one_pass: bool
+    start_only: bool
+    group: Group
+    device: torch.device
+
+
 def train(
-    estimator: Hooks,
-    source: DataSource,
-    weight: NDArray,
-    *,
-    bridge: CallbackBridge,
-    resume: bool = False,
-    one_pass: bool = False,
-    start_only: bool = False,
+    estimator: Hooks, source: DataSource, weight: NDArray, bridge: CallbackBridge, kind: Kind
 ) -> tuple[dict[str, Any], RowDataset]:
     """Train by an estimator's hooks and hyperparameters.
 
@@ -62,12 +90,7 @@ def train(
         In (0, 1).
     bridge : CallbackBridge
         Notifies scikit-learn's callbacks of each epoch.
-    resume : bool, default=False
-        Whether to continue from the estimator's fitted state.
-    one_pass : bool, default=False
-        Whether to use each sample once, at the initial learning rate, and hold out none.
-    start_only : bool, default=False
-        Whether to run no epoch.
+    kind : Kind
 
     Returns
     -------
@@ -77,37 +100,9 @@ def train(
         The samples as training used them.
     """
     estimator._check()
-    device = device_of(local_device(estimator.device, estimator.distributed))
-    check_precision(device, estimator._training_dtype(source.dtype), "training would be in")
-    with taking_part(estimator.distributed, device) as group:
-        if group.size > 1:
-            if one_pass:
-                raise ValueError(
-                    "partial_fit does not train in several processes; call fit, or set "
-                    "distributed=False."
-                )
-            divided = HOLDERS.get() is group
-            facts = facts_of(estimator, source, weight, resume=resume, divided=divided)
-            group.check_same(facts | {"type of device": device.type})
-        kind = Kind(resume, one_pass, start_only, group, str(device))
-        return train_in_group(estimator, source, weight, bridge, kind)
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What kind of fit it is, see `train`; in which processes, and on which device of this one."""
-
-    resume: bool
-    one_pass: bool
-    start_only: bool
-    group: Group
-    device: str
-
-
-def train_in_group(
-    estimator: Hooks, source: DataSource, weight: NDArray, bridge: CallbackBridge, kind: Kind
-) -> tuple[dict[str, Any], RowDataset]:
-    """Train in this process and the others of its group, as `train` does."""
+    dtype = estimator._training_dtype(source.dtype)
+    check_precision(kind.device, dtype, "training would be in")
+    check_same_fit(estimator, source, weight, kind)
     group, one_pass, resume = kind.group, kind.one_pass, kind.resume
     random_state = common_random_state(random_state_of(estimator.random_state), group)
     once = one_pass or kind.start_only
@@ -122,7 +117,7 @@ def train_in_group(
     start = resume_fit(estimator, source, weight) if resume else new_start(weights_seed)
     plan = make_plan(estimator, start, random_state, *seeds, one_pass=one_pass)
     epochs = 0 if kind.start_only else plan.max_epochs
-    plan = replace(plan, device=kind.device, max_epochs=epochs)
+    plan = replace(plan, device=str(kind.device), max_epochs=epochs)
     attributes = partial(fitted_attributes, estimator, start, resume=resume, one_pass=one_pass)
     if group.rank == 0:  # whose callbacks must not wait for other processes
         rows = start.rows
@@ -140,6 +135,20 @@ def train_in_group(
     if start.starts_at_pca and result.best is not None and result.history:
         warn_if_still_pca(estimator, *result.best)
     return attributes(result) | {"module_": module}, start.rows
+
+
+def check_same_fit(estimator: Hooks, source: DataSource, weight: NDArray, kind: Kind) -> None:
+    """Raise ValueError, in each process of a fit, unless all take part in the same fit."""
+    group = kind.group
+    if group.size > 1:
+        if kind.one_pass:
+            raise ValueError(
+                "partial_fit does not train in several processes; call fit, or set "
+                "distributed=False."
+            )
+        divided = HOLDERS.get() is group
+        facts = facts_of(estimator, source, weight, resume=kind.resume, divided=divided)
+        group.check_same(facts | {"type of device": kind.device.type})
 
 
 def common_random_state(random_state: np.random.RandomState, group: Group) -> np.random.RandomState:

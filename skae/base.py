@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from skae import _schema as schema
 from skae._callbacks import CallbackBridge
 from skae._fitted_state import FITTED_SCHEMA, check_fitted_state
-from skae._fitting import train
+from skae._fitting import Kind, processes_of, train
 from skae._hooks import Hooks
 from skae._inference import TORCH_DTYPE, Function, check_codes, gen_results
 from skae._sklearn import _fit_context
@@ -165,23 +165,21 @@ class BaseAutoencoder(
     ) -> Self:
         at_least = 1 if resume else 2
         with unchanged_on_error(self, but=CALLBACK_STATE):
-            # A process may hold fewer samples than all together.
-            of_process = at_least if HOLDERS.get().size == 1 else 1
-            source = read_source(self, X, reset=not resume, at_least=of_process)
-            weight = check_sample_weight(sample_weight, len(source))
-            metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-            bridge = CallbackBridge(self, X=X, y=y, metadata=metadata)
-            fitted, rows = train(
-                self,
-                *drop_empty_rows(source, weight, at_least=at_least, group=HOLDERS.get()),
-                bridge=bridge,
-                resume=resume,
-                one_pass=one_pass,
-                start_only=start_only,
-            )
-            self.__dict__.update(fitted)
-            with torch.no_grad():
-                self._after_fit(self.module_, rows)
+            with processes_of(self) as (group, device):
+                # A process may hold fewer samples than all together.
+                of_process = at_least if HOLDERS.get().size == 1 else 1
+                source = read_source(self, X, reset=not resume, at_least=of_process)
+                weight = check_sample_weight(sample_weight, len(source))
+                metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+                bridge = CallbackBridge(self, X=X, y=y, metadata=metadata)
+                source, weight = drop_empty_rows(
+                    source, weight, at_least=at_least, group=HOLDERS.get()
+                )
+                kind = Kind(resume, one_pass, start_only, group, device)
+                fitted, rows = train(self, source, weight, bridge, kind)
+                self.__dict__.update(fitted)
+                with torch.no_grad():
+                    self._after_fit(self.module_, rows)
             bridge.end()
         return self
 

@@ -13,7 +13,7 @@ import numpy as np
 from distributed import (
     Client,
     Future,
-    MultiLock,
+    Lock,
     default_client,
     get_worker,
     wait,
@@ -160,17 +160,21 @@ def _held_by(client: Client, parts: Sequence[Future], sizes: Sequence[int]) -> d
 
 @contextmanager
 def _locked(client: Client, workers: Iterable[str], timeout: float) -> Iterator[None]:
-    """Context in which no other fit has one of the workers."""
-    lock = MultiLock([f"skae-{worker}" for worker in sorted(workers)], client=client)
-    if not lock.acquire(timeout=timeout):
-        raise ProcessError(
-            f"Another fit was still running on these workers after {timeout:g} s; wait for it, or "
-            "raise timeout."
-        )
-    try:
+    """Context in which no other fit has one of the workers.
+
+    The locks of a client that leaves, or that is interrupted while it waits, end by themselves.
+    """
+    end = time.monotonic() + timeout
+    with ExitStack() as stack:
+        for worker in sorted(workers):  # in one order, so that no two fits wait for each other
+            lock = Lock(f"skae-{worker}", scheduler_rpc=client.scheduler, loop=client.loop)
+            if not lock.acquire(timeout=max(end - time.monotonic(), 0.0)):
+                raise ProcessError(
+                    f"Another fit was still running on these workers after {timeout:g} s; wait for "
+                    "it, or raise timeout."
+                )
+            stack.callback(lock.release)
         yield
-    finally:
-        lock.release()
 
 
 def _fit_on(

@@ -123,13 +123,7 @@ class Division:
         It is the axis whose size is that of the batch, in batches of two sizes.
         """
         two, three = (self._shapes_drawn(rows, n) for n in (2, 3))
-        return [
-            next(
-                (axis for axis, sizes in enumerate(zip(*both, strict=True)) if sizes == (2, 3)),
-                None,
-            )
-            for both in zip(two, three, strict=True)
-        ]
+        return [_axis_of_samples(*both) for both in zip(two, three, strict=True)]
 
     @torch.no_grad()
     def _shapes_drawn(self, rows: RowDataset, n: int) -> list[tuple[int, ...]]:
@@ -151,3 +145,17 @@ class Division:
 def _are(found: Sequence[Tensor | None], expected: Sequence[Tensor]) -> bool:
     """Whether tensors are the expected ones themselves."""
     return len(found) == len(expected) and all(map(operator.is_, found, expected))
+
+
+def _axis_of_samples(two: tuple[int, ...], three: tuple[int, ...]) -> int | None:
+    """Return the axis of the samples in a draw, given its shapes for two and three of them."""
+    for axis, sizes in enumerate(zip(two, three, strict=False)):
+        if sizes == (2, 3):
+            return axis
+    if two != three:
+        raise ValueError(
+            f"The objective draws numbers of shape {two} for 2 samples and of shape {three} for 3. "
+            "In several processes, one axis of a draw must be the samples; split the axis into "
+            "two, or set distributed=False."
+        )
+    return None

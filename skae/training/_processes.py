@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,12 @@ from skae.training._run import RUNNER, Job
 
 TIMEOUT = 600.0  # seconds that a process waits for the others
 REASON = "reason"  # key of the store for the error of the process that left
+
+_NOT_FOUND = (
+    "The process of rank {} found no connection to the other {} of the fit, for which it waits "
+    "{:g} s; check that all were started and are still running, and that each calls fit as often "
+    "as the others."
+)
 
 _rendezvous: dict[str, Any] = {"n_fits": 0}  # of this process with those of its launcher
 _taking_part = threading.Lock()  # held by the fit that takes part
@@ -40,10 +47,19 @@ class Processes(Group):
         there is no engine for the CPU.
     store : Store or None
         Where a process that fails leaves the reason for the others.
+    on_leave : callable or None
+        Closes connections that do not end with their engine.
     """
 
-    def __init__(self, engines: Mapping[str, Any], device: torch.device, store: Any = None):
+    def __init__(
+        self,
+        engines: Mapping[str, Any],
+        device: torch.device,
+        store: Any = None,
+        on_leave: Callable[[], None] | None = None,
+    ):
         self.engines = dict(engines)
+        self.on_leave = on_leave
         self.device = torch.device("cpu") if "cpu" in engines else device
         self.store = store
         engine = next(iter(self.engines.values()))
@@ -149,6 +165,9 @@ class Processes(Group):
         # Connections end with their engine: the others do not wait for this process any longer.
         self.engines = {}
         self.store = None
+        if self.on_leave is not None:
+            on_leave, self.on_leave = self.on_leave, None
+            on_leave()
 
 
 class _Sum(torch.autograd.Function):
@@ -178,11 +197,7 @@ def connected(
             nccl = dist.PrefixStore("nccl", store)
             engines["cuda"] = dist.ProcessGroupNCCL(nccl, rank, size, options)
     except RuntimeError as error:
-        raise ProcessError(
-            f"The process of rank {rank} found no connection to the other {size - 1} of the fit, "
-            f"for which it waits {timeout:g} s; check that all were started and are still running, "
-            "and that each calls fit as often as the others."
-        ) from error
+        raise ProcessError(_NOT_FOUND.format(rank, size - 1, timeout)) from error
     return Processes(engines, device, store)
 
 
@@ -256,7 +271,10 @@ def _takes_part(distributed: bool | str) -> bool:
 
 
 def _default_group(device: torch.device) -> Processes:
-    """Return the processes of the default group of torch.distributed."""
+    """Return the processes of the default group of torch.distributed, with new connections.
+
+    The connections of the group itself cannot be closed by a process that fails.
+    """
     group = dist.group.WORLD
     assert group is not None
     kinds = [kind.type for kind in group._device_types]
@@ -266,7 +284,15 @@ def _default_group(device: torch.device) -> Processes:
             f"{' and '.join(kinds)}; initialise it with backend='cpu:gloo,cuda:nccl', or set "
             "another device."
         )
-    return Processes(dict.fromkeys(sorted(kinds), group), device)
+    try:
+        own = dist.new_group(timeout=timedelta(seconds=TIMEOUT))
+    except RuntimeError as error:
+        raise ProcessError(_NOT_FOUND.format(group.rank(), group.size() - 1, TIMEOUT)) from error
+    return Processes(
+        dict.fromkeys(sorted(kinds), own),
+        device,
+        on_leave=partial(dist.destroy_process_group, own),
+    )
 
 
 def _connection(device: torch.device) -> Processes:
@@ -281,7 +307,7 @@ def _launched() -> tuple[int, int] | None:
     env = os.environ
     rank, size = env.get("RANK"), env.get("WORLD_SIZE")
     if rank is None or size is None:
-        rank, size = env.get("SLURM_PROCID"), env.get("SLURM_NTASKS")
+        rank, size = env.get("SLURM_PROCID"), env.get("SLURM_STEP_NUM_TASKS")
     if rank is None or size is None or not (env.get("MASTER_ADDR") and env.get("MASTER_PORT")):
         return None
     if not (rank.isdigit() and size.isdigit() and int(rank) < int(size)):

@@ -24,6 +24,7 @@ from sklearn.model_selection import GridSearchCV
 
 import skae
 from skae.dask import fit, predict, reconstruct, score_samples, transform
+from skae.exceptions import ProcessError
 
 pytestmark = [
     pytest.mark.dask,
@@ -258,6 +259,35 @@ def test_two_fits_at_once(client, X, table):
         thread.join()
     first, second = fitted
     np.testing.assert_array_equal(first.transform(table), second.transform(table))
+
+
+def test_an_interrupt_while_waiting_for_another_fit_leaves_the_workers_free(client, X, monkeypatch):
+    acquired = []
+
+    class Interrupted(distributed.Lock):
+        def acquire(self, *args, **kwargs):
+            if acquired:
+                raise KeyboardInterrupt
+            acquired.append(self)
+            return super().acquire(*args, **kwargs)
+
+    model = skae.Autoencoder(2, max_iter=1, random_state=0)
+    with monkeypatch.context() as patch:
+        patch.setattr("skae.dask._fit.Lock", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fit(model, X, client=client)
+    assert [lock.get_value() for lock in acquired] == [0]
+    fit(model, X, client=client)
+
+
+def test_a_fit_waits_for_another_one_no_longer_than_its_limit(client, X):
+    model = skae.Autoencoder(2, max_iter=1, random_state=0)
+    held = distributed.Lock(f"skae-{max(client.nthreads())}")
+    held.acquire()
+    with pytest.raises(ProcessError, match="Another fit was still running .* after 0.2 s"):
+        fit(model, X, client=client, timeout=0.2)
+    held.release()
+    fit(model, X, client=client)
 
 
 # -------------------------------------------------------------------------------- bad input

@@ -350,6 +350,17 @@ def test_partial_fit_is_refused(groups, table):  # noqa: F811
         assert "partial_fit does not train in several processes" in str(error)
 
 
+def test_draws_without_an_axis_of_samples_are_refused(groups, table):  # noqa: F811
+    class Flat(skae.DenoisingAutoencoder):
+        def _corrupt(self, module, batch):
+            noise = batch.random.normal(batch.x.numel()).view_as(batch.x)
+            return batch._replace(x=batch.x + noise)
+
+    X = np.nan_to_num(table[0])
+    for error in fit_together(groups, lambda _: Flat(2, max_iter=1).fit(X)):
+        assert "shape (12,) for 2 samples and of shape (18,) for 3" in str(error)
+
+
 def test_neighbors_need_all_samples_in_each_process(table):
     model = NEIGHBORS["neighbors"]
     parts = table[0][:70], table[0][70:]
@@ -411,6 +422,32 @@ if os.environ["RANK"] == "0":
 """
 
 
+CAUGHT = """
+import os, sys, time, warnings
+import numpy as np
+import torch.distributed as dist
+from skae import Autoencoder
+warnings.simplefilter("ignore")
+if sys.argv[2] == "initialised":
+    dist.init_process_group("gloo")
+X = np.random.default_rng(0).normal(size=(100, 5))
+if os.environ["RANK"] == "1":
+    X[3, 2] = np.inf
+start = time.monotonic()
+try:
+    Autoencoder(2, max_iter=2).fit(X)
+except (RuntimeError, ValueError) as error:
+    caught = f"{type(error).__name__}: {error}"
+assert time.monotonic() - start < 30
+if dist.is_initialized():
+    dist.barrier()  # the group of the script still works
+X[3, 2] = 0.0
+Autoencoder(2, max_iter=2, random_state=0).fit(X)
+with open(f"{sys.argv[1]}/{os.environ['RANK']}.txt", "w") as file:
+    file.write(caught)
+"""
+
+
 def launched_by_environment(script):
     """Run a script in two processes that have a rank and an address in their environment."""
     with socket.socket() as free:
@@ -461,6 +498,41 @@ def test_processes_of_a_launcher_give_the_fit_of_one(tmp_path, launch, group):
     np.testing.assert_array_equal(first, second)
     alone = skae.Autoencoder(2, max_iter=2, random_state=0).fit(X)  # which trains in float64
     np.testing.assert_allclose(first, alone.transform(X), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("group", "reason"),
+    [
+        ("environment", "ProcessError: The process of rank 1 failed: Column 2 of X holds infinity"),
+        ("initialised", "ProcessError: The process of rank 0 lost one of the 2 processes"),
+    ],
+)
+def test_an_error_that_a_script_catches_ends_the_fit_of_the_others(tmp_path, group, reason):
+    (tmp_path / "script.py").write_text(CAUGHT)
+    launched_by_environment([str(tmp_path / "script.py"), str(tmp_path), group])
+    first, second = ((tmp_path / f"{rank}.txt").read_text() for rank in range(2))
+    assert first.startswith(reason)
+    assert second.startswith("ValueError: Column 2 of X holds infinity (row 3)")
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"RANK": "1", "WORLD_SIZE": "3"}, (1, 3)),
+        ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "3", "SLURM_NTASKS": "8"}, (1, 3)),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}, None),  # in a batch script, without srun
+        ({"RANK": "0", "WORLD_SIZE": "1"}, None),
+        ({"RANK": "1", "WORLD_SIZE": "3", "MASTER_PORT": ""}, None),
+        ({}, None),
+    ],
+)
+def test_launchers_are_found_by_their_environment(monkeypatch, environment, expected):
+    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ({"MASTER_ADDR": "h", "MASTER_PORT": "1"} | environment).items():
+        monkeypatch.setenv(name, value)
+    assert _processes._launched() == expected
 
 
 def test_an_environment_without_a_launcher_is_one_process(monkeypatch, table):
