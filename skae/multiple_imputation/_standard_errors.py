@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import linalg
+from scipy import linalg, sparse
 from scipy.special import expit
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 
@@ -48,11 +48,19 @@ def coefficient_variance(
     Raises
     ------
     ValueError
-        If the result of `coef_variance` is not an array of numbers of the right shape.
+        If the result of `coef_variance` is not an array of numbers of the right shape, or
+        coefficients are not finite.
     """
     coef = getattr(model, "coef_", None)
     if coef is None:
         return "it has no coef_"
+    for name in ("coef_", "intercept_"):
+        fitted = getattr(model, name, 0.0)
+        if not sparse.issparse(fitted) and not np.isfinite(fitted).all():
+            raise ValueError(
+                f"{name} of the fitted {type(model).__name__} is not finite, because y is too large "
+                "or too small for its arithmetic; rescale y."
+            )
     weight = check_sample_weight(sample_weight, len(y))
     if not callable(coef_variance):
         return _closed_form(model, X, y, weight)

@@ -705,6 +705,16 @@ def test_standard_errors_that_overflow_do_not_end_the_fit(rng):
     assert np.isfinite(model.predict(X)).all()
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+@pytest.mark.parametrize("name", ["coef_", "intercept_"])
+def test_coefficients_that_overflow_are_refused(name):
+    X = np.array([[0.0], [1.0]]) if name == "coef_" else np.array([[5.0], [5.5], [7.0]])
+    model = pooled(LinearRegression(), AutoencoderImputer(max_iter=1), n_imputations=2)
+    with pytest.raises(ValueError, match=f"{name} of the fitted LinearRegression is not finite"):
+        model.fit(X, np.array([1.7e308, -1.7e308, 0.0])[: len(X)])
+    assert not hasattr(model, "estimators_")
+
+
 def test_coef_variance_must_return_numbers(rng):
     X, y = rng.normal(size=(30, 2)), rng.normal(size=30)
     for result, sentence in (
