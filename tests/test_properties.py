@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from safetensors.numpy import load_file
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 
 import skae
@@ -308,6 +309,23 @@ def test_what_is_saved_gives_the_same_outputs(model, X, Y, tmp_path_factory):
     loaded = skae.load(path)
     for table in (X, Y):
         np.testing.assert_equal(attempt(loaded.transform, table), attempt(model.transform, table))
+
+
+@pytest.mark.full
+@quiet
+@given(model=models(), X=tables(), data=st.data())
+def test_arrays_in_a_list_are_one_table(model, X, data):
+    X = np.ascontiguousarray(dense(X))  # whose sums are rounded as those of its parts
+    bounds = data.draw(st.lists(st.integers(0, len(X)), max_size=3).map(sorted))
+    parts = np.split(X, bounds)
+    model.set_params(random_state=0)
+    in_parts, whole = clone(model), clone(model)
+    if (attempt(in_parts.fit, parts) is None) != (attempt(whole.fit, X) is None):
+        raise AssertionError("only one is refused")
+    if hasattr(whole, "module_"):
+        for method in ("transform", "reconstruct", "score_samples"):
+            answers = attempt(getattr(in_parts, method), parts), attempt(getattr(whole, method), X)
+            np.testing.assert_array_equal(*answers)
 
 
 @pytest.mark.full

@@ -58,8 +58,8 @@ def coefficient_variance(
         fitted = getattr(model, name, 0.0)
         if not sparse.issparse(fitted) and not np.isfinite(fitted).all():
             raise ValueError(
-                f"{name} of the fitted {type(model).__name__} is not finite, because y is too large "
-                "or too small for its arithmetic; rescale y."
+                f"{name} of the fitted {type(model).__name__} is not finite, because y is too "
+                "large for its arithmetic; rescale y."
             )
     weight = check_sample_weight(sample_weight, len(y))
     if not callable(coef_variance):

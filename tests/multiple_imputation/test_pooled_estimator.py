@@ -448,9 +448,10 @@ def test_predictions_do_not_depend_on_other_samples_if_draws_do_not(regression):
 
 def test_several_default_imputers_are_fitted_for_fewer_steps(regression):
     X, y = regression[:2]
-    several = PooledEstimator(LinearRegression(), random_state=0).fit(X, y)
-    one = PooledEstimator(LinearRegression(), bootstrap=False, random_state=0).fit(X, y)
-    given = PooledEstimator(LinearRegression(), AutoencoderImputer(), random_state=0).fit(X, y)
+    two = {"n_imputations": 2, "random_state": 0}
+    several = PooledEstimator(LinearRegression(), **two).fit(X, y)
+    one = PooledEstimator(LinearRegression(), bootstrap=False, **two).fit(X, y)
+    given = PooledEstimator(LinearRegression(), AutoencoderImputer(), **two).fit(X, y)
     n_steps = [fitted.imputers_[0].estimator_._n_steps for fitted in (several, one, given)]
     assert n_steps[0] < n_steps[1] == n_steps[2]
 

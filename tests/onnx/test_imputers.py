@@ -102,8 +102,9 @@ def test_pipelines_with_an_imputer(X):
 
     imputer = skae.AutoencoderImputer(random_state=0)
     ridge = make_pipeline(imputer, StandardScaler(), Ridge()).fit(x[:30], np.arange(30))
+    model = to_onnx(ridge, x[:1])
     for some in (x[:1], x[:7]):
-        (found,) = run(to_onnx(ridge, x[:1]), some)
+        (found,) = run(model, some)
         np.testing.assert_allclose(found[:, 0], ridge.predict(some), rtol=1e-5, atol=1e-4)
 
     last = make_pipeline(StandardScaler(), clone(imputer)).fit(x[:30])
