@@ -68,7 +68,15 @@ __all__ = [
     "save",
 ]
 
-_LAZY_SUBMODULES = ("dask", "displays", "extension", "inspection", "metrics", "onnx")
+_LAZY_SUBMODULES = (
+    "dask",
+    "displays",
+    "extension",
+    "inspection",
+    "metrics",
+    "model_selection",
+    "onnx",
+)
 
 # Hidden from type checkers, which would otherwise accept any attribute of skae.
 if not TYPE_CHECKING:
