@@ -27,6 +27,17 @@ def _narwhals_frame(X: Any) -> Any:
     return frame if isinstance(frame, nw.DataFrame) else None
 
 
+def infer_objects(table: Any) -> Any:
+    """Return a DataFrame or Series whose objects have a dtype of their own if there is one.
+
+    Before pandas 3.1, integers beyond float64 are an error where dtypes are inferred.
+    """
+    try:
+        return table.infer_objects()
+    except OverflowError:
+        return table
+
+
 def to_pandas(X: Any) -> Any:
     """Return a DataFrame of another library as one of pandas, anything else unchanged."""
     if (frame := _narwhals_frame(X)) is None:

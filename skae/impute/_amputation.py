@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skae._dataframes import with_missing
+from skae._dataframes import infer_objects, with_missing
 from skae._numeric_input import as_table, check_restorable
 from skae._validation import random_state_of
 from skae.impute._missing_mechanisms import MECHANISMS
@@ -132,7 +132,8 @@ def make_missing(
             f"mechanism {mechanism!r} needs a table of a row and {columns} or more; got shape "
             f"{table.shape}."
         )
-    frame = pd.DataFrame(table)
+    objects = isinstance(table, np.ndarray) and table.dtype.kind == "O"  # which stay what they are
+    frame = pd.DataFrame(table, dtype=object if objects else None)
     missing = mask(frame, float(fraction), random_state_of(random_state))
     if isinstance(table, pd.DataFrame):
         whole = [isinstance(dtype, np.dtype) and dtype.kind in "iu" for dtype in table.dtypes]
@@ -150,7 +151,7 @@ def _writable(values: NDArray, may_infer: bool) -> NDArray:
         if kind in ("boolean", "integer", "floating", "mixed-integer-float"):
             check_restorable(values, np.nan)
             return np.where(missing, np.nan, values).astype(np.float64)
-        values = pd.DataFrame(values).infer_objects().to_numpy()
+        values = infer_objects(pd.DataFrame(values, dtype=object)).to_numpy()
     if values.dtype.kind in "biu":
         check_restorable(values, np.nan)
         return values.astype(np.float64)

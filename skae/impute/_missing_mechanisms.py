@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
+from skae._dataframes import infer_objects
+
 LOG_ODDS_PER_STD = 1.5  # of a missing value, per standard deviation of what it depends on
 TWO_PHASE_LOG_ODDS_PER_STD = 2.0  # this and the constants below: as in MissBench
 SELF_MASKING_LOG_ODDS = (-2.0, -1.0, 1.0, 2.0)
@@ -222,7 +224,7 @@ def _scores(table: pd.DataFrame) -> NDArray:
         column = table.iloc[:, j]
         known = column.notna().to_numpy(dtype=bool)
         if known.any():
-            ranks = _ranks(column[known].infer_objects())
+            ranks = _ranks(infer_objects(column[known]))
             z[known, j] = _standard(ranks[:, None])[:, 0]
     return z
 

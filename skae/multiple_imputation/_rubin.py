@@ -11,7 +11,7 @@ from scipy import stats
 
 from skae._validation import binary_exponents, check_array, check_share, weighted_mean
 
-MAX_T_QUANTILE = 1e150  # beyond, scipy's quantiles of the t distribution are wrong
+MAX_T_QUANTILE = 1e100  # from here on, scipy's quantiles of the t distribution are wrong
 
 
 class Pooled(NamedTuple):

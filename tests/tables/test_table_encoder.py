@@ -245,7 +245,11 @@ def test_it_can_be_searched(X):
         (pd.DataFrame({"a": [1, "u"]}), TypeError, "Column 'a' of X holds int and str"),
         (pd.DataFrame({"a": pd.to_datetime(["2020"])}), TypeError, "Column 'a' .* convert it to"),
         (pd.DataFrame({"a": [[1], [2]]}), TypeError, "Column 'a' of X holds list"),
-        (pd.DataFrame({"a": [10**400, 1]}), ValueError, "Column 'a' .* beyond the largest"),
+        (
+            pd.DataFrame({"a": [10**400, 1]}, dtype=object),
+            ValueError,
+            "Column 'a' .* beyond the largest",
+        ),
         (pd.DataFrame({"a": []}), ValueError, "0 sample"),
         (pd.DataFrame(index=range(3)), ValueError, "at least one"),
         (np.array([[2**60 + 1], [1]]), ValueError, "Column 0 .* dtype is 'Int64'"),
