@@ -14,6 +14,7 @@ from skae.training import AutoencoderModule
 
 MAX_SAMPLES = 2**15  # whose reconstructions are compared with them
 DENSE = 0.5  # a unit that is active more often is called dense
+ROUNDING_OF_SUMS = 1e-6
 ROUNDING = 1e-12  # of a variance, relative to the mean square
 
 STATISTICS = """
@@ -49,7 +50,7 @@ def code_statistics(estimator: Any, module: AutoencoderModule, rows: RowDataset)
         "activation_frequency_": frequency.cpu().numpy(),
         "mean_n_active_": float(frequency.sum()),
         "n_dead_": int((frequency == 0).sum()),
-        "n_dense_": int((frequency > DENSE).sum()),
+        "n_dense_": int((frequency > DENSE * (1 + ROUNDING_OF_SUMS)).sum()),
         "unexplained_variance_ratio_": unexplained_variance_ratio(estimator, module, rows),
         "coherence_": None if linear is None else coherence(linear[0]),
     }

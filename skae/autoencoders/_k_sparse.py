@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from numbers import Integral
 from typing import Any
 
@@ -238,7 +239,8 @@ class KSparseAutoencoder(DictionaryAutoencoder):
         """Return the absolute value from which k entries per sample are kept on average.
 
         It is found by successively refined histograms, since sorting the entries of all samples
-        would need too much memory.
+        would need too much memory. It is halfway between the least one that is kept and the
+        largest one that is not, so that codes do not depend on rounding.
         """
         k = self._n_kept(rows.n_features, self.n_components_)
         low, high, above = 0.0, 0.0, 0.0
@@ -257,4 +259,14 @@ class KSparseAutoencoder(DictionaryAutoencoder):
             i = min(int((reached < k * (1 - 1e-9)).sum()), N_BINS - 1)  # bins from the top
             above = float(reached[i] - counts[N_BINS - 1 - i])
             low, high = float(ends[N_BINS - 1 - i]), float(ends[N_BINS - i])
-        return low
+        return self._halfway(module, rows, low)
+
+    def _halfway(self, module: AutoencoderModule, rows: RowDataset, least: float) -> float:
+        """Return the middle of the entries on both sides of a value; the value if one has none."""
+        below, above = -math.inf, math.inf
+        for _, h in self._encoded(module, rows):
+            size = self._allowed(h).abs().double()
+            below = max(below, float(torch.where(size < least, size, -math.inf).max()))
+            above = min(above, float(torch.where(size < least, math.inf, size).min()))
+        below, above = rows.maximum(torch.tensor([below, -above], dtype=torch.float64)).tolist()
+        return (below - above) / 2 if math.isfinite(below - above) else least

@@ -15,6 +15,8 @@ from skae._file_format import replace_file
 from skae.autoencoders._sparse_codes import linear_decoder, linear_encoder
 from skae.training import AutoencoderModule
 
+MAX_ROUNDING = 1e-4  # of offsets in float32, in units of the network
+
 
 def check_supported(condition: bool, name: str, what: str) -> None:
     """Raise ValueError where SAELens has no such autoencoder."""
@@ -50,6 +52,12 @@ def folded_weights(module: AutoencoderModule, name: str) -> dict[str, NDArray]:
     }
     finite = all(bool(value.float().isfinite().all()) for value in weights.values())
     check_supported(finite, name, "its weights overflow float32; multiply X by a constant first.")
+    rounding = (weights["b_dec"].float().double() - weights["b_dec"]).abs().max()
+    check_supported(
+        bool(rounding <= MAX_ROUNDING * scale),
+        name,
+        "its offset is too large for float32; subtract a constant from X first.",
+    )
     return {key: value.float().contiguous().numpy() for key, value in weights.items()}
 
 

@@ -13,10 +13,11 @@ from skae._sklearn_types import BaseEstimator
 from skae._validation import check_count
 from skae.base import BaseAutoencoder
 from skae.impute import AutoencoderImputer
-from skae.onnx._export import DEFAULT_OPSET, export, require
+from skae.onnx._export import DEFAULT_OPSET, RefusalError, checked, export, require
 from skae.onnx._graphs import TORCH_DTYPE, AutoencoderGraph, DetectorGraph, example_of
 from skae.onnx._imputer_graph import ImputerGraph
 from skae.onnx._scalers import Affine, inverse_of
+from skae.onnx._steps import convertible
 from skae.outlier import AutoencoderOutlierDetector
 
 OUTPUTS = ("code", "reconstruction", "score")
@@ -103,7 +104,8 @@ def to_onnx(
     steps = list(_steps(estimator))
     last = steps[-1] if steps else estimator
     names = resolve_outputs(last, outputs)
-    check_is_fitted(last)
+    for step in steps or [estimator]:
+        check_is_fitted(step)
     if len(steps) == 1:
         graph = graph_of(last, names, dtype)
         return export(graph, example_of(last.n_features_in_, dtype), names, target_opset)
@@ -175,12 +177,16 @@ class LastStep(BaseEstimator):
         Fitted autoencoder, detector or imputer.
     outputs : tuple of str
     inverse : Affine or None
+    dtype : {'float32', 'float64'}
     """
 
-    def __init__(self, estimator: Any, outputs: tuple[str, ...], inverse: Affine | None):
+    def __init__(
+        self, estimator: Any, outputs: tuple[str, ...], inverse: Affine | None, dtype: str
+    ):
         self.estimator = estimator
         self.outputs = outputs
         self.inverse = inverse
+        self.dtype = dtype
 
 
 def _pipeline_to_onnx(
@@ -195,18 +201,21 @@ def _pipeline_to_onnx(
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
     kind = FloatTensorType if dtype == "float32" else DoubleTensorType
-    last = LastStep(steps[-1], outputs, inverse)
-    named = [(f"step{i}", step) for i, step in enumerate([*steps[:-1], last])]
+    last = LastStep(steps[-1], outputs, inverse, dtype)
+    before = [convertible(step) for step in steps[:-1]]
     try:
-        return convert_sklearn(
-            Pipeline(named),
+        model = convert_sklearn(
+            Pipeline([(f"step{i}", step) for i, step in enumerate([*before, last])]),
             initial_types=[("X", kind([None, steps[0].n_features_in_]))],
             target_opset=DEFAULT_OPSET if target_opset is None else target_opset,
         )
-    except RuntimeError as error:
-        names = ", ".join(type(step).__name__ for step in steps[:-1])
+    except RefusalError as error:
+        raise ValueError(str(error)) from error
+    except Exception as error:  # skl2onnx raises any
+        names = ", ".join(type(step).__name__ for step in before)
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"skl2onnx, by which to_onnx converts {names}, refuses the pipeline; use other steps "
             f"or another target_opset, or convert the last step alone: {reason}"
         ) from error
+    return checked(model)

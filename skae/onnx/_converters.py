@@ -9,7 +9,7 @@ from skae.autoencoders import DeepAutoencoder
 from skae.base import BaseAutoencoder
 from skae.impute import AutoencoderImputer
 from skae.onnx._convert import LastStep, graph_of
-from skae.onnx._export import export, require
+from skae.onnx._export import RefusalError, export, require
 from skae.onnx._graphs import example_of
 from skae.outlier import AutoencoderOutlierDetector
 from skae.tables import TableEncoder
@@ -34,7 +34,7 @@ def register() -> None:
 
 
 def _refuse_tables(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
-    raise ValueError(
+    raise RefusalError(
         "A TableEncoder cannot be converted to ONNX, whose text is never missing and whose models "
         "cannot refuse unknown categories; use StandardScaler for numbers, and a ColumnTransformer "
         "with StandardScaler and OneHotEncoder for tables of mixed columns."
@@ -52,9 +52,11 @@ def _outputs_of(model: Any) -> tuple[Any, dict[str, str]]:
     return model, {"variable": "code"}
 
 
-def _numpy_dtype(inputs: Any) -> str:
+def _numpy_dtype(model: Any, inputs: Any) -> str:
     from skl2onnx.common.data_types import DoubleTensorType
 
+    if isinstance(model, LastStep):
+        return model.dtype
     return "float64" if isinstance(inputs[0].type, DoubleTensorType) else "float32"
 
 
@@ -76,7 +78,7 @@ def _types(model: Any, inputs: Any) -> dict[str, Any]:
     """Return the type of each output."""
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType
 
-    real = DoubleTensorType if _numpy_dtype(inputs) == "float64" else FloatTensorType
+    real = DoubleTensorType if _numpy_dtype(model, inputs) == "float64" else FloatTensorType
     estimator, outputs = _outputs_of(model)
     n = inputs[0].get_first_dimension()
     n_features = estimator.n_features_in_
@@ -102,31 +104,30 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
     require("The converter of an estimator of skae", "onnxscript")
     model = operator.raw_operator
     estimator, outputs = _outputs_of(model)
-    dtype = _numpy_dtype(operator.inputs)
+    dtype = _numpy_dtype(model, operator.inputs)
     inverse = model.inverse if isinstance(model, LastStep) else None
     names = tuple(outputs.values())
-    graph = graph_of(estimator, names, dtype, inverse)
     opset = container.target_opset_any_domain("")
-    exported = export(graph, example_of(estimator.n_features_in_, dtype), names, opset)
-    renamed = {"": "", "X": _joined_inputs(scope, operator, container)}
+    try:
+        graph = graph_of(estimator, names, dtype, inverse)
+        exported = export(graph, example_of(estimator.n_features_in_, dtype), names, opset)
+    except ValueError as error:
+        raise RefusalError(str(error)) from error
+    renamed = {"": "", "X": _joined_inputs(scope, operator, container, dtype)}
     ours = [variable.full_name for variable in operator.outputs]
     renamed |= dict(zip(names, ours, strict=True))
     _insert(exported, renamed, scope, container)
 
 
-def _joined_inputs(scope: Any, operator: Any, container: Any) -> str:
+def _joined_inputs(scope: Any, operator: Any, container: Any, dtype: str) -> str:
     """Return the name of the matrix of all inputs, in a floating-point type."""
     from onnx import TensorProto
-    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
-    wanted = TensorProto.DOUBLE if _numpy_dtype(operator.inputs) == "float64" else TensorProto.FLOAT
+    wanted = TensorProto.DOUBLE if dtype == "float64" else TensorProto.FLOAT
     names = []
-    for variable in operator.inputs:
-        name = variable.full_name
-        if not isinstance(variable.type, DoubleTensorType | FloatTensorType):
-            name = scope.get_unique_variable_name("cast")
-            container.add_node("Cast", variable.full_name, name, to=wanted, op_version=13)
-        names.append(name)
+    for variable in operator.inputs:  # whose types may be others than skl2onnx declares
+        names.append(scope.get_unique_variable_name("cast"))
+        container.add_node("Cast", variable.full_name, names[-1], to=wanted, op_version=13)
     if len(names) == 1:
         return names[0]
     joined = scope.get_unique_variable_name("joined")

@@ -27,6 +27,32 @@ LOGGERS = (
 LOCK = ForkSafeLock()  # torch's exporter is not for several threads
 
 
+class RefusalError(ValueError):
+    """What cannot be converted, in a sentence."""
+
+
+def checked(model: Any) -> Any:
+    """Return a model, if it is valid.
+
+    Raises
+    ------
+    ValueError
+        If a runtime could not load it.
+    """
+    from onnx.checker import check_model
+
+    try:
+        check_model(model, full_check=True)
+    except Exception as error:  # of several types
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            "The ONNX model that the exporters of torch and skl2onnx make of this estimator is not "
+            "valid, so that no runtime could load it; use other steps, or layers and hooks without "
+            f"rare operations: {reason}"
+        ) from error
+    return model
+
+
 def require(purpose: str, *modules: str) -> None:
     """Raise ImportError with one sentence where a package is not installed."""
     for name in modules:
@@ -113,12 +139,12 @@ def export(
             f"This model cannot be written with target_opset={opset!r}; pass None, or an integer "
             f"from {DEFAULT_OPSET} to {onnx_opset_version()}."
         )
-    return model
+    return checked(model)
 
 
 def _translated(program: Any, outputs: Sequence[str], opset: int) -> Any:
     """Return the ONNX model of an exported program."""
-    from onnx_ir.passes.common import RemoveUnusedNodesPass
+    from onnx_ir.passes.common import RemoveUnusedNodesPass, TopologicalSortPass
 
     translated = torch.onnx.export(
         program,
@@ -132,4 +158,5 @@ def _translated(program: Any, outputs: Sequence[str], opset: int) -> Any:
     assert translated is not None
     # onnxruntime warns of constants of loops that are left.
     RemoveUnusedNodesPass()(translated.model)
+    TopologicalSortPass()(translated.model)
     return translated.model_proto

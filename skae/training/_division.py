@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -37,6 +35,7 @@ class Division:
     def __init__(self, net: Any):
         self.net = net
         self.group: Group = net.group
+        self.joined: list[int] = []  # the weights whose gradients are parts of the vectors
         self.vectors: list[Tensor] = []  # what is summed in each step
         self.parts: list[Tensor] = []  # of the vectors: the gradients, and the sums of losses
         self.axes: dict[bool, list[int | None]] = {}  # of draws in training and in evaluation
@@ -63,31 +62,32 @@ class Division:
             return loss, sums
         (loss * (len(batch.x) / batch.n_samples)).backward()
         weights = [w for w in self.net.module_.parameters() if w.grad is not None]
-        if not _are([w.grad for w in weights], self.parts[:-1]):
+        if [id(w) for w in weights] != self.joined:
             self._join(weights, sums)
-        self.parts[-1].copy_(sums)
+        *gradients, total = self.parts
+        for weight, gradient in zip(weights, gradients, strict=True):
+            gradient.copy_(weight.grad)
+            weight.grad = gradient
+        total.copy_(sums)
         for vector in self.vectors:
             self.group.add(vector)
-        sums = self.parts[-1].clone()
-        return sums[0] / batch.n_samples, sums
+        return total[0] / batch.n_samples, total.clone()
 
-    def _join(self, weights: list[Any], sums: Tensor) -> None:
-        """Have the gradients, with the sums of losses, be parts of one vector for each dtype.
+    def _join(self, weights: list[Tensor], sums: Tensor) -> None:
+        """Make one vector for each dtype, with a part for each gradient and for the sums of losses.
 
-        A vector that stays is summed faster than gradients that are allocated in each step.
+        Vectors that stay are summed faster than those that are allocated in each step. A gradient
+        has the strides of its weight, which fused optimisers rely on.
         """
-        tensors = [*(weight.grad for weight in weights), sums]
-        places: dict[torch.dtype, list[int]] = defaultdict(list)
-        for place, tensor in enumerate(tensors):
-            places[tensor.dtype].append(place)
-        self.vectors, self.parts = [], list(tensors)
-        for own in places.values():
-            vector = torch.cat([tensors[i].flatten() for i in own])
-            for i, part in zip(own, vector.split([tensors[i].numel() for i in own]), strict=True):
-                self.parts[i] = part.view_as(tensors[i])
+        tensors = [*(torch.empty_like(weight, device="meta") for weight in weights), sums]
+        self.joined, self.vectors, self.parts = [id(w) for w in weights], [], list(tensors)
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):  # in order of all processes
+            own = [i for i, tensor in enumerate(tensors) if tensor.dtype == dtype]
+            sizes = [tensors[i].numel() for i in own]
+            vector = torch.empty(sum(sizes), dtype=dtype, device=sums.device)
+            for i, part in zip(own, vector.split(sizes), strict=True):
+                self.parts[i] = part.as_strided(tensors[i].shape, tensors[i].stride())
             self.vectors.append(vector)
-        for weight, part in zip(weights, self.parts[:-1], strict=True):
-            weight.grad = part
 
     def of_each(self, batches: Batches, function: Callable[[Batch], Tensor]) -> Tensor:
         """Return the results of a function of a batch for each sample, of all processes."""
@@ -140,11 +140,6 @@ class Division:
         with net._network_draws(net.seed), net._autocast():
             functional_call(module, buffers, (batch.to(net.device),))
         return [shape for _, shape, _ in recorder.draws]
-
-
-def _are(found: Sequence[Tensor | None], expected: Sequence[Tensor]) -> bool:
-    """Whether tensors are the expected ones themselves."""
-    return len(found) == len(expected) and all(map(operator.is_, found, expected))
 
 
 def _axis_of_samples(two: tuple[int, ...], three: tuple[int, ...]) -> int | None:

@@ -301,7 +301,7 @@ class Trainer(NeuralNet):
 
     def _step(self, batch: Batch) -> Tensor:
         """Take the step of skorch's `train_step`, without callbacks; return the sums of losses."""
-        self.optimizer_.zero_grad(set_to_none=self.group.size == 1)
+        self.optimizer_.zero_grad(set_to_none=True)
         step = self.train_step_single(batch)
         self.optimizer_.step()
         return cast(Tensor, step["sums"])
