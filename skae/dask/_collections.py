@@ -20,7 +20,7 @@ def as_rows(X: Any) -> Any:
     ValueError
         If it does not have two dimensions.
     """
-    if not (is_dask_collection(X) and hasattr(X, "ndim") and hasattr(X, "to_delayed")):
+    if not (is_dask_collection(X) and hasattr(type(X), "ndim") and hasattr(type(X), "to_delayed")):
         raise TypeError(
             f"X must be a dask array or DataFrame; got a {type(X).__name__}. Use the method of the "
             "estimator, or dask.array.from_array(X)."
@@ -46,6 +46,8 @@ def parts_of(client: Client, X: Any, sample_weight: Any) -> tuple[list[Future], 
     if isinstance(sample_weight, np.ndarray):
         _check_length(len(sample_weight), sum(sizes))
         weights = np.split(sample_weight, np.cumsum(sizes)[:-1])
+    elif weights[0] is not None:
+        _check_parts(client.gather(client.map(n_rows, weights, pure=False)), sizes)
     parts = client.map(_pair, rows, weights, pure=False)
     wait(parts)
     return parts, sizes
@@ -77,6 +79,16 @@ def _check_length(n_weights: float, n_rows: float) -> None:
         raise ValueError(
             f"sample_weight has {n_weights} entries, while X has {n_rows} samples; pass one for "
             "each."
+        )
+
+
+def _check_parts(n_weights: list[int], sizes: list[int]) -> None:
+    """Raise ValueError unless each part of the weights has the length of that of X."""
+    _check_length(sum(n_weights), sum(sizes))
+    if n_weights != sizes:
+        raise ValueError(
+            f"sample_weight must be divided as X is; got parts of {n_weights} entries, while X has "
+            f"parts of {sizes}."
         )
 
 

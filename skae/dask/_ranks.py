@@ -16,7 +16,7 @@ from sklearn.base import clone
 from skae._warnings import collected
 from skae.data import HOLDERS
 from skae.exceptions import ProcessError
-from skae.training import connected, device_of
+from skae.training import by_itself, connected, device_of
 
 _stores: dict[str, Any] = {}  # of the fits whose process of rank 0 is in this worker
 _groups: dict[tuple[str, str], Any] = {}  # by fit and worker, of which a process may have several
@@ -58,7 +58,8 @@ def run_rank(
     X, weight = joined([x for x, _ in parts]), joined([weight for _, weight in parts])
     with collected() as messages:
         if size == 1:
-            model.fit(X, sample_weight=weight)
+            with by_itself():
+                model.fit(X, sample_weight=weight)
         else:
             device = device_of(getattr(model, "device", "auto"))
             group = connected(_store_at(address, timeout), rank, size, device, timeout)

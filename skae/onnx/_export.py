@@ -144,7 +144,7 @@ def export(
 
 def _translated(program: Any, outputs: Sequence[str], opset: int) -> Any:
     """Return the ONNX model of an exported program."""
-    from onnx_ir.passes.common import RemoveUnusedNodesPass, TopologicalSortPass
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
 
     translated = torch.onnx.export(
         program,
@@ -156,7 +156,11 @@ def _translated(program: Any, outputs: Sequence[str], opset: int) -> Any:
         opset_version=opset,
     )
     assert translated is not None
+    graph = translated.model.graph
+    for value in [value for node in graph for value in node.inputs]:
+        # Bounds of `clamp` are constants that the exporter leaves out of the graph.
+        if value is not None and value.const_value is not None and value.producer() is None:
+            graph.initializers.setdefault(str(value.name), value)
     # onnxruntime warns of constants of loops that are left.
     RemoveUnusedNodesPass()(translated.model)
-    TopologicalSortPass()(translated.model)
     return translated.model_proto

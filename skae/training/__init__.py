@@ -11,7 +11,13 @@ from skae.training._module_state import moments_fit, restore, state_of
 from skae.training._optimizer import options_of
 from skae.training._plan import TrainingPlan
 from skae.training._pretraining import pretrain
-from skae.training._processes import Processes, connected, local_device, taking_part
+from skae.training._processes import (
+    Processes,
+    by_itself,
+    connected,
+    local_device,
+    taking_part,
+)
 from skae.training._program import Recorded
 from skae.training._random import drawing_from, draws_by_itself, seeded
 from skae.training._result import EpochCallback, TrainingResult
@@ -52,6 +58,7 @@ __all__ = [
     "TrainingResult",
     "WeightedMean",
     "budget",
+    "by_itself",
     "build",
     "check_convergence",
     "check_precision",

@@ -91,6 +91,10 @@ class Division:
 
     def of_each(self, batches: Batches, function: Callable[[Batch], Tensor]) -> Tensor:
         """Return the results of a function of a batch for each sample, of all processes."""
+        return self.group.sum(self.of_own(batches, function))
+
+    def of_own(self, batches: Batches, function: Callable[[Batch], Tensor]) -> Tensor:
+        """Return the results of a function for each sample, 0 for those of other processes."""
         n, start, batches.group = batches.rows.n_samples, 0, self.group
         results = batches.rows.weight.new_zeros(n, device=batches.device)
         for batch in batches:
@@ -101,7 +105,7 @@ class Division:
                 places = start + batch.share.positions.to(results.device)
                 results[places] = result[: len(places)].to(results)
             start += batch.n_samples
-        return self.group.sum(results)
+        return results
 
     def end_epoch(self) -> None:
         """Take over the statistics of layers, as of batch normalisation, from rank 0."""

@@ -32,7 +32,8 @@ _NOT_FOUND = (
 
 _rendezvous: dict[str, Any] = {"n_fits": 0}  # of this process with those of its launcher
 _taking_part = threading.Lock()  # held by the fit that takes part
-_TAKES_PART: ContextVar[bool] = ContextVar("TAKES_PART", default=False)  # in this thread
+# Whether this thread is within a fit, so that others in it are of this process alone.
+_WITHIN: ContextVar[bool] = ContextVar("WITHIN", default=False)
 
 
 class Processes(Group):
@@ -212,14 +213,14 @@ def taking_part(distributed: bool | str, device: torch.device) -> Iterator[Group
     """
     if HOLDERS.get().size > 1:
         yield HOLDERS.get()
+    elif _WITHIN.get():
+        yield ALONE
     elif not _takes_part(distributed):
         if distributed is True:
             raise ValueError(
                 "distributed=True, but this process is the only one; start several by torchrun, or "
                 "set distributed='auto'."
             )
-        yield ALONE
-    elif _TAKES_PART.get():
         yield ALONE
     else:
         with _one_at_a_time():
@@ -230,6 +231,16 @@ def taking_part(distributed: bool | str, device: torch.device) -> Iterator[Group
                 processes.leave(error)
                 raise
             processes.leave(None)
+
+
+@contextmanager
+def by_itself() -> Iterator[None]:
+    """Context in which fits are of this process alone, whatever started it."""
+    token = _WITHIN.set(True)
+    try:
+        yield
+    finally:
+        _WITHIN.reset(token)
 
 
 @contextmanager
@@ -244,11 +255,10 @@ def _one_at_a_time() -> Iterator[None]:
             "Another thread takes part in training in several processes; call fit in one thread at "
             "a time, or set distributed=False."
         )
-    token = _TAKES_PART.set(True)
     try:
-        yield
+        with by_itself():
+            yield
     finally:
-        _TAKES_PART.reset(token)
         if not gathered:
             _taking_part.release()
 

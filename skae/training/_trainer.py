@@ -327,7 +327,8 @@ class Trainer(NeuralNet):
             evaluate = partial(self.recorded_.losses, losses_of=self._losses_of)
         network_draws = self._network_draws(self.validation_seed)
         with torch.no_grad(), network_draws, self._autocast():
-            return self.division_.of_each(validation, evaluate)
+            losses = self.division_.of_own(validation, evaluate)
+        return self.group.sum(losses)  # without the lock of torch's generator
 
     def _losses_of(self, batch: Batch) -> Tensor:
         return total_of(self.module_(batch))

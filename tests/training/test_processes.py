@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+from skorch.callbacks import Callback, EarlyStopping, LRScheduler, ParamMapper
+from skorch.utils import freeze_parameter
 from torch import nn
 
 import skae
@@ -172,6 +173,26 @@ def test_statistics_of_layers_are_those_of_rank_0(groups, table):  # noqa: F811
     assert_same(first, second, X, 0)
 
 
+class Transposed(nn.Module):
+    """A linear layer whose weight is not contiguous, on which fused optimisers rely."""
+
+    def __init__(self, n_in, n_out):
+        super().__init__()
+        self.weight = nn.Parameter((torch.randn(n_in, n_out) / n_in).T)
+
+    def forward(self, x):
+        return x @ self.weight.T
+
+
+def test_gradients_have_the_strides_of_their_weights(groups, table):  # noqa: F811
+    X = np.nan_to_num(table[0])
+    architecture = skae.FunctionArchitecture(encoder=Transposed, decoder=Transposed)
+    model = skae.Autoencoder(2, architecture=architecture, init="random", **LONG)
+    first, second = returned(fit_together(groups, lambda _: clone(model).fit(X)))
+    assert_same(first, second, X, 0)
+    assert_same(first, clone(model).fit(X), X, 1e-5)
+
+
 def test_random_state_none_is_that_of_rank_0(groups, table):  # noqa: F811
     model = skae.Autoencoder(2, max_iter=2)
     first, second = returned(fit_together(groups, lambda _: clone(model).fit(table[0])))
@@ -212,6 +233,17 @@ def test_schedulers_act_in_each_rank(groups, table):  # noqa: F811
     halving = ("lr", LRScheduler("StepLR", step_size=1, gamma=0.5))
     model = skae.Autoencoder(
         2, schedule="constant", net_params={"callbacks": [halving]}, init="random", **SHORT
+    )
+    first, second = returned(fit_together(groups, lambda _: clone(model).fit(X)))
+    assert_same(first, second, X, 0)
+    assert_same(first, clone(model).fit(X), X, 1e-5)
+
+
+def test_weights_frozen_meanwhile_stay_as_they_are(groups, table):  # noqa: F811
+    X = np.nan_to_num(table[0])
+    freeze = ("freeze", ParamMapper("encoder*", fn=freeze_parameter, at=3))
+    model = skae.Autoencoder(
+        2, schedule="constant", init="random", net_params={"callbacks": [freeze]}, **LONG
     )
     first, second = returned(fit_together(groups, lambda _: clone(model).fit(X)))
     assert_same(first, second, X, 0)
