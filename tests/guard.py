@@ -30,7 +30,8 @@ def pytest_runtest_call(item):
     with_dask = item.get_closest_marker("dask")
     draws = with_dask or item.get_closest_marker("conformance")
     spared = {"numpy generator", "python generator"} if draws else set()
-    spared |= {"warning filters"} if with_dask else set()
+    if with_dask or item.get_closest_marker("threads"):
+        spared |= {"warning filters"}
     changed = [k for k, v in global_state().items() if v != before[k] and k not in spared]
     assert not changed, f"the test changed global state: {', '.join(changed)}"
     return result

@@ -63,7 +63,10 @@ def to_onnx(
     ImportError
         If onnx or onnxscript is not installed, or skl2onnx for a pipeline.
     ValueError
-        If the estimator or an output cannot be converted, or not with these operators.
+        If the estimator, a step before it or an output cannot be converted exactly, or not with
+        these operators.
+    NotFittedError
+        If the estimator or a step is not fitted.
 
     See Also
     --------

@@ -66,6 +66,14 @@ def test_the_activations_of_kl_are_active_above_one_half(digits):
     np.testing.assert_allclose(model.activation_frequency_, frequency, atol=1e-3)
 
 
+def test_units_active_in_half_of_the_samples_are_not_dense(rng):
+    X = np.array([[1.0], [-1.0]] * 200) + 0.01 * rng.normal(size=(400, 1))
+    model = SparseAutoencoder(6, max_iter=4, random_state=0).fit(X)
+    frequency = (model.transform(X) != 0).mean(axis=0)
+    assert (frequency == 0.5).any()
+    assert model.n_dense_ == (frequency > 0.5).sum()
+
+
 def test_coherence_of_known_columns(monkeypatch, rng):
     monkeypatch.setattr(_chunks, "MAX_CHUNK_SIZE", 44)  # four columns at a time
     columns = torch.from_numpy(rng.normal(size=(6, 11)))

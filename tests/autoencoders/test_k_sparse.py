@@ -295,3 +295,19 @@ def test_groups_are_searched_in_batches(digits):
     )
     scores = [s.cv_results_["mean_test_score"] for s in (batched, alone)]
     np.testing.assert_allclose(*scores, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("seed", range(4))
+def test_codes_of_a_batch_do_not_depend_on_rounding(dtype, seed, rng):
+    X = rng.normal(size=(400, 4)) @ rng.normal(size=(4, 10)) + 0.3 * rng.normal(size=(400, 10))
+    X = (X + 2).astype(dtype)
+    model = KSparseAutoencoder(
+        24, n_nonzero_coefs=3, selection="batch", max_iter=4, random_state=seed
+    ).fit(X)
+    codes = model.transform(X)
+    alone = np.vstack([model.transform(row[None]) for row in X])
+    np.testing.assert_array_equal(codes != 0, alone != 0)
+    assert model.mean_n_active_ == pytest.approx((codes != 0).sum(axis=1).mean(), abs=1e-6)
+    sizes = np.sort(np.abs(codes[codes != 0]))
+    assert model.threshold_ < sizes[0] * (1 - 1e-7)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 
 from skae import MLP, KSparseAutoencoder, SparseAutoencoder
@@ -102,6 +103,13 @@ def test_weights_beyond_float32_are_refused(X, tmp_path):
     with pytest.raises(ValueError, match="its weights overflow float32; multiply X by a constant"):
         model.to_saelens(tmp_path / "sae")
     assert not list(tmp_path.iterdir())
+
+
+def test_offsets_that_float32_cannot_hold_are_refused(X, tmp_path):
+    model = KSparseAutoencoder(8, n_nonzero_coefs=2, max_iter=2, random_state=0)
+    with pytest.raises(ValueError, match="its offset is too large for float32; subtract"):
+        clone(model).fit(X + 1e7).to_saelens(tmp_path)
+    clone(model).fit(X + 10).to_saelens(tmp_path)
 
 
 def test_parameters_that_are_set_after_a_fit_are_not_written(X, tmp_path):

@@ -10,6 +10,7 @@ import textwrap
 import threading
 from typing import ClassVar
 
+import dask
 import dask.array as da
 import dask.dataframe as dd
 import distributed
@@ -297,8 +298,9 @@ def test_bad_input(client, X, table):
     model = skae.Autoencoder(2, max_iter=1)
     with pytest.raises(TypeError, match="skae.dask fits autoencoders and .*; got a PCA"):
         fit(PCA(), X, client=client)
-    with pytest.raises(TypeError, match="X must be a dask array or DataFrame; got a ndarray"):
-        fit(model, table, client=client)
+    for other, name in ((table, "ndarray"), (dask.delayed(table), "Delayed")):
+        with pytest.raises(TypeError, match=f"X must be a dask array or DataFrame; got a {name}"):
+            fit(model, other, client=client)
     with pytest.raises(ValueError, match="X must have two dimensions; got 1"):
         fit(model, X[:, 0], client=client)
     with pytest.raises(ValueError, match="sample_weight has 3 entries, while X has 1797"):
@@ -312,6 +314,33 @@ def test_bad_input(client, X, table):
         predict(fitted, X)
     with pytest.raises(ValueError, match="X has 4 features, but Autoencoder is expecting 5"):
         transform(fitted, X[:, :4])
+
+
+@pytest.mark.parametrize(
+    ("lengths", "match"),
+    [
+        ([50, 70, 70, 50], r"got parts of \[50, 70, 70, 50\] entries, while X has parts of \[60"),
+        ([60, 60, 60, 59], "sample_weight has 239 entries, while X has 240"),
+    ],
+)
+def test_weights_in_parts_of_other_lengths_are_refused(client, table, lengths, match):
+    X = dd.from_pandas(pd.DataFrame(table[:240]), npartitions=4).values  # of unknown lengths
+    parts = [client.scatter(np.ones(n), hash=False) for n in lengths]
+    weight = da.concatenate([da.from_delayed(part, (np.nan,), float) for part in parts])
+    with pytest.raises(ValueError, match=match):
+        fit(skae.Autoencoder(2, max_iter=1), X, sample_weight=weight, client=client)
+
+
+def test_one_worker_trains_alone_whatever_started_it(client, table, monkeypatch):
+    for name, value in zip(
+        ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"), ("0", "2", "127.0.0.1", "1"),
+        strict=True,
+    ):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    X = da.from_array(table, chunks=table.shape)
+    for distributed_ in ("auto", True):
+        model = skae.LinearAutoencoder(2, distributed=distributed_)
+        assert fit(model, X, client=client).n_components_ == 2
 
 
 def test_an_error_of_a_worker_is_that_of_the_fit(client, table):

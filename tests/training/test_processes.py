@@ -86,7 +86,12 @@ def assert_same(one, other, X, tolerance):
 def cases(models, weighted, quick):
     """Return pairs of a model and whether there are weights; all but the quick ones are slow."""
     return [
-        pytest.param(name, w, marks=[] if name in quick and w is weighted else pytest.mark.full)
+        pytest.param(
+            name,
+            w,
+            marks=[pytest.mark.full] * (name not in quick or w is not weighted)
+            + [pytest.mark.threads] * (name in NEIGHBORS),
+        )
         for name in models
         for w in (False, True)
     ]
