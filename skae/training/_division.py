@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from skorch.callbacks import Callback, EpochTimer, GradientNormClipping, LRScheduler, ParamMapper
@@ -35,15 +35,27 @@ class Division:
     def __init__(self, net: Any):
         self.net = net
         self.group: Group = net.group
-        self.joined: list[int] = []  # the weights whose gradients are parts of the vectors
+        self.hooks: dict[Tensor, Any] = {}  # of the weights that are trained
         self.vectors: list[Tensor] = []  # what is summed in each step
-        self.parts: list[Tensor] = []  # of the vectors: the gradients, and the sums of losses
+        self.parts: dict[Tensor, Tensor] = {}  # of the vectors, for each weight
+        self.sums = torch.empty(0)  # the part for the sums of losses
+        self.taken: list[Tensor] = []  # weights that have a gradient in this step
         self.axes: dict[bool, list[int | None]] = {}  # of draws in training and in evaluation
         self.has_statistics = any(
             getattr(layer, "track_running_stats", False) for layer in net.module_.modules()
         )
         if self.group.size > 1:
             self._copy_first(net.module_.state_dict().values())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the weights without hooks and gradients."""
+        for hook in self.hooks.values():
+            hook.remove()
+        for weight in self.net.module_.parameters():
+            weight.grad = None
 
     def divide(self, batches: Batches, random: Random) -> None:
         """Have batches be those of this process, with its share of the random numbers."""
@@ -60,33 +72,46 @@ class Division:
         if self.group.size == 1:
             loss.backward()
             return loss, sums
+        if not self.parts:
+            self._join(sums)
+        for weight in self.parts:
+            if weight.requires_grad and weight not in self.hooks:
+                self.hooks[weight] = weight.register_post_accumulate_grad_hook(self._take)
         (loss * (len(batch.x) / batch.n_samples)).backward()
-        weights = [w for w in self.net.module_.parameters() if w.grad is not None]
-        if [id(w) for w in weights] != self.joined:
-            self._join(weights, sums)
-        *gradients, total = self.parts
-        for weight, gradient in zip(weights, gradients, strict=True):
-            gradient.copy_(weight.grad)
-            weight.grad = gradient
-        total.copy_(sums)
+        self.sums.copy_(sums)
         for vector in self.vectors:
             self.group.add(vector)
-        return total[0] / batch.n_samples, total.clone()
+        for weight in self.taken:
+            weight.grad = self.parts[weight]
+        self.taken.clear()
+        return self.sums[0] / batch.n_samples, self.sums.clone()
 
-    def _join(self, weights: list[Tensor], sums: Tensor) -> None:
+    def _take(self, weight: Tensor) -> None:
+        """Write a gradient into a vector, while it is in the cache, and free its memory."""
+        assert weight.grad is not None
+        self.parts[weight].copy_(weight.grad)
+        weight.grad = None
+        self.taken.append(weight)
+
+    def _join(self, sums: Tensor) -> None:
         """Make one vector for each dtype, with a part for each gradient and for the sums of losses.
 
         Vectors that stay are summed faster than those that are allocated in each step. A gradient
         has the strides of its weight, which fused optimisers rely on.
         """
-        tensors = [*(torch.empty_like(weight, device="meta") for weight in weights), sums]
-        self.joined, self.vectors, self.parts = [id(w) for w in weights], [], list(tensors)
-        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):  # in order of all processes
-            own = [i for i, tensor in enumerate(tensors) if tensor.dtype == dtype]
-            sizes = [tensors[i].numel() for i in own]
-            vector = torch.empty(sum(sizes), dtype=dtype, device=sums.device)
-            for i, part in zip(own, vector.split(sizes), strict=True):
-                self.parts[i] = part.as_strided(tensors[i].shape, tensors[i].stride())
+        self.sums = sums.detach()
+        weights = list(self.net.module_.parameters())
+        # In the order of all processes.
+        for dtype in dict.fromkeys(tensor.dtype for tensor in (*weights, sums)):
+            own = [weight for weight in weights if weight.dtype == dtype]
+            sizes = [weight.numel() for weight in own]
+            n_sums = len(sums) if sums.dtype == dtype else 0
+            vector = torch.zeros(sum(sizes) + n_sums, dtype=dtype, device=sums.device)
+            *parts, rest = vector.split([*sizes, n_sums])
+            for weight, part in zip(own, parts, strict=True):
+                strides = torch.empty_like(weight, device="meta").stride()
+                self.parts[weight] = part.as_strided(weight.shape, strides)
+            self.sums = rest if n_sums else self.sums
             self.vectors.append(vector)
 
     def of_each(self, batches: Batches, function: Callable[[Batch], Tensor]) -> Tensor:

@@ -211,9 +211,9 @@ class Trainer(NeuralNet):
         if self.checkpoint is not None:  # after the initial loss is computed
             self.checkpoint.resume(self, batches.generator)
         try:
-            self._run_epochs(batches, epochs, datasets)
+            with self.division_:
+                self._run_epochs(batches, epochs, datasets)
         finally:
-            self.optimizer_.zero_grad()  # frees the gradients
             if self.recorded_ is not None:
                 self.recorded_.end()
         return self

@@ -324,7 +324,7 @@ def test_bad_input(client, X, table):
     ],
 )
 def test_weights_in_parts_of_other_lengths_are_refused(client, table, lengths, match):
-    X = dd.from_pandas(pd.DataFrame(table[:240]), npartitions=4).values  # of unknown lengths
+    X = dd.from_pandas(pd.DataFrame(table[:240]), npartitions=4).to_dask_array()
     parts = [client.scatter(np.ones(n), hash=False) for n in lengths]
     weight = da.concatenate([da.from_delayed(part, (np.nan,), float) for part in parts])
     with pytest.raises(ValueError, match=match):

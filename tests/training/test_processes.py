@@ -13,7 +13,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler, ParamMapper
-from skorch.utils import freeze_parameter
+from skorch.utils import freeze_parameter, unfreeze_parameter
 from torch import nn
 
 import skae
@@ -244,11 +244,15 @@ def test_schedulers_act_in_each_rank(groups, table):  # noqa: F811
     assert_same(first, clone(model).fit(X), X, 1e-5)
 
 
-def test_weights_frozen_meanwhile_stay_as_they_are(groups, table):  # noqa: F811
+@pytest.mark.parametrize(("frozen_at", "thawed_at"), [(3, 5), (1, 3)])
+def test_weights_frozen_meanwhile_stay_as_they_are(groups, table, frozen_at, thawed_at):  # noqa: F811
     X = np.nan_to_num(table[0])
-    freeze = ("freeze", ParamMapper("encoder*", fn=freeze_parameter, at=3))
+    freeze = [
+        ("freeze", ParamMapper("encoder*", fn=freeze_parameter, at=frozen_at)),
+        ("thaw", ParamMapper("encoder*", fn=unfreeze_parameter, at=thawed_at)),
+    ]
     model = skae.Autoencoder(
-        2, schedule="constant", init="random", net_params={"callbacks": [freeze]}, **LONG
+        2, schedule="constant", init="random", net_params={"callbacks": freeze}, **LONG
     )
     first, second = returned(fit_together(groups, lambda _: clone(model).fit(X)))
     assert_same(first, second, X, 0)
