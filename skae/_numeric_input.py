@@ -77,9 +77,9 @@ def _as_array(X: Any, name: str) -> NDArray:
 
 
 def is_in_parts(X: Any) -> bool:
-    """Return whether X is a list of 2-D arrays, not of rows."""
-    arrays = X if isinstance(X, (list, tuple)) else ()
-    return any(isinstance(array, np.ndarray) and array.ndim == 2 for array in arrays)
+    """Return whether X is a list of 2-D arrays, or of other tables, not of rows."""
+    parts = X if isinstance(X, (list, tuple)) else ()
+    return any(getattr(part, "ndim", None) == 2 for part in parts)
 
 
 def is_half(dtype: np.dtype) -> bool:

@@ -4,8 +4,10 @@ import tracemalloc
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -170,6 +172,8 @@ def test_rows_in_a_list_are_a_table(counts):
         ([np.ones((3, 8)), np.ones(8)], r"X\[2\] is an array of shape \(8,\), but the parts"),
         ([np.ones((3, 8, 1))], r"X\[1\] is an array of shape \(3, 8, 1\), but the parts"),
         ([[[1.0] * 8]], r"X\[1\] is a list, but the parts of a table .* must all be 2-D arrays"),
+        ([sparse.csr_array(np.eye(8))], r"X\[1\] is a csr_array, but the parts of a table"),
+        ([pd.DataFrame(np.eye(8))], r"X\[1\] is a DataFrame, but the parts of a table"),
         ([np.full((2, 8), np.inf)], r"Column 0 of X\[1\] holds infinity \(row 0\); replace it"),
     ],
 )
@@ -201,6 +205,16 @@ def test_sentences_of_scikit_learn(counts):
         model.transform([counts[:, :3]])
     with pytest.raises(ValueError, match=r"Found array with 0 sample\(s\)"):
         model.transform([counts[:0]])
+
+
+@pytest.mark.parametrize("kind", [sparse.csr_array, pd.DataFrame, torch.from_numpy])
+def test_lists_of_other_tables_are_refused(kind, counts):
+    parts = [kind(part) for part in np.split(counts, 2)]
+    name = type(parts[0]).__name__
+    with pytest.raises(ValueError, match=rf"X\[0\] is a {name}, but the parts of a table"):
+        LinearAutoencoder(1).fit(parts)
+    with pytest.raises(ValueError, match=rf"X\[0\] is a {name}, but the parts of a table"):
+        LinearAutoencoder(1).fit(counts).transform(parts)
 
 
 def test_other_estimators(counts, tmp_path):
