@@ -14,7 +14,7 @@ from skae.training import AutoencoderModule
 
 MAX_SAMPLES = 2**15  # whose reconstructions are compared with them
 DENSE = 0.5  # a unit that is active more often is called dense
-ROUNDING_OF_SUMS = 1e-6
+ROUNDING_OF_SUMS = 1e-6  # of weights, relative to the sum
 ROUNDING = 1e-12  # of a variance, relative to the mean square
 
 STATISTICS = """

@@ -22,7 +22,7 @@ class Group:
         """Return the sum over the processes, through which gradients flow."""
         return value
 
-    def add(self, value: Tensor) -> None:
+    def sum_(self, value: Tensor) -> None:
         """Change a contiguous tensor to its sum over the processes."""
 
     def maximum(self, value: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from skae._sklearn_types import BaseEstimator
 from skae._validation import check_count
 from skae.base import BaseAutoencoder
 from skae.impute import AutoencoderImputer
-from skae.onnx._export import DEFAULT_OPSET, RefusalError, checked, export, require
+from skae.onnx._export import DEFAULT_OPSET, RefusalError, checked, export, first_line, require
 from skae.onnx._graphs import TORCH_DTYPE, AutoencoderGraph, DetectorGraph, example_of
 from skae.onnx._imputer_graph import ImputerGraph
 from skae.onnx._scalers import Affine, inverse_of
@@ -212,13 +212,12 @@ def _pipeline_to_onnx(
             initial_types=[("X", kind([None, steps[0].n_features_in_]))],
             target_opset=DEFAULT_OPSET if target_opset is None else target_opset,
         )
-    except RefusalError as error:
-        raise ValueError(str(error)) from error
+    except RefusalError:
+        raise
     except Exception as error:  # skl2onnx raises any
         names = ", ".join(type(step).__name__ for step in before)
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"skl2onnx, by which to_onnx converts {names}, refuses the pipeline; use other steps "
-            f"or another target_opset, or convert the last step alone: {reason}"
+            f"or another target_opset, or convert the last step alone: {first_line(error)}"
         ) from error
     return checked(model)

@@ -28,7 +28,12 @@ LOCK = ForkSafeLock()  # torch's exporter is not for several threads
 
 
 class RefusalError(ValueError):
-    """What cannot be converted, in a sentence."""
+    """An error of skae, within a conversion by skl2onnx."""
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its type if there is none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def checked(model: Any) -> Any:
@@ -44,11 +49,10 @@ def checked(model: Any) -> Any:
     try:
         check_model(model, full_check=True)
     except Exception as error:  # of several types
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
             "The ONNX model that the exporters of torch and skl2onnx make of this estimator is not "
             "valid, so that no runtime could load it; use other steps, or layers and hooks without "
-            f"rare operations: {reason}"
+            f"rare operations: {first_line(error)}"
         ) from error
     return model
 
@@ -127,10 +131,10 @@ def export(
         try:
             traced = torch.export.export(graph, (x,), dynamic_shapes=dynamic, strict=False)
         except Exception as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ValueError(
                 "torch.export cannot trace the networks for any number of samples; in networks and "
-                f"hooks of your own, write x.shape[0] for len(x), and no branch on values: {reason}"
+                "hooks of your own, write x.shape[0] for len(x), and no branch on values: "
+                f"{first_line(error)}"
             ) from error
         model = _translated(traced.run_decompositions(decompositions(x.dtype)), outputs, opset)
     found = {entry.domain: entry.version for entry in model.opset_import}[""]

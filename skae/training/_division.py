@@ -80,7 +80,7 @@ class Division:
         (loss * (len(batch.x) / batch.n_samples)).backward()
         self.sums.copy_(sums)
         for vector in self.vectors:
-            self.group.add(vector)
+            self.group.sum_(vector)
         for weight in self.taken:
             weight.grad = self.parts[weight]
         self.taken.clear()

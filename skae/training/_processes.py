@@ -32,7 +32,7 @@ _NOT_FOUND = (
 
 _rendezvous: dict[str, Any] = {"n_fits": 0}  # of this process with those of its launcher
 _taking_part = threading.Lock()  # held by the fit that takes part
-# Whether this thread is within a fit, so that others in it are of this process alone.
+# Whether fits in this thread are of this process alone, as those within another fit.
 _WITHIN: ContextVar[bool] = ContextVar("WITHIN", default=False)
 
 
@@ -69,7 +69,7 @@ class Processes(Group):
     def sum(self, value: Tensor) -> Tensor:
         return _Sum.apply(value, self) if value.requires_grad else self._sum(value)
 
-    def add(self, value: Tensor) -> None:
+    def sum_(self, value: Tensor) -> None:
         engine = self._connected().get(value.device.type)
         if engine is None:
             value.copy_(self._sum(value))
